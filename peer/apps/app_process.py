@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from peer.apps.app_python import OUR_PYTHON, folders_of
 from peer.apps.block_server import BlockServer, Contents
 from peer.apps.child_processes import MARK, lives, new_mark, signal_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE
+from peer.apps.open_calls import OpenCalls
 from peer.confinement.confined import Confiner
 from peer.confinement.folders import temporary_folder
 from peer.confinement.means import words_before
@@ -70,11 +71,11 @@ class AppProcess:
     def __init__(
         self,
         command: AppCommand,
-        heard: Callable[[FromApp], None],
-        lost: Callable[[str], None],
+        heard: Callable[[FromApp], Awaitable[None] | None],
+        lost: Callable[[str], Awaitable[None] | None],
     ) -> None:
         """``heard`` gets each value from the app; ``lost`` gets the reason if the process ends unasked. Both run in the
-        event loop."""
+        event loop. Until what they return is done, nothing more is read."""
         self._command = command
         self._heard = heard
         self._lost = lost
@@ -84,6 +85,7 @@ class AppProcess:
         self._logging: asyncio.Task[None] | None = None
         self._watching: list[asyncio.Task[None]] = []
         """What is looked at again and again as long as it runs."""
+        self._calls = OpenCalls()
         self._blocks: BlockServer | None = None
         self._belongings = contextlib.ExitStack()
         """What is only for the process that runs."""
@@ -108,6 +110,7 @@ class AppProcess:
         self.generation += 1
         self._may_end = False
         self._exceeded = ""
+        self._calls = OpenCalls()
         command = self._command
         self._mark = new_mark()
         command.log.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +156,7 @@ class AppProcess:
         self._logging = asyncio.create_task(_keep(self._log, ours))
         if self._blocks is not None:
             self._blocks.start()
-        self._listening = asyncio.create_task(self._listen(self._process, self._mark))
+        self._listening = asyncio.create_task(self._listen(self._process, self._mark, self._calls))
         self._watching = []
         if confinement is not None:
             self._watching.append(asyncio.create_task(self._watch(self._process, confinement)))
@@ -188,6 +191,7 @@ class AppProcess:
                 self._blocks.name(contents_named(value))
             if isinstance(value, Start) and self._log is not None and self._command.run_log is not None:
                 self._log.begin(self._command.run_log(value.run))
+            self._calls.answered(value)
             self._process.stdin.write(encode(value))
 
     def may_end(self) -> None:
@@ -223,7 +227,7 @@ class AppProcess:
             if not done:
                 self._logging.cancel()
 
-    async def _listen(self, process: asyncio.subprocess.Process, mark: str) -> None:
+    async def _listen(self, process: asyncio.subprocess.Process, mark: str, calls: OpenCalls) -> None:
         assert process.stdout is not None
         reader = FrameReader()
         why = ""
@@ -232,7 +236,9 @@ class AppProcess:
                 for value in reader.feed(data):
                     if not isinstance(value, FromApp):
                         raise PipeError(f"a {type(value).__name__} from an app process")
-                    self._heard(value)
+                    calls.came(value, reader.size)
+                    await _done(self._heard(value))
+                await _has_room(process, calls)
         except PipeError as error:  # the app wrote to a file descriptor that it does not own
             why = f"it sent something other than a frame: {error}; "
             process.kill()
@@ -240,7 +246,7 @@ class AppProcess:
         await _end_processes(process.pid, mark)
         await self._logged()
         if not self._may_end:
-            self._lost(self._exceeded or f"{why}{self._ending(code)}{self._last_words()}")
+            await _done(self._lost(self._exceeded or f"{why}{self._ending(code)}{self._last_words()}"))
 
     def _ending(self, code: int) -> str:
         if self._command.confiner is not None and code > _SIGNALLED:  # what confines it says so as a shell does
@@ -250,6 +256,28 @@ class AppProcess:
     def _last_words(self) -> str:
         last = "" if self._log is None else self._log.last[-_LAST_WORDS:]
         return f"; its last words: {last}" if last else ""
+
+
+async def _done(room: Awaitable[None] | None) -> None:
+    if room is not None:
+        await room
+
+
+async def _has_room(process: asyncio.subprocess.Process, calls: OpenCalls) -> None:
+    """Wait until few calls are open and the process has read its answers, or has ended."""
+
+    async def room() -> None:
+        assert process.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            await process.stdin.drain()
+        await calls.few()
+
+    waiting = [asyncio.create_task(room()), asyncio.create_task(process.wait())]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 async def _keep(log: AppLog, descriptor: int) -> None:

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from peer.apps.contents_given import ASKED, RECORDED
+from peer.apps.stored_blocks import StoredBlocks
 from peer.engine.contents import READ_AHEAD, EngineContents
 from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import Engine, EngineError, TooLarge
@@ -33,7 +34,7 @@ from protocol.app.block_calls import (
     StoreBlocks,
 )
 from protocol.app.pipe import FrameReader, PipeError, encode
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, checked_block
 
 AT_ONCE: Final = 10
 """How many calls are answered at once. Fewer contents than that may fail to come without delaying others."""
@@ -87,8 +88,10 @@ class ServedEngine:
 
     given_as = ASKED
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limit: int) -> None:
+        """No content of more than ``limit`` bytes is fetched, whatever an app process says."""
         self._engine = engine
+        self._limit = limit
         self._contents = EngineContents(engine)
         self._retries = EngineRetries()
 
@@ -98,7 +101,7 @@ class ServedEngine:
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         """As `Contents`."""
-        self._retries(lambda: self._contents.fetch(root, timeout=timeout, limit=limit))
+        self._retries(lambda: self._contents.fetch(root, timeout=timeout, limit=min(limit, self._limit)))
 
     def store(self, root: CID, blocks: Iterable[Block], *, ends: bool) -> None:
         """As `Contents`. Blocks that are there already do no harm."""
@@ -151,8 +154,7 @@ class BlockServer:
         self._naming = threading.Lock()
         self._named: dict[CID, None] = {}
         """In the order in which they were named."""
-        self._stored: dict[CID, tuple[CID, ...]] = {}
-        """The blocks that the app process sent, with their links; with none once all that they link to has come."""
+        self._stored = StoredBlocks()
         self._opened = lru_cache(maxsize=OPENED)(self._open)
 
     def start(self) -> None:
@@ -227,9 +229,9 @@ class BlockServer:
                 self._contents.fetch(root, timeout=within, limit=limit)
             case StoreBlocks(root=root, blocks=sent, ends=ends):
                 blocks = [checked_block(each.cid, each.data) for each in sent]
-                self._stored.update({block.cid: tuple(links_of(block)) for block in blocks})
+                self._stored.add(blocks)
                 if ends:
-                    self._check_whole(root)
+                    self._stored.complete(root)
                 self._contents.store(root, blocks, ends=ends)
                 if ends:
                     self.name([root])
@@ -239,16 +241,6 @@ class BlockServer:
         with self._naming:
             if root not in self._named:
                 raise _NotNamed(f"{root} is not a content that this app was given")
-
-    def _check_whole(self, root: CID) -> None:
-        """Raise MissingBlock unless the app process has sent the content ``root`` with all that it links to."""
-
-        def sent_links(cid: CID) -> Iterable[CID]:
-            if cid not in self._stored:
-                raise MissingBlock(cid)
-            return self._stored[cid]
-
-        self._stored.update(dict.fromkeys(reached(root, sent_links), ()))
 
     def _open(self, root: CID) -> tuple[OpenContent, dict[CID, int]]:
         """A content, and the place of each of its blocks in it, in order."""

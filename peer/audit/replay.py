@@ -68,6 +68,9 @@ _IN_WORDS: Final = {
 }
 """What a difference may mean."""
 
+_WAITING: Final = 1024
+"""How much that an app process says may wait; it says no more until some is taken."""
+
 STILL_OPEN: Final = "what the app made of the last replies: the run is open, and no message shows it yet"
 """What is not checked of a run that goes on."""
 STOPPED: Final = "what the app made of the last replies: its run was stopped, and no message shows it"
@@ -279,7 +282,7 @@ class _ReplayProcess:
         """``recorded`` is the environment that the run had."""
         self.start = start
         self.recorded = recorded
-        self.said: asyncio.Queue[FromApp | str] = asyncio.Queue()
+        self.said: asyncio.Queue[FromApp | str] = asyncio.Queue(_WAITING)
         self._belongings = ExitStack()
         with ExitStack() as stack:
             place = stack.enter_context(temporary_folder("pollen-replay-"))
@@ -295,7 +298,7 @@ class _ReplayProcess:
                 python=conditions.python,
                 confiner=conditions.confiner,
             )
-            self.link = AppProcess(command, self.said.put_nowait, self.said.put_nowait)
+            self.link = AppProcess(command, self.said.put, self.said.put)
             self.loop = stack.enter_context(asyncio.Runner())
             stack.callback(lambda: self.loop.run(self.link.stop()))
             self.loop.run(self.link.start(self.folder, is_whole=False))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from protocol.roles.events import EngineAnswered, Received, Stopping
 
 E = TypeVar("E")
+
+MOST_OURS: Final = 4096
+"""Events of our own work that may wait before whoever can wait does: the app process, which may say anything."""
 
 
 class EventQueue(Generic[E]):
@@ -23,6 +26,7 @@ class EventQueue(Generic[E]):
         self._ours: deque[E] = deque()
         self._announced: deque[E] = deque()
         self._filled = asyncio.Event()
+        self._taken = asyncio.Event()
 
     def put(self, event: E) -> None:
         """Add an event, behind those of its kind."""
@@ -45,4 +49,11 @@ class EventQueue(Generic[E]):
         event = next(queue for queue in (self._stopping, self._ours, self._announced) if queue).popleft()
         if not (self._stopping or self._ours or self._announced):
             self._filled.clear()
+        self._taken.set()
         return event
+
+    async def room(self) -> None:
+        """Wait until few events of our own work wait."""
+        while len(self._ours) >= MOST_OURS:
+            self._taken.clear()
+            await self._taken.wait()

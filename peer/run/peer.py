@@ -257,12 +257,12 @@ class Peer:
 
     def _runner(self, prepared: Prepared, keys: KeyWatch, place: int, reported: Callable[[Report], None]) -> Runner:
         session, role = prepared.session, prepared.role
-        log = session.home.app_log(role)
+        log, limit = session.home.app_log(role), session.stored.manifest.settings.max_content_bytes
         _try_log(log)
         command = AppCommand(
             role=role,
             works_in=prepared.works_in,
-            contents=session.engine.address if session.confiner is None else ServedEngine(session.engine),
+            contents=session.engine.address if session.confiner is None else ServedEngine(session.engine, limit),
             log=log,
             run_log=session.home.run_log,
             environment=prepared.environment,
@@ -288,7 +288,7 @@ class Peer:
             home=session.home,
             keys=keys,
             addresses=session.stored.reached_at,
-            max_content_bytes=session.stored.manifest.settings.max_content_bytes,
+            max_content_bytes=limit,
             asking=self._asking(session),
             place=place,
             on_report=reported,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -104,6 +105,12 @@ LISTEN_EVERY: Final = 1.0
 STOP_SECONDS: Final = 15.0
 """Seconds that the engine has to finish what it has begun when the peer stops. It may hang."""
 
+MOST_TOLD: Final = 20
+"""Lines on its progress that an app may have people told in a second. What is over that is dropped."""
+
+LONGEST_TOLD: Final = 500
+"""Characters of such a line."""
+
 HOME_POLL: Final = 0.5
 """Seconds between checks whether the owner has changed the home."""
 
@@ -176,6 +183,8 @@ class Runner:
         self._intake = AnnouncementQueue(self._received)
         self._asking = asking
         self._place = place
+        self._told: deque[float] = deque(maxlen=MOST_TOLD)
+        """When people were last told of the app's progress."""
         self._is_refused = False
         """Whether the engine refuses to publish."""
 
@@ -449,7 +458,8 @@ class Runner:
         """Called in a thread of the engine."""
         self._loop.call_soon_threadsafe(self._events.put, event)
 
-    def _heard(self, value: FromApp) -> None:
+    async def _heard(self, value: FromApp) -> None:
+        """Take what the app process says. Nothing more is read from it until this is done."""
         match value:
             case AppReady() | Answered():
                 self._from_app(value)
@@ -457,7 +467,7 @@ class Runner:
                 if self._to_examine.pop(id, None) is not None:
                     self._events.put(value)
             case Progress(text):
-                self._on_report(Report(What.APP_PROGRESS, {"text": text}))
+                self._tell_progress(text)
             case Halted(why, fix):  # such as a full disk, which is not the app's error
                 self._app.may_end()
                 self._end(Ending(f"the app's process had to stop: {why}", fix=fix))
@@ -468,6 +478,14 @@ class Runner:
                 if isinstance(value, Finished):
                     self._app.may_end()
                 self._from_app(AppCalled(value))
+        await self._events.room()
+
+    def _tell_progress(self, text: str) -> None:
+        """Tell people, unless they were told too much in the last second."""
+        now = self._loop.time()
+        if len(self._told) < MOST_TOLD or now - self._told[0] >= 1.0:
+            self._told.append(now)
+            self._on_report(Report(What.APP_PROGRESS, {"text": text[:LONGEST_TOLD]}))
 
     def _lost(self, why: str) -> None:
         self._from_app(AppLost(why))

@@ -56,6 +56,8 @@ class FrameReader:
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         """``limit`` is how many bytes a value may have. Of a longer one, little more than that is held."""
+        self.size = 0
+        """Bytes of the value that came last."""
         self._unpacker = msgpack.Unpacker(
             max_buffer_size=limit + 2 * _PIECE,
             max_bin_len=limit,
@@ -75,16 +77,16 @@ class FrameReader:
             for at in range(0, len(data), _PIECE):
                 self._unpacker.feed(data[at : at + _PIECE])
                 for frame in self._unpacker:
-                    yield _value(frame)
+                    yield self._value(frame)
         except (ValueError, msgpack.UnpackException, NotPacked) as error:
             raise PipeError(f"not a frame: {error}") from error
 
-
-def _value(frame: object) -> Framed:
-    match frame:
-        case [str(name), bytes(body)] if name in _TYPES:
-            return unpacked(body, _TYPES[name])
-        case [str(name), bytes()]:
-            raise PipeError(f"a frame of an unknown type: {name!r}")
-        case _:
-            raise PipeError("a frame that is no pair of a name and a value")
+    def _value(self, frame: object) -> Framed:
+        match frame:
+            case [str(name), bytes(body)] if name in _TYPES:
+                self.size = len(body)
+                return unpacked(body, _TYPES[name])
+            case [str(name), bytes()]:
+                raise PipeError(f"a frame of an unknown type: {name!r}")
+            case _:
+                raise PipeError("a frame that is no pair of a name and a value")

@@ -77,7 +77,7 @@ def app_process(folder: Path, source: str, means: Means, lost: asyncio.Queue[str
     command = AppCommand(
         Role.CLIENT,
         folder / "work",
-        ServedEngine(LocalEngine(folder / "engine")),
+        ServedEngine(LocalEngine(folder / "engine"), 1 << 30),
         folder / "app.log",
         child_environment(bytes(32), 1, Numerics.NATIVE),
         confiner=confiner,
