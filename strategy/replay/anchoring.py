@@ -35,7 +35,7 @@ SETTING: Final = "the app's own code may compute a setting"
 """Why there is no bound."""
 IN_HAND: Final = "the app's own evaluate_fn had the model in hand, and may have changed it"
 """Why there is no bound."""
-CHANGED: Final = "the app's own code changed the model that the strategy made"
+CHANGED: Final = "the app's own code changed the model that the strategy made, or sends another"
 """Why there is no bound."""
 DRAWS: Final = "the app's own code may draw from the generator that the strategy's noise is drawn from"
 """Why there is no bound."""
@@ -239,10 +239,13 @@ class _Watched:
             self._why = CHANGED
 
     def looks_at_messages(self, messages: Sequence[Message]) -> None:
-        """The same for a model in the app's messages."""
+        """The same for a model in messages. What holds more is the app's own: a callback may send, too."""
         for content in {id(message.content): message.content for message in messages}.values():
-            if len(content.array_records) == 1:
-                self.looks_at(next(iter(content.array_records.values())))
+            records = list(content.array_records.values())
+            if len(records) > 1:
+                self._why = CHANGED
+            elif records:
+                self.looks_at(records[0])
 
     def sent_out(self, messages: Sequence[Message]) -> None:
         """The app's messages are the recorded ones, bit for bit."""
@@ -286,7 +289,7 @@ class _Watched:
         if self.not_flowers():
             return False
         if found.record in recorded.config_records:
-            return found.tensor in FLOWERS_SETTINGS
+            return found.tensor in FLOWERS_SETTINGS and self._why != CHANGED
         return self._why not in _OWN
 
     def goes_as_flower(self) -> bool:

@@ -39,6 +39,7 @@ MODES = [
     "used twice",
     "two strategies",
     "one more",
+    "ask",
 ]
 """Ways of the app `steering`."""
 SAMPLE = {
@@ -47,6 +48,7 @@ SAMPLE = {
     ("here", "sampling"),
     ("there", "patched function"),
     ("there", "used twice"),
+    ("there", "ask"),
 }
 NUMBERS = {"there": ("1.5", "1"), "here": ("1", "1.5")}
 """On which machine the app's code has a part in what is sent."""

@@ -8,7 +8,7 @@ import random
 from functools import partial
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Context
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import fedavg, strategy_utils
@@ -110,6 +110,14 @@ def stop(number, _arrays):
         raise Stop
 
 
+def ask(grid, number, arrays):
+    """One client more, in the app's own words."""
+    if number:
+        other = ArrayRecord({"w": Array(arrays["w"].numpy() * np.float32(number_here()))})
+        content = RecordDict({"arrays": arrays, "more": other, "config": ConfigRecord({"server-round": number})})
+        grid.send_and_receive([Message(content, sorted(grid.get_node_ids())[0], "train")])
+
+
 def patch_function():
     fedavg.aggregate_arrayrecords = partial(scaled, fedavg.aggregate_arrayrecords)
 
@@ -178,7 +186,7 @@ def main(grid: Grid, context: Context) -> None:
     BEFORE.get(mode, bool)()
     strategy = STRATEGIES.get(mode, partial(flower.FedAdam, **NODES))()
     SET.get(mode, bool)(strategy)
-    evaluate = partial(slow_down, strategy) if mode == "step" else EVALUATE.get(mode)
+    evaluate = {"step": partial(slow_down, strategy), "ask": partial(ask, grid)}.get(mode, EVALUATE.get(mode))
     model = ArrayRecord({"w": Array(np.random.randn(16, 4).astype(np.float32))})
 
     def start(strategy):
