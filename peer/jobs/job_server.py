@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,21 +21,24 @@ from peer.base import logs
 from peer.base.errors import ExitCode, PeerError
 from peer.control.requests import CancelJob, ResumeRun, RunJob
 from peer.engine.interface import EngineError
+from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, KeptJob, RunHead
-from peer.jobs.settings import JobSettings, queued
+from peer.jobs.settings import JobSettings, queued, with_settings
 from peer.run.peer import Peer
 from peer.run.runner import Ending
 from peer.run.session import Session
-from peer.run.start import Leading, kept_app, leading, resuming, seed_of, take_app
-from protocol.blocks.cid import CID
+from peer.run.start import Leading, kept_app, leading, resuming, seed_of, take_app, taken_files
+from protocol.blocks.cid import CID, BlockError
 from protocol.jobs.queue import Limits, Needs, to_begin, why_refused
+from protocol.jobs.request import KEY_SIZE, NotTaken, ToldJob, read_request
 from protocol.records.bodies import Role
 from protocol.replies.checks_and_limits import Admission
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.run_names import why_no_name
 
-KEY_SIZE: Final = 16
+MAX_WHY: Final = 500
+"""Characters of a reason that goes to another machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,10 @@ class JobServer:
         limits: Limits,
         defaults: ServerDefaults,
         tell: Callable[[str], None],
+        accepted: Mapping[CID, frozenset[bytes]],
     ) -> None:
-        """``sessions`` are the federations in which this home's member is a server. ``tell`` takes lines for people."""
+        """``sessions`` are the federations in which this home's member is a server. ``tell`` takes lines for people.
+        ``accepted`` are the members, by federation, whose signed requests from other machines are taken."""
         self._peer = peer
         self._home = home
         self._journal = journal
@@ -76,8 +82,12 @@ class JobServer:
         self._limits = limits
         self._defaults = defaults
         self._tell = tell
+        self._askers = accepted
         self._running: dict[int, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._accepting = threading.Lock()
+        """One job after the other, so that the places of the queue are counted right."""
 
     async def keep_going(self) -> None:
         """Run jobs until the peer stops. Runs that are open then go on the next time."""
@@ -203,11 +213,46 @@ class JobServer:
             request.memory,
             request.gpus,
         )
+        owner, name = session.identity.id, app.config.name
+        with self._accepting:
+            self._refuse(owner, owner, Needs(request.memory, request.gpus))
+            return self._journal.accept_job(
+                key, owner, session.stored.id, app.id, name, request.name, settings.to_bytes(), time.time()
+            )
+
+    def taken(self, federation: CID, signed: bytes) -> ToldJob:
+        """Take a job that a member asks for on another machine. Safe to call in any thread. When this returns, it is on
+        disk, or is not taken."""
+        try:
+            job = self._signed(federation, signed)
+        except NotTaken as error:
+            logs.event("job-not-taken", logging.WARNING, why=str(error), reason=error.why.value)
+            return ToldJob(None, "", str(error)[:MAX_WHY])
+        except (PeerError, BlockError, OSError) as error:
+            return ToldJob(None, "", str(error)[:MAX_WHY])
+        self._loop.call_soon_threadsafe(self._changed.set)
+        return ToldJob(job.number, job.name, "")
+
+    def _signed(self, federation: CID, signed: bytes) -> KeptJob:
+        session, stored = self._sessions[federation], FederationStore(self._home).get(federation)
         owner = session.identity.id
-        self._refuse(owner, owner, Needs(request.memory, request.gpus))
-        return self._journal.accept_job(
-            key, owner, session.stored.id, app.id, app.config.name, request.name, settings.to_bytes(), time.time()
-        )
+        if stored is None:
+            raise PeerError("this peer is not in that federation any more")
+        request = read_request(signed, stored.manifest, owner, self._askers.get(federation, frozenset()))
+        with self._accepting:
+            key = request.job_key()
+            if (known := next((job for job in self._journal.jobs() if job.key == key), None)) is not None:
+                return known
+            if request.name and (why := why_no_name(request.name)):
+                raise PeerError(f"a run cannot be called so: {why}")
+            self._refuse(request.by, owner, Needs(request.memory, request.gpus))
+            app = taken_files(self._home, request.files)
+            config = with_settings(app.config, request.config)
+            settings = JobSettings(list(config), [], request.min_clients, request.seed, request.memory, request.gpus)
+            name = app.config.name
+            return self._journal.accept_job(
+                key, request.by, federation, app.id, name, request.name, settings.to_bytes(), time.time()
+            )
 
     def _refuse(self, asker: bytes, owner: bytes, needs: Needs) -> None:
         queue = [queued(job, is_running=job.number in self._running) for job in self._open_jobs()]

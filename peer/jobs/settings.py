@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from peer.base.errors import ExitCode, PeerError
 from peer.home.journal import KeptJob
 from protocol.jobs.queue import Needs, Queued
-
-Setting = str | int | float | bool
+from protocol.jobs.request import Setting
+from protocol.records.bodies import RunConfig
+from protocol.visible import named
+from strategy.apps.config import AppConfig
 
 
 class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,6 +44,22 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 fix="give it again: peer run",
                 code=ExitCode.UNFINISHED,
             ) from error
+
+
+def with_settings(app: AppConfig, changed: Sequence[tuple[str, Setting]]) -> RunConfig:
+    """The run config of an app with what somebody else changed of it.
+
+    Raises:
+        PeerError: if a setting is none of the app's, or of another type.
+    """
+    config = dict(app.run_config)
+    for key, value in changed:
+        if key not in config:
+            raise PeerError(f"the app has no setting {named(key)}")
+        if type(value) is not type(config[key]):
+            raise PeerError(f"the setting {named(key)} is a {type(config[key]).__name__}, not a {type(value).__name__}")
+        config[key] = value
+    return tuple(config.items())
 
 
 def queued(job: KeptJob, *, is_running: bool) -> Queued:

@@ -20,6 +20,7 @@ from typing import Final
 from peer.base import logs
 from peer.engine.interface import AskingOff, EngineError, Streams, Subscription, Unanswered
 from peer.reach.calling_back import called_back
+from protocol.jobs.request import AskedJob, ToldJob
 from protocol.pacing.token_bucket import TokenBucket
 from protocol.roles.effects import Report, What
 from protocol.wire.asking import Answer, BadMessage, Board, Channel, Place, Question
@@ -57,6 +58,7 @@ class Asking:
         servers: Callable[[], Sequence[bytes]],
         receive: Callable[[bytes], bool],
         call_back: Callable[[str, CallBack], CalledBack],
+        take_job: Callable[[bytes], ToldJob],
         on_report: Callable[[Report], None],
     ) -> None:
         """``own`` is the channel on which we are asked, ``servers`` are the members to ask. ``receive`` takes an
@@ -66,6 +68,7 @@ class Asking:
         self._servers = servers
         self._receive = receive
         self._call_back = call_back
+        self._take_job = take_job
         self._on_report = on_report
         self._board = Board(os.urandom(8))
         self._schedule = AskingSchedule()
@@ -110,7 +113,7 @@ class Asking:
         try:
             question = self._own.read(data, Question)
         except BadMessage as error:
-            return self._answer_call(node, data, error)
+            return self._answer_other(node, data, error)
         with self._lock:
             announcements, place = self._board.since(Place(*question.read), now)
         news = self._take(question.announcements)
@@ -118,13 +121,13 @@ class Asking:
         self._heard_from(node, news=news, hears=question.hears)
         return self._own.write(answer)
 
-    def _answer_call(self, node: str, data: bytes, no_question: BadMessage) -> bytes | None:
-        try:
-            request = self._own.read(data, CallBack)
-        except BadMessage:
-            logs.event("question-dropped", logging.DEBUG, why=str(no_question))
-            return None
-        return self._own.write(self._call_back(node, request))
+    def _answer_other(self, node: str, data: bytes, no_question: BadMessage) -> bytes | None:
+        with contextlib.suppress(BadMessage):
+            return self._own.write(self._call_back(node, self._own.read(data, CallBack)))
+        with contextlib.suppress(BadMessage):
+            return self._own.write(self._take_job(self._own.read(data, AskedJob).signed))
+        logs.event("question-dropped", logging.DEBUG, why=str(no_question))
+        return None
 
     def ask(self, target: Target) -> None:
         """Ask once."""
@@ -228,6 +231,8 @@ class SharedAsking:
         self._streams = streams
         self._own = own
         self._talkers: dict[int, Talker] = {}
+        self.take_job: Callable[[bytes], ToldJob] = lambda _: ToldJob(None, "", "this peer takes no jobs")
+        """Takes a signed request of another member for a run."""
         self._asking: Asking | None = None
         self._lock = threading.Lock()
 
@@ -242,6 +247,7 @@ class SharedAsking:
                     servers=self._servers,
                     receive=self._receive,
                     call_back=self._call_back,
+                    take_job=lambda signed: self.take_job(signed),
                     on_report=self._report,
                 )
                 self._asking.start()
@@ -262,7 +268,7 @@ class SharedAsking:
             asking.said(f"{place} {subject}", data)
 
     def _servers(self) -> Sequence[bytes]:
-        return next((talker.servers() for talker in self._now()), ())
+        return list(dict.fromkeys(server for talker in self._now() for server in talker.servers()))
 
     def _receive(self, data: bytes) -> bool:
         news = [talker.receive(data) for talker in self._now()]

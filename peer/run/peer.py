@@ -31,7 +31,7 @@ from peer.home.invitations import Invitations
 from peer.home.key_watch import KeyWatch
 from peer.membership.changes import is_admin
 from peer.membership.joining import Inviter
-from peer.run.asking import SharedAsking
+from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import DurableEffects
 from peer.run.run_book import RunBook
 from peer.run.runner import Ending, Runner
@@ -40,12 +40,16 @@ from peer.status.health_watch import HealthWatch
 from peer.status.peer_status import FederationStatus, Part, PeerStatus, status_value
 from peer.status.recent_trouble import RecentTrouble
 from protocol.blocks.cid import CID
+from protocol.jobs.request import ToldJob
 from protocol.records.bodies import Role
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import Report
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
 from protocol.wire.asking import Channel
+
+_DESK: Final = 0
+"""The place of what takes part in asking for no run; runs have places from 1."""
 
 SHOWN_EVERY: Final = 1.0
 """Seconds between two statuses on a terminal."""
@@ -244,6 +248,20 @@ class Peer:
                 yield
         finally:
             self._letting_in.discard(federation.id)
+
+    @contextlib.contextmanager
+    def taking_jobs(self, session: Session, take: Callable[[bytes], ToldJob]) -> Iterator[None]:
+        """Be asked for jobs in the federation of ``session``, whether or not something runs in it."""
+        asking = self._asking(session)
+        if asking is None:
+            yield
+            return
+        asking.take_job = take
+        asking.join(_DESK, Talker(lambda: (), lambda _: False, session.on_report, lambda: ()))
+        try:
+            yield
+        finally:
+            asking.leave(_DESK)
 
     def _asking(self, session: Session) -> SharedAsking | None:
         """What asks members; None if the engine loses no announcements."""

@@ -28,7 +28,7 @@ from peer.home.reader_choice import reader_of
 from peer.run.peer import Prepared
 from peer.run.runner import Ending
 from peer.run.session import Computing, Session
-from protocol.blocks.bundle import NamedBundle, difference_from, write_bundle
+from protocol.blocks.bundle import NamedBundle, difference_from, read_bundle, write_bundle
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
 from protocol.blocks.content import ContentForm, ContentKey
 from protocol.federation.manifest import why_unreadable
@@ -46,7 +46,7 @@ from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, first_content_key
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, topic_all, topic_leader
-from strategy.apps.bundling import AppFolder, read_folder
+from strategy.apps.bundling import AppFolder, check_self_contained, read_folder
 from strategy.apps.config import AppConfig, AppError, read_app
 from strategy.models.initial_model import InitialModel
 from strategy.replay.format import REPLAY_FORMAT, child_environment, server_environment
@@ -204,6 +204,21 @@ def kept_app(home: Home, app: CID) -> App:
         why = f"the files in {found.folder} are not those of the app {app} any more"
         raise PeerError(why, fix=f"rm -r {found.folder}, and give the job again")
     return found
+
+
+def taken_files(home: Home, files: Sequence[tuple[str, bytes]]) -> App:
+    """An app whose files somebody else sent, unpacked in the home. Nothing of it is run.
+
+    Raises:
+        PeerError: if it is no app, or not as Flower bundles one.
+        BlockError: if it runs code that is not in it, or its paths lead out of its folder.
+        OSError: if a file cannot be written.
+    """
+    app, blocks = write_bundle(files)
+    source = MemoryBlocks({block.cid: block.data for block in blocks})
+    check_self_contained(read_bundle(app, source), source)
+    UnpackedApps(home).take(files)
+    return kept_app(home, app)
 
 
 def _going_on(

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import msgpack
+from chains import SECOND, SERVER, Scribe, id_of
 
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import cbor_block
+from protocol.jobs.request import AskedJob, JobRequest, ToldJob, sign_request
 from protocol.records.contexts import AskingMessage, AskingSide, encrypt
 from protocol.wire.announcements import MAX_ADDRESS
 from protocol.wire.asking import MAX_ANNOUNCEMENTS, Answer, Channel, Question
 from protocol.wire.calling_back import MAX_CALLED, Call, CallBack, CalledBack
 
+SERVER_ID = id_of(SERVER)
+_REQUEST = sign_request(
+    JobRequest(
+        federation=bytes(Scribe().first.cid),
+        to=SERVER_ID,
+        by=id_of(SECOND),
+        key=bytes(range(16)),
+        name="low-rate",
+        files=(("app/__init__.py", b""), ("pyproject.toml", b"[project]\n")),
+        config=(("lr", 0.5), ("name", "x"), ("rounds", 3), ("verbose", True)),
+        min_clients=2,
+        seed=1,
+        memory=1 << 33,
+        gpus=1,
+    ),
+    SECOND,
+)
+_TOLD = ToldJob(7, "low-rate", "")
 _CALLED = ["/ip4/9.9.9.9/tcp/4001", "/dns4/peers.org/tcp/443/tls/ws"]
 
 
@@ -30,6 +50,12 @@ def asking_vectors() -> dict[str, object]:
         "called back": {
             "clear": _packed([[Call.OPEN.value, Call.DROPPED.value]]),
             "sealed": channel.write(CalledBack([Call.OPEN, Call.DROPPED])).hex(),
+        },
+        "job": {
+            "server": SERVER_ID.hex(),
+            "signed": _REQUEST.hex(),
+            "question": {"clear": _packed([_REQUEST]), "sealed": channel.write(AskedJob(_REQUEST)).hex()},
+            "answer": {"clear": _packed([7, "low-rate", ""]), "sealed": channel.write(_TOLD).hex()},
         },
         "no calls": {
             "no address": _sealed(channel, [[]]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,13 +13,29 @@ import typer
 from peer.apps.app_log import FollowedLog
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put_foreign_line, say
-from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, Whole, bytes_of, new_app
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    MemberOptions,
+    PassphraseFileOption,
+    Whole,
+    bytes_of,
+    new_app,
+)
 from peer.cli.output import put_json, put_result
 from peer.control.asking import ask
 from peer.control.requests import RunJob
+from peer.engine.chosen_engine import borrowed
 from peer.history.listed_runs import RunState, listed_jobs
 from peer.home.home import Home
 from peer.home.journal import Journal, KeptJob
+from protocol.blocks.cid import BlockError
+from protocol.jobs.request import MAX_REQUEST, JobRequest, ToldJob, sign_request
+from protocol.records.bodies import Role
+from protocol.visible import named, quoted
 
 app = new_app()
 
@@ -58,6 +75,25 @@ def run(
         str | None, typer.Option("--memory", metavar="SIZE", help="What it may need of the server's --run-memory.")
     ] = None,
     gpus: Annotated[int, typer.Option("--gpus", min=0, help="What it needs of the server's --run-gpus.")] = 0,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="NAME",
+            help="Ask this server, on another machine. It takes jobs of those whom its owner accepts.",
+            show_default="the peer that runs with this home",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="HEX", help="32 digits: asked for twice with one key, it is one job."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="With --on: how long to ask.")
+    ] = 60.0,
+    ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the run has ended.")] = False,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait, and show what the app prints. Ctrl-C leaves the run alone.")
@@ -65,12 +101,26 @@ def run(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Hand a run to the standing server of this home (`peer serve`). When this returns, the job is on its disk."""
+    """Hand a run to a standing server (`peer serve`): that of this home, or another. It is on its disk at return."""
     place = Home(home)
     if not app_dir.is_dir():
         raise PeerError(f"there is no folder {app_dir}", fix="name a Flower app's folder, with a pyproject.toml in it")
+    job_key = key or secrets.token_hex(16)
+    if on is not None:
+        if wait or follow or node_config:
+            raise PeerError(
+                "--wait, --follow and --node-config are for the peer of this home",
+                fix="leave them out; on the server's machine, peer ls and peer log show how the run is",
+            )
+        member = MemberOptions(ipfs, identity, passphrase_file, federation, home)
+        needed = bytes_of(memory, "--memory") or 0
+        elsewhere = OtherJob(app_dir, run_config or [], name, min_clients, seed, needed, gpus)
+        told = elsewhere.ask(member, on, job_key, timeout)
+        about = {"number": told.number, "name": told.name, "server": on, "key": job_key}
+        put_result(about, json, f"{named(on)} has accepted it: it is called {told.name} there")
+        return ExitCode.DONE
     request = RunJob(
-        key=secrets.token_hex(16),
+        key=job_key,
         folder=str(app_dir.expanduser().absolute()),
         run_config=run_config or [],
         node_config=node_config or [],
@@ -96,6 +146,70 @@ def run(
     say(f"{called} is accepted; Ctrl-C leaves it alone")
     job = _ended(place, int(accepted["number"]), follow=follow and not json)
     return _put_ending(place, job, json)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherJob:
+    """A job for a server on another machine."""
+
+    folder: Path
+    run_config: list[str]
+    name: str
+    min_clients: int
+    seed: int | None
+    memory: int
+    gpus: int
+
+    def ask(self, member: MemberOptions, server: str, key: str, seconds: float) -> ToldJob:
+        """Sign it, and ask.
+
+        Raises:
+            PeerError: if it cannot be asked for, or is not accepted.
+        """
+        from peer.jobs.other_server import ask_server
+        from strategy.apps.bundling import read_folder
+        from strategy.apps.config import AppError, fuse_run_config, read_app
+
+        person, stored = member.unlocked()
+        names = stored.manifest.names
+        to = next((id for id, known in names.items() if known == server), None)
+        if to is None or Role.SERVER not in stored.manifest.members[to].roles:
+            fix = "peer federation show lists the members"
+            raise PeerError(f"{stored.manifest.title} has no server {named(server)}", fix=fix)
+        try:
+            app, files = read_app(self.folder), read_folder(self.folder).files
+            fused = dict(fuse_run_config(app, *self.run_config))
+        except (AppError, BlockError, OSError) as error:
+            raise PeerError(f"the app cannot be used: {error}") from error
+        changed = tuple((name, value) for name, value in fused.items() if value != dict(app.run_config).get(name))
+        try:
+            random = bytes.fromhex(key)
+        except ValueError as error:
+            raise PeerError("--key takes 32 hexadecimal digits") from error
+        request = JobRequest(
+            bytes(stored.id),
+            to,
+            person.id,
+            random,
+            self.name,
+            tuple(files),
+            changed,
+            self.min_clients,
+            self.seed,
+            self.memory,
+            self.gpus,
+        )
+        signed = sign_request(request, person.signing_keys[0])
+        if len(signed) > MAX_REQUEST:
+            raise PeerError(
+                f"the app and its settings are {len(signed)} bytes, and a request has at most {MAX_REQUEST}",
+                fix="hand it over on the server's machine: peer run DIR",
+            )
+        with borrowed(Home(member.home), member.ipfs, stored) as engine:
+            told = ask_server(engine, stored, to, signed, key, seconds)
+        if told.number is None:
+            raise PeerError(f"{named(server)} does not accept it: {quoted(told.why)}", code=ExitCode.UNFINISHED)
+        return told
 
 
 def _job(home: Home, number: int) -> KeptJob:

@@ -44,7 +44,7 @@ from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import reader_of
 from peer.membership.changes import is_admin
 from peer.run.narrator import Narrator
-from protocol.jobs.queue import Limits
+from protocol.jobs.queue import Limits, may_ask
 from protocol.records.bodies import Role
 from protocol.records.environment import Numerics
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT
@@ -93,6 +93,16 @@ class ServerOptions:
     max_update_norm: Annotated[
         str | None,
         typer.Option("--max-update-norm", metavar="NORM|Nx", help="Server: as for `peer start`.", show_default="none"),
+    ] = None
+    accept_runs_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept-runs-of",
+            metavar="NAME",
+            help="Server: take runs that this admin or server asks for from another machine, whose app then runs here; "
+            "may be repeated.",
+            show_default="nobody's",
+        ),
     ] = None
     numerics: Annotated[
         Numerics, typer.Option("--numerics", help="Server: portable or native, as for `peer start`.")
@@ -187,6 +197,7 @@ def serve(
     )
     person = KeyStore(place.path).load(identity, passphrases)
     served = _served(place, person, federation, role or [Role.SERVER, Role.CLIENT])
+    accepted = {each.stored.id: _accepted(each.stored, server.accept_runs_of or []) for each in served}
     python = command_of_python(app_python)
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
@@ -231,12 +242,14 @@ def serve(
             leads = {each.stored.id: session(each, Role.SERVER) for each in served if Role.SERVER in each.roles}
             tell = (lambda _: None) if json else say
             defaults = ServerDefaults(server.client_timeout, server.leave_timeout, admitted)
-            jobs = JobServer(peer, place, journal, leads, limits, defaults, tell)
+            jobs = JobServer(peer, place, journal, leads, limits, defaults, tell, accepted)
             peer.jobs = jobs if leads else None
             async with peer.standing():
                 with contextlib.ExitStack() as desks:
                     for each in sessions.values():
                         desks.enter_context(peer.letting_in(each, each.keys.again()))
+                    for each in leads.values():
+                        desks.enter_context(peer.taking_jobs(each, partial(jobs.taken, each.stored.id)))
                     clients = [
                         await asyncio.to_thread(_training, session(each, Role.CLIENT), choice, works_in)
                         for each in served
@@ -288,6 +301,24 @@ def _served(home: Home, person: Identity, named: list[str] | None, wanted: Seque
             fix="peer federation show; join one with a ticket: peer join",
         )
     return found
+
+
+def _accepted(stored: StoredFederation, names: Sequence[str]) -> frozenset[bytes]:
+    """The members of which jobs are taken.
+
+    Raises:
+        PeerError: if a name is no member's, or of one that may not ask.
+    """
+    manifest, found = stored.manifest, set[bytes]()
+    for name in names:
+        member = next((id for id, known in manifest.names.items() if known == name), None)
+        if member is None or not may_ask(manifest, member):
+            raise PeerError(
+                f"--accept-runs-of {name}: {manifest.title} has no admin and no server of that name",
+                fix="peer federation show lists the members",
+            )
+        found.add(member)
+    return frozenset(found)
 
 
 def _check_one_network(engine: str, served: Sequence[StoredFederation]) -> None:

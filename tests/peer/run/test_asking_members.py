@@ -11,6 +11,7 @@ from peer.engine.interface import AskingOff, Unanswered
 from peer.run.announcement_queue import AnnouncementQueue
 from peer.run.asking import QUESTIONS, SIZE, Asking
 from protocol.blocks.cid import raw_block
+from protocol.jobs.request import AskedJob, ToldJob
 from protocol.roles.effects import Report, What
 from protocol.roles.events import Received
 from protocol.wire.asking import Answer, Channel, Question
@@ -78,6 +79,7 @@ class Peer:
             servers=lambda: [SERVER],
             receive=self.queue.told,
             call_back=lambda _node, request: CalledBack([Call.DROPPED] * len(request.addresses)),
+            take_job=lambda signed: ToldJob(7, signed.decode(), ""),
             on_report=self.reports.append,
         )
 
@@ -197,3 +199,10 @@ def test_a_member_that_asks_for_it_is_called_back_over_the_same_channel(pair: tu
     answer = server.asking.answer("client node", channel.write(CallBack(["/ip4/9.9.9.9/tcp/1"])))
     assert answer is not None
     assert channel.read(answer, CalledBack).outcomes == [Call.DROPPED]
+
+
+def test_a_member_that_asks_for_a_run_is_told_over_the_same_channel() -> None:
+    server = Peer(SERVER, Wire("server node"))
+    answer = server.asking.answer("client node", CHANNEL.write(AskedJob(b"signed")))
+    assert answer is not None
+    assert CHANNEL.read(answer, ToldJob) == ToldJob(7, "signed", "")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import msgpack
 import pytest
+from chains import SECOND, Scribe, id_of
 
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID
+from protocol.jobs.request import AskedJob, ToldJob, read_request, sign_request
 from protocol.wire.asking import Answer, BadMessage, Channel, Question
 from protocol.wire.calling_back import Call, CallBack, CalledBack
 
@@ -58,3 +60,13 @@ def test_a_question_is_no_call_back_and_a_call_back_no_question() -> None:
         CHANNEL.read(bytes.fromhex(VECTORS["question"]["sealed"]), CallBack)
     with pytest.raises(BadMessage):
         CHANNEL.read(bytes.fromhex(VECTORS["call back"]["sealed"]), Question)
+
+
+def test_a_request_for_a_run_is_written_as_the_vectors_say_and_is_taken_of_its_author_alone() -> None:
+    shown, manifest = VECTORS["job"], Scribe().manifest
+    signed = bytes.fromhex(shown["signed"])
+    assert CHANNEL.read(bytes.fromhex(shown["question"]["sealed"]), AskedJob).signed == signed
+    assert CHANNEL.write(ToldJob(7, "low-rate", "")).hex() == shown["answer"]["sealed"]
+    request = read_request(signed, manifest, bytes.fromhex(shown["server"]), frozenset({id_of(SECOND)}))
+    assert (request.name, request.min_clients, request.seed) == ("low-rate", 2, 1)
+    assert sign_request(request, SECOND) == signed

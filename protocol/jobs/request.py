@@ -1,0 +1,146 @@
+"""A job that is asked for on another machine: signed by whoever asks, for one server, over the channel of
+`protocol.wire.asking`.
+
+On the wire it is msgpack ``[payload, key, signature]``, as an announcement is. There is one way to write it. It has the
+app's files, so nothing needs to be fetched, and a random key: a request that comes again, from whomever, is the same
+job. What it asks for is judged by the rules of the queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from crypto.dsse import BadSignature, verify
+from crypto.dsse import sign as dsse_sign
+from crypto.keys import SigningKey, VerifyKey
+from protocol.blocks.packing import NotPacked, packed, unpacked
+from protocol.federation.manifest import Manifest
+from protocol.jobs.queue import may_ask
+from protocol.records.bodies import Key, Natural
+from protocol.run_names import LONGEST
+from protocol.wire.announcements import Envelope
+
+JOB_TYPE: Final = "application/vnd.pollen.job+msgpack"
+"""The DSSE payload type of a request."""
+
+MAX_REQUEST: Final = 960 << 10
+"""Bytes of a request; a question may have 1 MiB."""
+
+MAX_FILES: Final = 2000
+MAX_SETTINGS: Final = 1000
+KEY_SIZE: Final = 16
+
+Setting = str | int | float | bool
+JobKey = Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
+Path = Annotated[str, Meta(max_length=512)]
+SettingName = Annotated[str, Meta(max_length=256)]
+
+
+class WhyNot(StrEnum):
+    """Why a request is not even looked at."""
+
+    TOO_LARGE = "too-large"
+    MALFORMED = "malformed"
+    STRANGER = "stranger"
+    """Its key is not one of a member's, or not its author's."""
+    MAY_NOT_ASK = "may-not-ask"
+    """Its author is neither a server nor an admin, or the server's owner takes no jobs of it."""
+    NOT_FOR_US = "not-for-us"
+    """It is for another server, or of another federation."""
+    BAD_SIGNATURE = "bad-signature"
+
+
+class NotTaken(Exception):
+    """A request that is not taken, for ``why``."""
+
+    def __init__(self, why: WhyNot, message: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What is signed, its fields in this order."""
+
+    federation: Annotated[bytes, Meta(min_length=36, max_length=36)]
+    to: Key
+    """The server's member id."""
+    by: Key
+    """The member id of whoever asks."""
+    key: JobKey
+    """Random."""
+    name: Annotated[str, Meta(max_length=LONGEST)]
+    """How to call the run there; empty: after its app."""
+    files: Annotated[tuple[tuple[Path, bytes], ...], Meta(min_length=1, max_length=MAX_FILES)]
+    """The app's, by path."""
+    config: Annotated[tuple[tuple[SettingName, Setting], ...], Meta(max_length=MAX_SETTINGS)]
+    """Settings that differ from the app's own."""
+    min_clients: Annotated[int, Meta(ge=1, le=1 << 31)]
+    seed: Natural | None
+    memory: Natural
+    gpus: Natural
+
+    def job_key(self) -> bytes:
+        """The job's key at the server. Nobody can take that of another member's job."""
+        return hashlib.sha256(b"pollen job 1" + self.by + self.key).digest()[:KEY_SIZE]
+
+
+def sign_request(request: JobRequest, key: SigningKey) -> bytes:
+    """The request on the wire."""
+    payload = packed(request)
+    return packed(Envelope(payload, key.verify_key.raw, dsse_sign(key, JOB_TYPE, payload)))
+
+
+def read_request(data: bytes, manifest: Manifest, own: bytes, accepted: frozenset[bytes]) -> JobRequest:
+    """The request in ``data``, if it is for the member ``own``, and by one that may ask. Cheap checks come first.
+
+    ``manifest`` is the newest; ``accepted`` are the members of which the server's owner takes jobs.
+
+    Raises:
+        NotTaken: if it is not. Nothing else is raised, whatever the bytes.
+    """
+    if len(data) > MAX_REQUEST:
+        raise NotTaken(WhyNot.TOO_LARGE, f"{len(data)} bytes are more than {MAX_REQUEST}")
+    try:
+        envelope = unpacked(data, Envelope)
+    except NotPacked as error:
+        raise NotTaken(WhyNot.MALFORMED, f"not a request: {error}") from error
+    member = manifest.member_by_key(envelope.key)
+    if member is None:
+        raise NotTaken(WhyNot.STRANGER, "its key is not one of a member's")
+    if not may_ask(manifest, member.id):
+        raise NotTaken(WhyNot.MAY_NOT_ASK, "only servers and admins may ask for a run")
+    if member.id not in accepted:
+        raise NotTaken(WhyNot.MAY_NOT_ASK, "the server's owner takes no jobs of this member: --accept-runs-of NAME")
+    try:
+        verify(VerifyKey.parse(envelope.key), JOB_TYPE, envelope.payload, envelope.signature)
+        request = unpacked(envelope.payload, JobRequest)
+    except BadSignature as error:
+        raise NotTaken(WhyNot.BAD_SIGNATURE, str(error)) from error
+    except NotPacked as error:
+        raise NotTaken(WhyNot.MALFORMED, f"not a request: {error}") from error
+    if request.by != member.id:
+        raise NotTaken(WhyNot.STRANGER, "its key is not its author's")
+    if request.to != own or request.federation != bytes(manifest.federation):
+        raise NotTaken(WhyNot.NOT_FOR_US, "it is for another server, or of another federation")
+    return request
+
+
+class AskedJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A question: take this job, please. ``signed`` is as `sign_request` writes it."""
+
+    signed: Annotated[bytes, Meta(max_length=MAX_REQUEST)]
+
+
+class ToldJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The answer: the job's number and name at the server, or why it is not taken."""
+
+    number: Natural | None
+    name: Annotated[str, Meta(max_length=LONGEST)]
+    why: Annotated[str, Meta(max_length=500)]
