@@ -224,7 +224,10 @@ def _reach(home: Home, engine: Engine, streams: Streams) -> Iterator[Check]:
     yield Check("reaching members", State.OK if found.gets_out else State.WARN, what, fix)
     what, fix = inward_words(found)
     dials_out = not found.inward and not any(_awaits_others(stored, own) for stored in known)
-    yield Check("reached by members", State.OK if found.is_reached or dials_out else State.WARN, what, fix)
+    if found.is_reached or dials_out:
+        yield Check("reached by members", State.OK, what)
+    else:
+        yield Check("reached by members", State.WARN, what, fix)
 
 
 def _awaits_others(stored: StoredFederation, own: frozenset[bytes]) -> bool:

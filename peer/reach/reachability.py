@@ -26,7 +26,7 @@ _MOST: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Outward:
-    """What came of dialling one address of another member."""
+    """What came of dialling one address of another member. Of a node that is reached, all addresses are open."""
 
     address: str
     outcome: Call

@@ -15,9 +15,10 @@ def outward_words(found: Reachability) -> tuple[str, str]:
     """Whether others are reached, and how to mend that (empty if nothing needs to be)."""
     if not found.outward:
         return "no address of another member is known", ""
-    failed = [each for each in found.outward if each.outcome is not Call.OPEN]
-    reached = len(found.outward) - len(failed)
-    what = f"{reached} of {len(found.outward)} addresses of members answer"
+    nodes = {_node(each) for each in found.outward}
+    reached = {_node(each) for each in found.outward if each.outcome is Call.OPEN}
+    failed = [each for each in found.outward if _node(each) not in reached]
+    what = f"{len(reached)} of {len(nodes)} nodes of members are reached"
     if not failed:
         return what, ""
     reasons = [f"{_shown(each.address)}: {_why_not_out(each, found)}" for each in failed]
@@ -133,6 +134,11 @@ def _is_web(address: str) -> bool:
         return NodeAddress.parse(address).over is Over.WSS
     except BadAddress:
         return False
+
+
+def _node(each: Outward) -> str:
+    """The node that an address names; the address if it names none."""
+    return each.address.rpartition("/p2p/")[2]
 
 
 def _shown(address: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -135,3 +136,30 @@ def test_a_newcomer_behind_a_firewall_is_told_that_its_own_side_is_in_the_way(ne
     code, _, err = network.let_in(network.newcomer("hospital-d"), *listen, reach=reach)
     assert code == 0, err
     assert "a firewall or router on this side lets no TCP to port 4005 in" in err
+
+
+@pytest.mark.all
+def test_a_member_finds_the_others_by_the_manifest_after_their_addresses_have_changed(network: Network) -> None:
+    hospital, clinic = network.hospital, network.newcomer("hospital-e")
+    network.clinic.firewall("-F", "-P INPUT ACCEPT", "-P OUTPUT ACCEPT")
+    here = hospital.host.ip
+    code, _, err = network.let_in(clinic, reach=["--listen", "0.0.0.0:4001", "--announce", "none"])
+    assert code == 0, err
+    assert hospital.peer("federation", "bootstrap", "--add", f"{NAME}:4001")[0] == 0
+    file = network.folder / "newer.federation"
+    assert hospital.peer("federation", "export", str(file))[0] == 0
+    assert clinic.peer("federation", "join", str(file))[0] == 0
+
+    moved = here.rpartition(".")[0] + ".99"
+    for words in (["del", f"{here}/24"], ["add", f"{moved}/24"]):
+        subprocess.run(["ip", "-n", hospital.host.name, "addr", *words, "dev", "eth0"], check=True)
+    (Path("/etc/netns") / network.clinic.name / "hosts").write_text(f"127.0.0.1 localhost\n{moved} {NAME}\n")
+    daemons = [each.peer("doctor", "--start-daemon", "--json")[1] for each in (hospital, clinic)]
+    try:
+        code, out, _ = clinic.peer("doctor", "--json")
+        found = {check["name"]: check for check in json.loads(out)["checks"]}
+        assert found["reaching members"]["state"] == "ok", found["reaching members"]
+        assert "1 of 1 nodes" in found["reaching members"]["what"]
+    finally:
+        for daemon in daemons:
+            os.kill(json.loads(daemon)["daemon"], signal.SIGTERM)

@@ -122,7 +122,7 @@ def outward(outcome: Call, others: Call = Call.NOT_TRIED, *more: Outward) -> str
         (outward(Call.REFUSED), "nothing listens at that port"),
         (outward(Call.CERTIFICATE), "SSL_CERT_FILE"),
         (outward(Call.NO_NAME), "HTTPS_PROXY"),
-        (outward(Call.OPEN), "1 of 1 addresses of members answer"),
+        (outward(Call.OPEN), "1 of 1 nodes of members are reached"),
     ],
 )
 def test_a_failed_dial_says_whose_side_is_in_the_way(said: str, words: str) -> None:
@@ -163,3 +163,8 @@ def test_a_member_that_does_not_answer_or_answers_nonsense_shows_nothing() -> No
         assert found.is_reached is (answered is not None)
     silent = both_ways(Wire({}, None), [HERE], [], [CHANNEL])
     assert inward_words(silent)[0] == "no member that answers could try to reach this node"
+
+
+def test_an_old_address_of_a_node_that_is_reached_at_another_is_no_trouble() -> None:
+    old, new = (Outward(f"{each}/p2p/{NODE}", call) for each, call in ((HERE, Call.DROPPED), (THERE, Call.OPEN)))
+    assert outward_words(Reachability((old, new))) == ("1 of 1 nodes of members are reached", "")
