@@ -218,6 +218,7 @@ class AppProcess:
             await process.wait()
         await _end_processes(process.pid, self._mark)
         await self._logged()
+        await _discard(process)
         self._belongings.close()
 
     async def _logged(self) -> None:
@@ -256,6 +257,15 @@ class AppProcess:
     def _last_words(self) -> str:
         last = "" if self._log is None else self._log.last[-_LAST_WORDS:]
         return f"; its last words: {last}" if last else ""
+
+
+async def _discard(process: asyncio.subprocess.Process) -> None:
+    """Read what an ended process said and nobody heard, so that its pipe is closed."""
+    assert process.stdout is not None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while await process.stdout.read(1 << 16):
+                pass
 
 
 async def _done(room: Awaitable[None] | None) -> None:

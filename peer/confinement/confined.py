@@ -30,10 +30,23 @@ class Confiner:
     grants: Grants
     kept: tuple[Path, ...]
     """Places that no granted folder may hold: the user's home folder, with its keys, and the peer's."""
+    meant: tuple[tuple[Path, Path], ...] = ()
+    """Each grant, and where it led when it was given. An app that may write beside it could put a link there."""
 
     def confinement(self, read: Iterable[Path], write: Sequence[Path], temporary: Path) -> Confinement:
         """What a process may use that needs to ``read`` these places, and has these folders of its own: some to
-        ``write``, and the ``temporary`` one as its ``/tmp``."""
+        ``write``, and the ``temporary`` one as its ``/tmp``.
+
+        Raises:
+            PeerError: if a link now leads elsewhere from where a grant was.
+        """
+        for place, led_to in self.meant:
+            if place.resolve() != led_to:
+                raise PeerError(
+                    f"{place} is not any more what was granted to the app: a link leads elsewhere now",
+                    fix="look who put the link there, and start again",
+                    code=ExitCode.WRONG_USE,
+                )
         grants, own = self.grants, (*write, temporary)
         network = existing(FOR_NETWORK) if grants.network else ()
         return Confinement(
@@ -65,7 +78,9 @@ def confiner(grants: Grants, home: Home, model: str | None = None) -> Confiner:
                 fix="name the folder that the app needs alone",
                 code=ExitCode.WRONG_USE,
             )
-    return Confiner(required(), replace(grants, read=(*grants.read, *_of_model(model, kept))), kept)
+    grants = replace(grants, read=(*grants.read, *_of_model(model, kept)))
+    meant = tuple((place, place.resolve()) for place in (*grants.read, *grants.write))
+    return Confiner(required(), grants, kept, meant)
 
 
 def _of_model(model: str | None, kept: Sequence[Path]) -> tuple[Path, ...]:
