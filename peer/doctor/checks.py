@@ -18,8 +18,8 @@ from peer.base.installed_versions import installed, require_torch_extra, unmet
 from peer.confinement.landlock import interface
 from peer.confinement.means import INSTALL, tried
 from peer.doctor.pubsub import hearers, why_not_asked, why_refused
-from peer.engine import open_engine, without_credentials
-from peer.engine.chosen_engine import MANAGED, chosen, running_node
+from peer.engine import without_credentials
+from peer.engine.chosen_engine import MANAGED, chosen, owners_engine, running_node
 from peer.engine.interface import Engine, EngineError, EngineStatus, Streams
 from peer.engine.kubo.program import UPDATE, find_ipfs, version_of, why_outdated
 from peer.home.federations import FederationStore, StoredFederation
@@ -179,7 +179,7 @@ def _confinement() -> Check:
 
 def _engine_checks(home: Home, engine: str) -> Iterator[Check]:
     try:
-        opened = running_node(home) if engine == MANAGED else open_engine(engine)
+        opened = running_node(home) if engine == MANAGED else owners_engine(home, engine)
         if opened is None:
             fix = "peer start starts it; to start it now: peer doctor --start-daemon"
             yield Check("engine", State.WARN, "this home's Kubo node is not running", fix)

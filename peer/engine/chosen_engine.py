@@ -74,7 +74,7 @@ def opened(
     """
     address = chosen(home, named)
     if address != MANAGED:
-        with contextlib.closing(_owners(home, address, asked)) as engine:
+        with contextlib.closing(owners_engine(home, address, asked)) as engine:
             if engine.kind == MANAGED and (why := why_outdated(engine.version)):
                 logs.event("node-outdated", logging.WARNING, why=why, fix=UPDATE)
             yield engine
@@ -182,7 +182,7 @@ def _remember_reach(home: Home, reach: Reach) -> None:
             journal.remember_reach(reach.to_text())
 
 
-def _owners(home: Home, address: str, asked: AskedReach) -> Engine:
+def owners_engine(home: Home, address: str, asked: AskedReach = _AS_BEFORE) -> Engine:
     """The engine at ``address``, which is not the home's own node.
 
     Raises:

@@ -38,7 +38,8 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 
 
 def called_back(streams: Streams, node: str, request: CallBack, known: Collection[str]) -> CalledBack:
-    """What came of calling the addresses for the engine ``node``. Those ``known`` are dialled anyway.
+    """What came of calling the addresses for the engine ``node``. Those ``known`` are dialled anyway, and
+    named by an admin.
 
     One request is served at a time. Others are told that nothing was tried.
     """

@@ -219,8 +219,8 @@ class Talker:
     servers: Callable[[], Sequence[bytes]]
     receive: Callable[[bytes], bool]
     on_report: Callable[[Report], None]
-    dialled: Callable[[], Collection[str]]
-    """The addresses that it dials."""
+    known: Callable[[], Collection[str]]
+    """The addresses that it dials, but for those that members announced."""
 
 
 class SharedAsking:
@@ -275,7 +275,7 @@ class SharedAsking:
         return any(news)
 
     def _call_back(self, node: str, request: CallBack) -> CalledBack:
-        known = {address for talker in self._now() for address in talker.dialled()}
+        known = {address for talker in self._now() for address in talker.known()}
         return called_back(self._streams, node, request, known)
 
     def _report(self, report: Report) -> None:

@@ -160,7 +160,6 @@ class Runner:
         self._topics = topics
         self._keys = keys
         self._addresses = addresses
-        self._dialled: tuple[str, ...] = ()
         self._max_content_bytes = max_content_bytes
         self._on_report = on_report
         self._clock = Clock()
@@ -241,7 +240,12 @@ class Runner:
             members = newest.manifest.members.values()
             return [each.id for each in members if Role.SERVER in each.roles and each.id != newest.author.member]
 
-        return Talker(servers, self._intake.told, self._report, lambda: self._dialled)
+        return Talker(servers, self._intake.told, self._report, self._named_by_admins)
+
+    def _named_by_admins(self) -> tuple[str, ...]:
+        """The addresses that we dial, without those that members announced: else each of them could name some, and ask
+        what is there."""
+        return (*self._machine.newest.manifest.addresses, *self._addresses)
 
     def _report(self, report: Report) -> None:
         """Report from any thread, in the event loop."""
@@ -424,7 +428,7 @@ class Runner:
 
     async def _stay_connected(self) -> None:
         while True:
-            self._dialled = addresses = (
+            addresses = (
                 *self._machine.newest.manifest.addresses,
                 *self._addresses,
                 *self._machine.known_addresses,

@@ -61,8 +61,8 @@ def may_call(ip: IPv4Address | IPv6Address, asker: IPv4Address | IPv6Address | N
     """Whether somebody who is asked to may call an IP address.
 
     ``asker`` is where the asking node is connected from, if that is itself. ``is_known`` says whether the address is
-    one of a member's that the asked peer dials anyway. All others have to be in the internet: else any member could
-    learn what listens inside the asked member's network.
+    one that the asked peer dials anyway, and that no member has named by itself. All others have to be in the internet:
+    else any member could learn what listens inside the asked member's network.
     """
     if scope_of(ip) <= Scope.LINK:
         return False
