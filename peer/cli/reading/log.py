@@ -13,7 +13,7 @@ from peer.base.terminal import put_foreign_line, say
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunArgument, new_app
 from peer.cli.output import put_json_line
 from peer.cli.reading.ls import put_runs
-from peer.history.named_runs import is_car, named_cid
+from peer.history.named_runs import is_car, named_cid, waiting_job
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID
@@ -45,6 +45,14 @@ def log(
         return ExitCode.DONE
     if is_car(run):
         raise PeerError(f"{run} has no output of apps", fix=f"see its rounds: peer history {run}")
+    while waiting_job(place, run) is not None:
+        if not follow:
+            raise PeerError(
+                f"{run} has not begun: it waits for its turn",
+                fix=f"see how it stands: peer ls; or wait for it: peer log {run} --follow",
+                code=ExitCode.UNFINISHED,
+            )
+        time.sleep(LOOK)
     named = _run(place, named_cid(place, run))
     file = place.run_log(named)
     if not (file.exists() or before(file).exists() or (follow and not _is_closed(place, named))):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -43,6 +44,7 @@ from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import reader_of
 from peer.membership.changes import is_admin
+from peer.membership.waiting_changes import waiting_changes
 from peer.run.narrator import Narrator
 from protocol.jobs.queue import Limits, may_ask
 from protocol.records.bodies import Role
@@ -59,6 +61,9 @@ if TYPE_CHECKING:  # they import flwr
     from peer.run.start import Training
 
 app = new_app()
+
+LOOK: Final = 5.0
+"""Seconds between looks at what waits for an admin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +253,7 @@ def serve(
                 with contextlib.ExitStack() as desks:
                     for each in sessions.values():
                         desks.enter_context(peer.letting_in(each, each.keys.again()))
+                    desks.callback(asyncio.create_task(_tell_what_waits(place, served, tell)).cancel)
                     for each in leads.values():
                         desks.enter_context(peer.taking_jobs(each, partial(jobs.taken, each.stored.id)))
                     clients = [
@@ -349,6 +355,26 @@ def _training(session: Session, choice: AppChoice, works_in: Path) -> Training |
         unfit=choice.unfit(config),
         unfit_for=partial(choice.unfit_for, node_config=config),
     )
+
+
+async def _tell_what_waits(home: Home, served: Sequence[_Served], tell: Callable[[str], None]) -> None:
+    """Tell an admin what waits for it, once each, as long as this runs."""
+    told: set[str] = set()
+    while True:
+        lines = await asyncio.to_thread(_what_waits, home, served)
+        for line in lines:
+            if line not in told:
+                tell(line)
+        told = set(lines)
+        await asyncio.sleep(LOOK)
+
+
+def _what_waits(home: Home, served: Sequence[_Served]) -> list[str]:
+    try:
+        known = [FederationStore(home).get(each.stored.id) for each in served if each.is_admin]
+        return [line for stored in known if stored for line in waiting_changes(home, stored, time.time())]
+    except (PeerError, OSError) as error:
+        return [str(error)]
 
 
 async def _until_stopped(peer: Peer, jobs: JobServer | None, clients: Sequence[Training | None]) -> list[Ending]:

@@ -55,6 +55,14 @@ def test_a_run_that_nobody_printed_in_leads_to_its_rounds(peer: Peer) -> None:
     assert f"peer history {OTHER}" in shown.err
 
 
+def test_a_job_that_waits_has_printed_nothing_yet(peer: Peer) -> None:
+    with Journal(Home(peer.home).journal) as journal:
+        journal.accept_job(b"k" * 16, b"o" * 32, RUN, RUN, "digits", "queued", b"{}", 1.0)
+    shown = peer("log", "queued")
+    assert shown.code == ExitCode.UNFINISHED
+    assert "waits for its turn" in shown.err
+
+
 def test_the_old_word_lists_runs_and_says_the_new_one(peer: Peer) -> None:
     listed = peer("log", "--json")
     assert listed.json == peer("ls", "--json").json

@@ -14,6 +14,7 @@ from peer.base.errors import ExitCode
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.keystore import KeyStore
+from peer.membership.waiting_changes import waiting_changes
 
 Peers = Callable[[str], Peer]
 
@@ -67,6 +68,14 @@ def stored(peer: Peer) -> StoredFederation:
 
 def member_id(peer: Peer) -> bytes:
     return KeyStore(peer.home).public().public.id
+
+
+def test_an_admin_is_told_what_waits_for_signatures_until_it_is_in_force(board: Board) -> None:
+    cid = board.propose(board.one, "threshold", "1")
+    (line,) = waiting_changes(Home(board.one.home), stored(board.one), 0.0)
+    assert f"peer federation sign {cid}" in line
+    board.sign(board.two, cid)
+    assert list(waiting_changes(Home(board.two.home), stored(board.two), 0.0)) == []
 
 
 def test_more_signatures_than_one_are_needed_as_soon_as_the_next_version_says_so(peers: Peers, tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""What waits for an admin: proposals that lack signatures, and newcomers whose tickets let them in only by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from peer.home.federations import StoredFederation
+from peer.home.home import Home
+from peer.home.invitations import Invitations
+from peer.membership.proposing import ProposalStore
+from protocol.joining.tickets import InvitationState
+from protocol.visible import named
+
+
+def waiting_changes(home: Home, stored: StoredFederation, now: float) -> Iterator[str]:
+    """A line for people about each, with the command that settles it. ``now`` is in seconds since 1970.
+
+    Raises:
+        PeerError: if a file of the home is damaged.
+    """
+    title = named(stored.manifest.title)
+    for pending in ProposalStore(home, stored).all():
+        yield f"a change of {title} waits for more admins: peer federation sign {pending.record.cid}"
+    for invitation in Invitations(home, stored.id).all():
+        if invitation.state_at(now) is InvitationState.PENDING:
+            name = named(invitation.name)
+            yield f"{name} waits to be let into {title}: peer federation approve {name}"

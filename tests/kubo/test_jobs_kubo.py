@@ -1,0 +1,57 @@
+"""A run that is asked for on another machine, over real Kubo nodes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation import APPS, Federation, until
+
+from peer.engine.kubo.node import running_at
+from peer.home.federations import FederationStore
+from peer.membership.changes import add_member
+from protocol.records.bodies import Role
+
+pytestmark = [pytest.mark.kubo, pytest.mark.all]
+
+
+@pytest.fixture
+def federation(ipfs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Federation]:
+    """Two servers, each with a managed node."""
+    made = Federation(tmp_path, "kubo")
+    public = made.identity("second").public_for(bytes(made.stored.id))
+    stored = add_member(made.stored, made.admin, public, name="second", roles=[Role.SERVER], time=time.time())
+    FederationStore(made.home("server")).save(stored)
+    FederationStore(made.home("second")).join(stored)
+    monkeypatch.setenv("POLLEN_KUBO", str(ipfs_program))
+    yield made
+    made.end()
+
+
+def test_a_server_takes_a_run_that_another_asks_for_and_takes_it_once(federation: Federation) -> None:
+    home = federation.home("server")
+    words = ["serve", "--accept-runs-of", "second", "--home", home.path, "--ipfs", "kubo", "-v", "--json"]
+    server = federation.run("server", *words)
+    api = until(lambda: (home.path / "peer.sock").exists() and running_at(home.path / "ipfs"), lambda: server.said)
+    with federation.blocks(api) as engine:
+        addresses = engine.addresses()
+    FederationStore(federation.home("second")).add_addresses(federation.stored.id, addresses)
+
+    asked = [ask(federation), ask(federation)]
+    assert asked[0] == asked[1]
+    server.wait_for("run-opened")
+
+
+def ask(federation: Federation) -> Any:
+    command = ["run", APPS / "numpy_fedavg", "--on", "server", "--key", "00" * 16, "--timeout", "90"]
+    options = ["--home", federation.home("second").path, "--ipfs", "kubo", "--json"]
+    words = [sys.executable, "-P", "-m", "peer", *map(str, [*command, *options])]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
