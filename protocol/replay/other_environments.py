@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Final
 
 from protocol.records.environment import Environment, Numerics, differing, differing_versions
@@ -29,12 +30,15 @@ _NOT_TRIED: Final = frozenset(
         "pytensor",
         "tensorflow",
         "tensorflow-cpu",
-        "xgboost",
-        "xgboost-cpu",
     }
 )
 """Libraries that choose kernels of their own by the processor, and that no test of ours has replayed on another one:
 portable numerics may not hold them to one (docs/decisions/0021-portable-numbers.md)."""
+
+_NOT_TRIED_ON: Final = MappingProxyType(
+    {"x86_64": _NOT_TRIED, "aarch64": _NOT_TRIED | {"xgboost", "xgboost-cpu"}},
+)
+"""The same by architecture. For one that is not here, portable numerics name no kernels, so nothing was tried."""
 
 
 def cause_of(was: Environment, now: Environment) -> Cause:
@@ -68,5 +72,12 @@ def _wanted(was: Environment, now: Environment) -> Iterator[str]:
 def _that_round(was: Environment, now: Environment) -> frozenset[str]:
     """What is not as recorded, and may round in another way."""
     names = differing(was, now).keys() - differing_versions(was, now).keys() - _NO_PART_OF_A_RESULT
-    is_portable = was.numerics is Numerics.PORTABLE and not any(each.name in _NOT_TRIED for each in was.packages)
-    return frozenset(names - ({"cpu"} if is_portable else set()))
+    return frozenset(names - ({"cpu"} if _computes_alike(was) else set()))
+
+
+def _computes_alike(was: Environment) -> bool:
+    """Whether all processors of its architecture compute the same."""
+    not_tried = _NOT_TRIED_ON.get(was.machine)
+    if was.numerics is not Numerics.PORTABLE or not_tried is None:
+        return False
+    return not any(each.name in not_tried for each in was.packages)

@@ -6,7 +6,9 @@ x86-64 processor of the last ten years has (SSE4.2), or every aarch64 one (Advan
 
 Each variable stands with who documents it. What they do was measured: under them the functions of libm, and some 450
 functions of numpy, scipy, scikit-learn and torch, give the same bits here (AVX-512) as on emulated processors from
-Nehalem on (`tests/strategy/replay/test_portable_numerics.py`).
+Nehalem on (`tests/strategy/replay/test_portable_numerics.py`), and those on an emulated Cortex-A57 as with SVE2
+(`tests/strategy/replay/test_aarch64_numerics.py`). docs/decisions/0021-portable-numbers.md says what was measured of
+jax, TensorFlow, numba and others, whose variables are here too.
 """
 
 from __future__ import annotations

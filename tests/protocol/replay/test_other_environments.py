@@ -42,11 +42,23 @@ def test_another_processor_rounds_unless_the_numbers_are_portable() -> None:
     assert cause_of(PORTABLE, replace(PORTABLE, cpu="AMD EPYC")) is Cause.NOTHING
 
 
-def test_another_processor_rounds_if_the_app_needs_a_library_that_was_never_tried_on_one() -> None:
-    recorded = replace(PORTABLE, packages=(*PORTABLE.packages, Package("xgboost", "3.1.0")))
+@pytest.mark.parametrize(
+    ("machine", "package", "expected"),
+    [
+        ("x86_64", "jax", Cause.ROUNDING),
+        ("x86_64", "xgboost", Cause.NOTHING),
+        ("aarch64", "xgboost", Cause.ROUNDING),
+        ("aarch64", "scikit-learn", Cause.NOTHING),
+        ("riscv64", "scikit-learn", Cause.ROUNDING),
+    ],
+)
+def test_another_processor_rounds_if_the_app_needs_a_library_that_was_never_tried_on_one(
+    machine: str, package: str, expected: Cause
+) -> None:
+    recorded = replace(PORTABLE, machine=machine, packages=(*PORTABLE.packages, Package(package, "1.0")))
 
     assert cause_of(recorded, recorded) is Cause.NOTHING
-    assert cause_of(recorded, replace(recorded, cpu="AMD EPYC")) is Cause.ROUNDING
+    assert cause_of(recorded, replace(recorded, cpu="another one")) is expected
 
 
 @pytest.mark.parametrize(

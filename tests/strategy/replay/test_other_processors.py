@@ -2,7 +2,7 @@
 kernels switched. An honest one is never judged a cheat, and a cheat always.
 
 qemu 7.2 emulates no AVX-512, which this processor may have; it does AVX2, with a Haswell. Another architecture is not
-tried here: `tests/protocol/replay/test_other_environments.py` says what it would mean.
+tried here: `test_aarch64_numerics.py` does that.
 """
 
 from __future__ import annotations
