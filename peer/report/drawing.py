@@ -114,9 +114,9 @@ class Pen:
 def _draw_line(axes: Axes, line: Line, *, colour: str, mark: str, width: float) -> None:
     rounds = [at for at, _ in line.points]
     values = [float("nan") if value is None else value for _, value in line.points]
-    marked = mark if len(values) <= MARKED else ""
     alone = len(values) == 1 and not mark
-    axes.plot(rounds, values, color=colour, marker="o" if alone else marked, linewidth=width)
+    every = -(-len(values) // MARKED)
+    axes.plot(rounds, values, color=colour, marker="o" if alone else mark, markevery=every, linewidth=width)
 
 
 _BOX: Final = re.compile(r'viewBox="([^"]*)"')

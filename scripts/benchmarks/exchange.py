@@ -13,21 +13,16 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from federation import Json, machine, start_words
+from federation import Json, ended_by, finished_run, machine
 
 from peer.base.errors import ExitCode, PeerError
-from peer.base.interrupts import Interrupts
-from peer.demo.engines import LOCAL, engine_of, server_engine
-from peer.demo.founding import found, join
+from peer.demo.engines import LOCAL
 from peer.demo.plan import DemoPeer, DemoPlan
-from peer.demo.processes import PeerProcesses
 from peer.engine.chosen_engine import MANAGED, running_node
 
 APP = Path(__file__).resolve().parent / "echo_app"
@@ -69,21 +64,11 @@ def _share(plain: Json, encrypted: Json) -> float:
 
 def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges: int, *, encrypt: bool) -> Json:
     """Measure one run in a new federation."""
-    shutil.rmtree(folder, ignore_errors=True)
     plan = DemoPlan(folder, "", None, "", clients, exchanges + WARM_UP, engine)
-    with Interrupts() as interrupts:
-        federation = found(plan, encrypt=encrypt)
-        with server_engine(plan, federation) as servers_engine:
-            join(plan, federation, servers_engine.addresses())
-            with PeerProcesses(interrupts) as processes:
-                for peer in plan.peers:
-                    processes.start(peer, _command(plan, peer, megabytes), engine_of(plan))
-                while not processes.ended:
-                    processes.raise_failure()
-                    time.sleep(0.1)
-                processes.raise_failure()
-            sent = {peer.name: _bytes_sent(peer) for peer in plan.peers} if engine == MANAGED else None
-            stored = servers_engine.status().bytes_stored
+    config = f"bytes={int(megabytes * 1e6)} arrays={ARRAYS} exchanges={plan.rounds} clients={plan.clients}"
+    with finished_run(plan, APP, config, encrypt=encrypt) as servers_engine:
+        sent = {peer.name: _bytes_sent(peer) for peer in plan.peers} if engine == MANAGED else None
+        stored = servers_engine.status().bytes_stored
     [written] = (plan.server.home.path / "scratch").glob("*/seconds.json")  # the folder of the one run
     seconds = json.loads(written.read_text())
     counted = seconds[WARM_UP:]
@@ -105,11 +90,6 @@ def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges
     }
 
 
-def _command(plan: DemoPlan, peer: DemoPeer, megabytes: float) -> list[str]:
-    config = f"bytes={int(megabytes * 1e6)} arrays={ARRAYS} exchanges={plan.rounds} clients={plan.clients}"
-    return start_words(plan, peer, APP, config)
-
-
 def _bytes_sent(peer: DemoPeer) -> int:
     engine = running_node(peer.home)
     if engine is None:
@@ -126,8 +106,4 @@ def percentile(values: list[float], share: float) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except PeerError as error:
-        print(f"error: {error}\n  fix: {error.fix}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    sys.exit(ended_by(main))

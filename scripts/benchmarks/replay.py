@@ -27,14 +27,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from federation import Json, machine, start_words
+from federation import Json, ended_by, finished_run, machine
 
 from peer.base.errors import ExitCode, PeerError
-from peer.base.interrupts import Interrupts
-from peer.demo.engines import LOCAL, engine_of, server_engine
-from peer.demo.founding import found, join
+from peer.demo.engines import LOCAL, engine_of
 from peer.demo.plan import DemoPeer, DemoPlan
-from peer.demo.processes import PeerProcesses
+from peer.demo.processes import LogEvent
 from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
 from peer.history.walk_back import walk_back
@@ -65,13 +63,23 @@ def main() -> int:
             measured.append(measure(plan, options.megabytes, options.train_seconds))
             if options.folder is None:
                 shutil.rmtree(plan.folder)  # a long run is large
-    print(json.dumps({"benchmark": "replay", "machine": machine(), "results": measured}, indent=2))
+    print(json.dumps({"benchmark": "replay", "machine": machine(), **_parts(measured), "results": measured}, indent=2))
     return 0
+
+
+def _parts(measured: Sequence[Json]) -> Json:
+    """An audit's processor time as a fixed part and one for each round, from the shortest and the longest run."""
+    short, *_, long = [*measured, measured[-1]]
+    rounds = long["rounds"] - short["rounds"]
+    if not rounds:
+        return {}
+    a_round = (long["audit_processor_seconds"] - short["audit_processor_seconds"]) / rounds
+    fixed = short["audit_processor_seconds"] - short["rounds"] * a_round
+    return {"audit_processor_seconds": {"fixed": round(fixed, 2), "a_round": round(a_round, 4)}}
 
 
 def measure(plan: DemoPlan, megabytes: float, train_seconds: float) -> Json:
     """Measure one run and its audits."""
-    shutil.rmtree(plan.folder, ignore_errors=True)
     run_seconds = _run(plan, f"bytes={int(megabytes * 1e6)} train-seconds={train_seconds}")
     head = _head(plan.server)
     car = plan.folder / "run.car"
@@ -79,6 +87,7 @@ def measure(plan: DemoPlan, megabytes: float, train_seconds: float) -> Json:
     _peer(["export", str(head), str(car), *home], _file(plan, "export"))
     hashing = _hash(car)
     audited = _replay(plan, ["audit", str(car)])
+    processor = _processor_seconds(plan, car)
     return {
         "rounds": plan.rounds,
         "clients": plan.clients,
@@ -86,6 +95,8 @@ def measure(plan: DemoPlan, megabytes: float, train_seconds: float) -> Json:
         "train_seconds": train_seconds,
         "run_seconds": round(run_seconds, 3),
         "audit_of_the_runs_time": round(audited["audit_seconds"] / run_seconds, 3),
+        "audit_processor_seconds": round(processor, 3),
+        "audit_processor_of_the_runs_time": round(processor / run_seconds, 3),
         "car_megabytes": round(car.stat().st_size / 1e6, 1),
         "hashing_seconds": round(hashing, 3),
         "chain_verification": _verify(car, FederationStore(plan.server.home).current().id),
@@ -100,26 +111,13 @@ def measure(plan: DemoPlan, megabytes: float, train_seconds: float) -> Json:
 
 def _run(plan: DemoPlan, config: str) -> float:
     """Run it. Returns the seconds from the first dispatch to the end of the run."""
-    with Interrupts() as interrupts:
-        federation = found(plan, encrypt=False)
-        with server_engine(plan, federation) as engine:
-            join(plan, federation, engine.addresses())
-            with PeerProcesses(interrupts) as processes:
-                for peer in plan.peers:
-                    processes.start(peer, _command(plan, peer, config), engine_of(plan))
-                begun = ended = 0.0
-                while not processes.ended:
-                    processes.raise_failure()
-                    for event in processes.events():
-                        begun = begun or time.perf_counter() * (event.what.value == "dispatched")
-                        ended = ended or time.perf_counter() * (event.what.value == "run-closed")
-                    time.sleep(0.02)
-                processes.raise_failure()
-    return ended - begun
+    at: dict[str, float] = {}
 
+    def heard(event: LogEvent) -> None:
+        at.setdefault(event.what.value, time.perf_counter())
 
-def _command(plan: DemoPlan, peer: DemoPeer, config: str) -> list[str]:
-    return start_words(plan, peer, APP, f"{config} rounds={plan.rounds} clients={plan.clients}")
+    with finished_run(plan, APP, f"{config} rounds={plan.rounds} clients={plan.clients}", heard=heard):
+        return at["run-closed"] - at["dispatched"]
 
 
 def _head(server: DemoPeer) -> CID:
@@ -184,6 +182,14 @@ def _replay(plan: DemoPlan, command: list[str], *, may_differ: bool = False, **v
     }
 
 
+def _processor_seconds(plan: DemoPlan, car: Path) -> float:
+    """The processor time of an audit by replay, which other work on the machine changes less than the time that it
+    takes. The app is not confined, because nobody counts what a confined process used before it was ended."""
+    words = ["audit", str(car), "--replay", "--unconfined", "--app", str(APP), "--home", str(plan.server.home.path)]
+    usage = _usage(words, _file(plan, "audit"))
+    return usage.ru_utime + usage.ru_stime
+
+
 _ON_ANOTHER_MACHINE = """
 import sys
 from peer.audit import replay
@@ -244,8 +250,4 @@ def _peak(usage: resource.struct_rusage) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except PeerError as error:
-        print(f"error: {error}\n  fix: {error.fix}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    sys.exit(ended_by(main))

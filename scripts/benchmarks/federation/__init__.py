@@ -1,20 +1,75 @@
-"""What the benchmarks share: how they start peers, and which machine they ran on."""
+"""What the benchmarks share: a run of real processes, and which machine they ran on."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from peer.demo.engines import engine_of
+from peer.base.errors import PeerError
+from peer.base.interrupts import Interrupts
+from peer.demo.engines import engine_of, server_engine
+from peer.demo.founding import found, join
 from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
+from peer.demo.processes import LogEvent, PeerProcesses
+from peer.engine.interface import Engine
 from protocol.records.bodies import Role
 
 Json = dict[str, object]
 
 
-def start_words(plan: DemoPlan, peer: DemoPeer, app: Path, run_config: str) -> list[str]:
+LOOK = 0.02
+"""Seconds between two looks at what the peers say."""
+
+
+def ended_by(main: Callable[[], int]) -> int:
+    """Run a benchmark, and tell what keeps it from ending well. Returns its exit code."""
+    try:
+        return main()
+    except PeerError as error:
+        sys.stderr.write(f"error: {error}\n  fix: {error.fix}\n")
+        return error.exit_code
+
+
+@contextlib.contextmanager
+def finished_run(
+    plan: DemoPlan,
+    app: Path,
+    run_config: str,
+    *,
+    encrypt: bool = False,
+    heard: Callable[[LogEvent], None] = lambda _: None,
+) -> Iterator[Engine]:
+    """Found a federation in an empty folder, and run all its peers to the end of one run of ``app``.
+
+    Yields the server's engine, while the peers' own engines are still there. ``heard`` is told what each peer says.
+
+    Raises:
+        PeerError: if a peer ends in another way.
+    """
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    with Interrupts() as interrupts:
+        federation = found(plan, encrypt=encrypt)
+        with server_engine(plan, federation) as engine:
+            join(plan, federation, engine.addresses())
+            with PeerProcesses(interrupts) as processes:
+                for peer in plan.peers:
+                    processes.start(peer, _start_words(plan, peer, app, run_config), engine_of(plan))
+                while not processes.ended:
+                    processes.raise_failure()
+                    for event in processes.events():
+                        heard(event)
+                    time.sleep(LOOK)
+                processes.raise_failure()
+                yield engine
+
+
+def _start_words(plan: DemoPlan, peer: DemoPeer, app: Path, run_config: str) -> list[str]:
     """The words after ``peer`` that start one peer of a benchmark's federation with ``app``."""
     words = ["start", "--role", peer.role.value, "--app", str(app), "--home", str(peer.home.path), "--json", "-v"]
     words += ["--ipfs", engine_of(plan), "--federation", FEDERATION, "--identity", peer.name]
