@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from protocol.blocks.cid import CID, Block
-from protocol.wire.calling_back import Call
+
+if TYPE_CHECKING:  # it imports slowly, and `peer --version` does not need it
+    from protocol.wire.calling_back import Call
 
 
 class EngineError(Exception):
