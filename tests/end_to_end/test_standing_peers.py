@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from federation import GATED, Federation, Gate, PeerProcess, until
 
+from peer.base.faults import VARIABLE, Fault, Step, Victim, When
 from peer.control.asking import ask
 from peer.control.requests import Status
 from peer.home.journal import Journal, KeptJob
@@ -20,22 +22,21 @@ from peer.status.peer_status import parse_status
 class Standing:
     """A server and two clients that stand."""
 
-    def __init__(self, federation: Federation, gate: Gate, side_by_side: int = 1) -> None:
+    def __init__(self, federation: Federation, gate: Gate, side_by_side: int = 1, **variables: str) -> None:
         self.federation = federation
         self.home = federation.home("server")
         self.gate = gate
-        self.server = self.serve("server", "--max-runs", str(side_by_side))
+        self.server = self.serve("server", "--max-runs", str(side_by_side), **variables)
         self.clients: list[PeerProcess] = []
         for number, name in enumerate(federation.names):
             config = f'partition-id={number} num-partitions=2 gate="{gate.folder}"'
             options = ["--app", GATED, "--node-config", config, "--train-runs", str(side_by_side)]
             self.clients.append(self.serve(name, *options))
 
-    def serve(self, name: str, *arguments: str | Path) -> PeerProcess:
+    def serve(self, name: str, *arguments: str | Path, **variables: str) -> PeerProcess:
         home = self.federation.home(name).path
-        return self.federation.run(
-            name, "serve", *arguments, "--home", home, "--ipfs", self.federation.engine, "-v", "--json"
-        )
+        words = ["serve", *arguments, "--home", home, "--ipfs", self.federation.engine, "-v", "--json"]
+        return self.federation.run(name, *words, **variables)
 
     def peer(self, *arguments: str | Path) -> Any:
         """What a short command prints."""
@@ -85,6 +86,35 @@ def test_a_standing_server_that_is_killed_loses_no_job_and_begins_none_twice(
 
     standing.server.signal(signal.SIGTERM)
     assert standing.server.code() == 0, standing.server.said
+
+
+@pytest.mark.all
+@pytest.mark.parametrize(
+    ("step", "when", "nth"),
+    [
+        (Step.STORE, When.BEFORE, 1),
+        (Step.STORE, When.AFTER, 1),
+        (Step.WRITE_HEAD, When.BEFORE, 1),
+        (Step.WRITE_HEAD, When.AFTER, 1),
+        (Step.WRITE_HEAD, When.AFTER, 4),  # of the close: all that is left is to end the job
+    ],
+)
+def test_a_job_has_one_run_at_whichever_step_its_server_is_killed(
+    step: Step, when: When, nth: int, federation: Federation, gate: Gate
+) -> None:
+    gate.open("round-1", "train-1")
+    fault = str(Fault(Victim.PEER, step, when, nth))
+    standing = Standing(federation, gate, **{VARIABLE: fault})
+    standing.run("only")
+    assert standing.server.code() != 0
+    standing.server = standing.serve("server")
+
+    (job,) = standing.wait(1)
+    assert job.why == ""
+    with Journal(standing.home.journal) as journal:
+        (head,) = journal.heads()
+    assert (head.run, head.closed) == (job.run, True)
+    assert federation.audit()["verdict"] == "verified"
 
 
 def test_a_run_is_stopped_and_what_waits_is_given_up(federation: Federation, gate: Gate) -> None:
