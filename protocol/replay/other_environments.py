@@ -23,7 +23,6 @@ _NOT_TRIED: Final = frozenset(
         "mlx",
         "mxnet",
         "numba",
-        "numexpr",
         "onnxruntime",
         "openvino",
         "paddlepaddle",
@@ -36,7 +35,7 @@ _NOT_TRIED: Final = frozenset(
 portable numerics may not hold them to one (docs/decisions/0021-portable-numbers.md)."""
 
 _NOT_TRIED_ON: Final = MappingProxyType(
-    {"x86_64": _NOT_TRIED, "aarch64": _NOT_TRIED | {"xgboost", "xgboost-cpu"}},
+    {"x86_64": _NOT_TRIED, "aarch64": _NOT_TRIED | {"numexpr", "xgboost", "xgboost-cpu"}},
 )
 """The same by architecture. For one that is not here, portable numerics name no kernels, so nothing was tried."""
 
@@ -62,8 +61,11 @@ def _wanted(was: Environment, now: Environment) -> Iterator[str]:
     if that_round:
         told = ", ".join(value for name, value in (("cpu", was.cpu), ("gpu", was.gpu)) if name in that_round and value)
         yield f"an {was.machine or 'unknown'} machine{f' ({told})' if told else ''}"
+    said = {"machine", "cpu", "gpu"}
+    if "machine" in that_round and _computes_alike(was):
+        said |= {f"{kernel.library} kernel" for kernel in (*was.kernels, *now.kernels)}  # they follow from the machine
     for name, (before, _) in differing(was, now).items():
-        if name in that_round and name not in ("machine", "cpu", "gpu"):
+        if name in that_round - said:
             yield before if name == "libc" and before else f"{name} {before or 'none'}"
     for name, (before, _) in differing_versions(was, now).items():
         yield f"{name} {before or 'not installed'}"
