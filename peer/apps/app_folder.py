@@ -36,5 +36,5 @@ def unusable_app(error: Exception) -> PeerError:
     """The error that a folder has no app that can be used."""
     return PeerError(
         f"the app cannot be used: {error}",
-        fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]): peer new DIR makes one",
+        fix="name a folder that has [tool.flwr.app] in its pyproject.toml with --app DIR, or make one: peer new DIR",
     )

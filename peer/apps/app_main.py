@@ -23,6 +23,7 @@ from typing import BinaryIO, Final
 from peer.apps.child_processes import MARK, kill_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE, open_contents
 from peer.apps.reply_examination import Examiner, examine_in_threads
+from peer.base import posix
 from peer.engine.contents import RecordedContents
 from peer.engine.interface import EngineError
 from protocol.app.calls import (
@@ -107,8 +108,8 @@ class Pipe:
                     case _ if isinstance(value, ServerAnswer):
                         self._waiting.pop(value.call).put(value)
         kill_marked(_MARK)  # the peer is gone, and the app's processes may have left the group
-        if os.getpgid(0) == os.getpid():
-            os.killpg(0, signal.SIGKILL)
+        if posix.leads_its_group():
+            posix.signal_group(0, signal.SIGKILL)
         os._exit(0)
 
 

@@ -17,6 +17,7 @@ from peer.apps.block_server import BlockServer, Contents
 from peer.apps.child_processes import MARK, lives, new_mark, signal_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE
 from peer.apps.open_calls import OpenCalls
+from peer.base import posix
 from peer.confinement.confined import Confiner
 from peer.confinement.folders import temporary_folder
 from peer.confinement.means import words_before
@@ -326,7 +327,7 @@ def _signal_all(group: int, mark: str, number: int) -> bool:
 def _signal_group(group: int, number: int) -> bool:
     """Signal the processes in the group; 0 only looks. Returns whether there were any."""
     try:
-        os.killpg(group, number)
+        posix.signal_group(group, number)
     except (ProcessLookupError, PermissionError):  # macOS raises the second if they have ended
         return False
     return lives(group)

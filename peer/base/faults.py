@@ -8,10 +8,8 @@ touch disk or network, and ``app-answered``: the peer takes something from its a
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
+from peer.base import posix
 from peer.base.errors import PeerError
 from protocol.app.calls import Answered, Examine
 from protocol.roles.effects import (
@@ -156,9 +155,6 @@ class Faults:
 
 
 def _holder(lock: Path) -> int | None:
-    """The process that holds a POSIX lock; None if none does (fcntl(2), with Linux's layout of ``struct flock``)."""
-    layout = "hhqqi4x"
+    """The process that holds a node's repository; None if none does."""
     with lock.open("rb+") as file:
-        asked = struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(layout, fcntl.fcntl(file, fcntl.F_GETLK, asked))
-    return None if kind == fcntl.F_UNLCK else int(pid)
+        return posix.holder_of_range_lock(file)

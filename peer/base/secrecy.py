@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-import resource
 import sys
 from typing import Final
 
-from peer.base import logs
+from peer.base import logs, posix
 
 _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 
@@ -21,6 +20,6 @@ def keep_memory_private() -> None:
     memory, and the app that runs here can neither attach to it nor read its environment in ``/proc``. Its child
     processes are dumpable.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    posix.write_no_core_file()
     if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         logs.event("memory-not-private", logging.WARNING, why=os.strerror(ctypes.get_errno()))

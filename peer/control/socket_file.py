@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from peer.base import posix
 from peer.base.errors import ExitCode, PeerError
 from peer.home.home import PRIVATE_FILE, Home
 
@@ -53,15 +54,11 @@ def bound(home: Home) -> socket.socket:
     Raises:
         PeerError, OSError: if it cannot be made.
     """
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening = posix.file_socket()
     try:
         (home.path / NAME).unlink(missing_ok=True)
-        with reachable(home) as path:
-            before = os.umask(0o777 & ~PRIVATE_FILE)  # it has this mode from its first moment
-            try:
-                listening.bind(path)
-            finally:
-                os.umask(before)
+        with reachable(home) as path, posix.new_files_have(PRIVATE_FILE):
+            listening.bind(path)
         listening.listen()
         listening.setblocking(False)
     except BaseException:
@@ -81,9 +78,9 @@ def connected(home: Home, seconds: float) -> socket.socket | None:
         found = path.lstat()
     except OSError:
         return None
-    if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
+    if not stat.S_ISSOCK(found.st_mode) or found.st_uid != posix.own_user():
         raise PeerError(f"{path} is not a socket of yours", fix=f"look at it: ls -l {path}")
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection = posix.file_socket()
     connection.settimeout(seconds)
     try:
         with reachable(home) as name:

@@ -11,7 +11,6 @@ show without a passphrase. These keys open names and settings, but nothing that 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -22,6 +21,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from crypto.symmetric import KEY_SIZE, SymmetricKey
+from peer.base import posix
 from peer.base.errors import ExitCode, PeerError
 from peer.home.home import PRIVATE_FOLDER, Home, Stamp, replace_file, stamp_of
 from protocol.blocks.car import read_car, write_car
@@ -257,7 +257,7 @@ class FederationStore:
         """A lock, to be held from reading a federation to saving it, so that no other process saves in between."""
         self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         with (self._folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            posix.lock(file)
             yield
 
     def add_addresses(self, federation: CID, addresses: Iterable[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 import tempfile
@@ -12,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from peer.base import posix
 from peer.base.errors import PeerError
 from protocol.blocks.cid import CID
 
@@ -79,7 +79,7 @@ class Home:
             with (self.path / "peer.lock").open() as file:
                 if not file.read():  # the holder writes its process id; do not take the lock from a process that begins
                     return False
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                posix.try_shared_lock(file)
         except FileNotFoundError:
             return False
         except BlockingIOError:
@@ -98,7 +98,7 @@ class Home:
         self.create()
         with open(os.open(self.path / "peer.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE), "r+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                posix.try_lock(file)
             except OSError as error:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     raise

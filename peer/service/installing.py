@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 import stat
 import sys
 from pathlib import Path
 from typing import Final
 
+from peer.base import posix
 from peer.base.errors import PeerError
 from peer.engine.interface import EngineError
 from peer.engine.kubo.program import INSTALL, find_ipfs
@@ -86,7 +86,7 @@ def next_commands(name: str, *, system: bool) -> tuple[str, ...]:
 def _owner(home: Path) -> str:
     number = home.stat().st_uid
     try:
-        return pwd.getpwuid(number).pw_name
+        return posix.name_of_user(number)
     except KeyError:
         raise PeerError(
             f"{home} belongs to user {number}, who has no name here", fix=f"chown -R USER {shlex.quote(str(home))}"
@@ -113,7 +113,7 @@ def _kubo(user: str | None) -> Path | None:
 
 def _check_within_reach(program: Path, user: str | None, fix: str) -> None:
     """Check that another user can run a program."""
-    if user is None or pwd.getpwnam(user).pw_uid in (0, os.geteuid()):
+    if user is None or posix.number_of_user(user) in (0, posix.own_user()):
         return
     for place in {program, program.resolve()}:
         closed = [folder for folder in place.parents if not folder.stat().st_mode & stat.S_IXOTH]

@@ -5,7 +5,6 @@ official release, checked against the SHA-512 that both of its places publish.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ import urllib.request
 from pathlib import Path
 from typing import Final
 
+from peer.base import posix
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import say
 from peer.engine.interface import EngineError
@@ -61,7 +61,7 @@ def install(target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with (target.parent / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            posix.lock(lock)
             if _why_unusable(target):
                 with tempfile.TemporaryDirectory(dir=target.parent, prefix="unfinished-") as work:
                     fresh = _obtain(Path(work))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from peer.base import posix
 from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo.address import UNIX, fits_socket
 from peer.engine.kubo.api import KuboApi
@@ -255,7 +255,7 @@ def _is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        posix.try_range_lock(descriptor)
     except BlockingIOError:
         return True
     finally:
@@ -286,11 +286,15 @@ def _socket_for(repository: Path) -> Path:
     if fits_socket(inside):
         return inside
     name = hashlib.sha256(os.fsencode(repository)).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"pollen-{os.getuid()}-{name}"
+    folder = Path(tempfile.gettempdir()) / f"pollen-{posix.own_user()}-{name}"
     with translated(folder):
         folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != PRIVATE_FOLDER:
+    if (
+        not stat.S_ISDIR(found.st_mode)
+        or found.st_uid != posix.own_user()
+        or stat.S_IMODE(found.st_mode) != PRIVATE_FOLDER
+    ):
         raise EngineError(
             f"the folder {folder}, where the Kubo node's socket has to be, is not only yours",
             f"name another home with a shorter path, or see whose it is: ls -ld {folder}",

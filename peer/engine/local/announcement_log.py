@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import logging
 import os
@@ -20,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from peer.base import posix
 from peer.engine.announcement_delivery import Delivery, check_size
 from peer.engine.interface import EngineUnavailable, StorageFull
 from peer.engine.local.block_files import owner_token, translated
@@ -130,7 +130,7 @@ class LogSubscription:
         self._fifo = wake / name
         # Opened before it has its name: a publisher removes a FIFO that nobody reads.
         nascent = wake.parent / "tmp" / name
-        os.mkfifo(nascent)
+        posix.make_fifo(nascent)
         self._reader = os.open(nascent, os.O_RDWR | os.O_NONBLOCK)
         nascent.rename(self._fifo)
         row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'announcement'").fetchone()
@@ -199,7 +199,7 @@ def _locked(path: Path) -> Iterator[None]:
     """Keep other processes out. Two that switch a new table to WAL at once would fail: SQLite does not wait there."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        posix.lock(descriptor)
         yield
     finally:
         os.close(descriptor)
