@@ -19,6 +19,9 @@ from protocol.blocks.car import CarCutShort, CarError, Section, read_sections
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MalformedCid, MissingBlock, checked_block
 from strategy.contents.side_by_side import side_by_side
 
+_PER_SECTION: Final = 1 << 10
+"""Bytes of memory that a section takes besides its block: a file may have millions of blocks of no bytes at all."""
+
 BATCH: Final = 1 << 20
 """Bytes of a file's blocks that one thread checks at a time."""
 
@@ -190,7 +193,7 @@ class CarSource:
         try:
             for section in sections:
                 batch.append(section)
-                size += len(section.data)
+                size += len(section.data) + _PER_SECTION
                 if size >= BATCH:
                     yield batch
                     batch, size = [], 0
