@@ -557,8 +557,9 @@ class RunReplay:
             ),
             value.ours,
         )
-        if outcome is Outcome.UNDECIDED:
-            self._replay.not_checked = f"what follows height {value.height}: the app could not go on from there"
+        if not self._has_end:
+            why = "the app could not go on from there" if outcome is Outcome.UNDECIDED else "the replay ended there"
+            self._replay.not_checked = f"what follows height {value.height}: {why}"
 
     def _differs(self, told: ComparedExchange, ours: bytes) -> None:
         replay = self._replay

@@ -104,6 +104,7 @@ def test_a_cheat_shows_in_the_next_dispatch(
     assert (divergence["round"], divergence["record"], divergence["tensor"]) == (3, "arrays", tensor)
     assert divergence["largest"] > 0
     assert (report["replay"]["repeats"], report["replay"]["reasons"][0]) == (True, "server")
+    assert report["replay"]["not_checked"] == f"what follows height {divergence['height']}: the replay ended there"
     assert f"'{tensor}'" in report["findings"][0]["message"]
 
 
@@ -113,6 +114,7 @@ def test_a_cheat_in_the_last_round_shows_in_the_final_model(federation: Federati
     assert (code, report["replay"]["first_divergence"]["tensor"]) == (1, "b")
     assert "the final model differs" in report["findings"][0]["message"]
     assert report["replay"]["at_end"]["tensor"] == "b"
+    assert report["replay"]["not_checked"] is None
 
 
 def test_a_failed_replay_is_attested_and_checked_in_a_third_home(
