@@ -47,6 +47,11 @@ def write_json() -> None:
         handler.setFormatter(_JsonLine())
 
 
+def writes_json() -> bool:
+    """Whether `write_json` was called."""
+    return any(isinstance(handler.formatter, _JsonLine) for handler in logging.root.handlers)
+
+
 def verbose() -> bool:
     """Whether `show_more` was called."""
     return _LOGGER.isEnabledFor(logging.DEBUG)

@@ -144,13 +144,16 @@ def run(arguments: Sequence[str]) -> int:
     ):  # if the reader has gone, typer ends with 1, which means a failed verification
         return _reader_gone()
     except KeyboardInterrupt:  # click did not catch it
-        _tell("stopped")
-        return ExitCode.UNFINISHED
+        return _tell(_STOPPED, arguments)
     except Exception as error:  # noqa: BLE001  # every error is explained
-        return _explain(error)
+        if logs.verbose():
+            terminal.say_traceback(error)
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            error.show()
+            return ExitCode.WRONG_USE
+        return _tell(_explained(error), arguments)
     if result == _INTERRUPTED:
-        _tell("stopped")
-        return ExitCode.UNFINISHED
+        return _tell(_STOPPED, arguments)
     return ExitCode.DONE if result is None else ExitCode(result)
 
 
@@ -158,27 +161,31 @@ _INTERRUPTED: Final = 130
 """What typer returns after Ctrl-C."""
 
 
-def _explain(error: Exception) -> ExitCode:
-    """Say what happened, why, and what fixes it."""
-    if logs.verbose():
-        terminal.say_traceback(error)
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What happened and why, what fixes it, and the exit code."""
+
+    message: str
+    fix: str
+    code: ExitCode
+
+
+_STOPPED: Final = _Told("stopped", "", ExitCode.UNFINISHED)
+
+
+def _explained(error: Exception) -> _Told:
+    """What happened, why, and what fixes it."""
     match error:
-        case click.exceptions.NoArgsIsHelpError():
-            error.show()
-            return ExitCode.WRONG_USE
         case click.UsageError():
-            _tell_usage(error)
-            return ExitCode.WRONG_USE
+            return _misused(error)
         case click.Abort():
-            _tell("stopped")
-            return ExitCode.UNFINISHED
+            return _STOPPED
         case PeerError():
-            _tell(f"error: {error}", error.fix)
-            return error.exit_code
-    return _explain_other(error)
+            return _Told(str(error), error.fix, error.exit_code)
+    return _explained_other(error)
 
 
-def _explain_other(error: Exception) -> ExitCode:
+def _explained_other(error: Exception) -> _Told:
     """Explain errors of the layers below, and those that nobody foresaw."""
     from crypto.errors import CryptoError
     from peer.base.installed_versions import OF_TORCH_EXTRA, without_torch
@@ -187,40 +194,34 @@ def _explain_other(error: Exception) -> ExitCode:
 
     match error:
         case EngineError():
-            _tell(f"error: {error}", error.fix)
-            return ExitCode.WRONG_USE if isinstance(error, WrongAddress) else ExitCode.UNFINISHED
+            code = ExitCode.WRONG_USE if isinstance(error, WrongAddress) else ExitCode.UNFINISHED
+            return _Told(str(error), error.fix, code)
         case CryptoError():
-            _tell(f"error: {error}", error.fix)
-            return ExitCode.WRONG_USE
+            return _Told(str(error), error.fix, ExitCode.WRONG_USE)
         case MissingBlock():
-            _tell(f"error: {error}", "name the engine that has it with --ipfs ENGINE")
-            return ExitCode.UNFINISHED
+            return _Told(str(error), "name the engine that has it with --ipfs ENGINE", ExitCode.UNFINISHED)
         case BlockError():
-            _tell(f"error: {error}")
-            return ExitCode.VERIFICATION_FAILED
+            return _Told(str(error), "", ExitCode.VERIFICATION_FAILED)
         case ModuleNotFoundError(name=str() as module) if module in OF_TORCH_EXTRA:
             missing = without_torch("this", module)
-            _tell(f"error: {missing}", missing.fix)
-            return missing.exit_code
+            return _Told(str(missing), missing.fix, missing.exit_code)
         case OSError(errno=errno.ENOSPC):
-            _tell("error: the disk is full; nothing half-written was left behind", "free some space and try again")
-            return ExitCode.UNFINISHED
+            what = "the disk is full; nothing half-written was left behind"
+            return _Told(what, "free some space and try again", ExitCode.UNFINISHED)
         case OSError(strerror=str() as why, filename=str() as name):
-            _tell(f"error: {name}: {why}", f"look at it: ls -ld {shlex.quote(name)}")
-            return ExitCode.UNFINISHED
+            return _Told(f"{name}: {why}", f"look at it: ls -ld {shlex.quote(name)}", ExitCode.UNFINISHED)
         case OSError():
-            _tell(f"error: {error}")
-            return ExitCode.UNFINISHED
-    _tell(f"error: {type(error).__name__}: {error}", "" if logs.verbose() else "run it with -v for the traceback")
-    return ExitCode.UNFINISHED
+            return _Told(str(error), "", ExitCode.UNFINISHED)
+    fix = "" if logs.verbose() else "run it with -v for the traceback"
+    return _Told(f"{type(error).__name__}: {error}", fix, ExitCode.UNFINISHED)
 
 
-def _tell_usage(error: click.UsageError) -> None:
+def _misused(error: click.UsageError) -> _Told:
     where = ""
     if error.ctx and isinstance(error, click.BadParameter) and error.param and error.param.name:
         where = _SOURCES.get(str(error.ctx.get_parameter_source(error.param.name)), "")
     usage = f"{error.ctx.command_path} --help" if error.ctx else "peer --help"
-    _tell(f"error: {error.format_message()}{where}", usage)
+    return _Told(f"{error.format_message()}{where}", usage, ExitCode.WRONG_USE)
 
 
 _SOURCES: Final = {
@@ -229,11 +230,21 @@ _SOURCES: Final = {
 }
 
 
-def _tell(message: str, fix: str = "") -> None:
-    """Print a message on stderr, red on a terminal, and the fix."""
-    terminal.say_lines(message, terminal.Colour.RED if message.startswith("error") else None)
-    if fix:
-        terminal.say(f"  fix: {fix}")
+def _tell(told: _Told, arguments: Sequence[str]) -> ExitCode:
+    """Print the message on stderr, red on a terminal, and the fix; on stdout as an object, if the command was asked for
+    JSON. Returns the exit code."""
+    if told is _STOPPED:
+        terminal.say(told.message)
+    else:
+        terminal.say_lines(f"error: {told.message}", terminal.Colour.RED)
+    if told.fix:
+        terminal.say(f"  fix: {told.fix}")
+    if logs.writes_json() or "--json" in arguments:  # a command line that is not understood may ask for it too
+        from peer.cli.output import put_error
+
+        put_error(told.message, told.fix, told.code)
+        terminal.flush()
+    return told.code
 
 
 def _reader_gone() -> ExitCode:

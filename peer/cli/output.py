@@ -8,22 +8,49 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import click
+
+from peer.base.errors import ExitCode
 from peer.base.terminal import Colour, Coloured, Text, is_terminal, put, put_json_part, put_table
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
-def put_json(value: object) -> None:
-    """Print the object of ``--json``. Bytes are written in hex, CIDs as text."""
-    put_json_part(json.dumps(value, default=_plain, indent=2 if is_terminal() else None) + "\n")
+VERSIONS: Final[Mapping[str, int]] = {}
+"""The version of a command's ``--json``, by its words joined with hyphens; 1 if it is not here. It grows if a field
+changes its meaning or goes. New fields may come at any time (docs/json.md)."""
+
+ERROR: Final = "pollen/error/1"
 
 
-def put_json_line(value: object) -> None:
+def put_json(value: Mapping[str, object]) -> None:
+    """Print the object of ``--json``. Bytes are written in hex, CIDs as text. It names its schema first."""
+    put_json_part(json.dumps(_named(value), default=_plain, indent=2 if is_terminal() else None) + "\n")
+
+
+def put_json_line(value: Mapping[str, object]) -> None:
     """Print one object of a ``--json`` that has one a line."""
-    put_json_part(json.dumps(value, default=_plain) + "\n")
+    put_json_part(json.dumps(_named(value), default=_plain) + "\n")
 
 
-def put_result(value: object, as_json: bool, *lines: str) -> None:
+def put_error(message: str, fix: str, code: ExitCode) -> None:
+    """Print the object of ``--json`` of a command that could not do what it was asked."""
+    put_json_line({"schema": ERROR, "error": message, "fix": fix, "code": int(code)})
+
+
+def schema_name() -> str:
+    """The schema of what the command that runs now prints with ``--json``; ``peer`` if none runs."""
+    context = click.get_current_context(silent=True)
+    words = ["peer"] if context is None else context.command_path.split()[1:]
+    name = "-".join(words)
+    return f"pollen/{name}/{VERSIONS.get(name, 1)}"
+
+
+def _named(value: Mapping[str, object]) -> Mapping[str, object]:
+    return value if "schema" in value else {"schema": schema_name(), **value}
+
+
+def put_result(value: Mapping[str, object], as_json: bool, *lines: str) -> None:
     """Print the result of a command: ``value`` with ``--json``, otherwise the lines for people."""
     if as_json:
         put_json(value)

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
+from peer.cli.output import ERROR
 from peer.demo.plan import DemoPeer
 from protocol.roles.effects import What
 
@@ -99,7 +100,7 @@ class PeerProcess:
             log.seek(self._begin)
             lines = log.read().decode(errors="replace").splitlines()
         events = [line for line in lines if parse_line(self.peer.name, line) is not None]
-        said = [_words(line) for line in lines if line.strip() and line not in events]
+        said = [_words(line) for line in lines if line.strip() and line not in events and ERROR not in line]
         return (said or events)[-_LAST_LINES:]
 
     def terminate(self) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from json_schemas import as_documented
 
 from peer.cli.main import run
+from peer.cli.output import ERROR
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,15 @@ class Outcome:
 
     @property
     def json(self) -> Any:
-        """The one object on stdout."""
-        return json.loads(self.out)
+        """The one object on stdout, which is as docs/json.md says, without the name of its schema."""
+        return as_documented(json.loads(self.out))
+
+    @property
+    def error(self) -> Any:
+        """The object of an error, which is the last on stdout."""
+        value = json.loads(self.out.splitlines()[-1])
+        assert value["schema"] == ERROR
+        return as_documented(value)
 
 
 class Peer:

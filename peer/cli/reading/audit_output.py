@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from peer.audit.report import Report, root_in_words, verdict_in_words
 from peer.base.terminal import Coloured, put, put_json_part, put_table
-from peer.cli.output import bad, doubtful, good, moment, put_fields, size
+from peer.cli.output import bad, doubtful, good, moment, put_fields, schema_name, size
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, Verdict
 from protocol.replay.differences import Difference, Outcome
@@ -23,7 +23,9 @@ _METRICS = 4
 
 def put_report_json(report: Report, scratch: Scratch) -> None:
     """Print the report as one JSON object, part by part, because a run may be long."""
-    for part in (*report.json_parts(scratch), "\n"):
+    first, *rest = report.json_parts(scratch)
+    put_json_part(first.replace("{", f'{{"schema": "{schema_name()}", ', 1))
+    for part in (*rest, "\n"):
         put_json_part(part)
 
 

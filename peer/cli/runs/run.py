@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -26,6 +27,7 @@ from peer.cli.options import (
     new_app,
 )
 from peer.cli.output import put_json, put_result
+from peer.cli.seeing.live_status import live_home
 from peer.control.asking import ask
 from peer.control.requests import RunJob
 from peer.engine.chosen_engine import borrowed
@@ -219,8 +221,14 @@ def _job(home: Home, number: int) -> KeptJob:
 
 def _ended(home: Home, number: int, *, follow: bool) -> KeptJob:
     """The job, once it has ended."""
+    with live_home(home, wanted=follow) as look:
+        return _watched(home, number, look, follow=follow)
+
+
+def _watched(home: Home, number: int, look: Callable[[], None], *, follow: bool) -> KeptJob:
     followed: FollowedLog | None = None
     while True:
+        look()
         job = _job(home, number)  # first: what it printed before it ended counts
         if follow and followed is None and job.run is not None:
             followed = FollowedLog(home.run_log(job.run))

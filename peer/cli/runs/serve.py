@@ -33,7 +33,9 @@ from peer.cli.options import (
     grouped,
     new_app,
 )
+from peer.cli.output import put_error
 from peer.cli.runs.start import admission_of, leave, working_folder
+from peer.cli.seeing.live_status import live_status
 from peer.engine import without_credentials
 from peer.engine.chosen_engine import MANAGED, chosen, opened
 from peer.home.federations import FederationStore, StoredFederation
@@ -249,8 +251,9 @@ def serve(
             defaults = ServerDefaults(server.client_timeout, server.leave_timeout, admitted)
             jobs = JobServer(peer, place, journal, leads, limits, defaults, tell, accepted)
             peer.jobs = jobs if leads else None
-            async with peer.standing():
-                with contextlib.ExitStack() as desks:
+            with contextlib.ExitStack() as desks:
+                show = desks.enter_context(live_status(wanted=not json))
+                async with peer.standing(show):
                     for each in sessions.values():
                         desks.enter_context(peer.letting_in(each, each.keys.again()))
                     desks.callback(asyncio.create_task(_tell_what_waits(place, served, tell)).cancel)
@@ -269,6 +272,8 @@ def serve(
             say(f"error: {ending.why}")
             if ending.fix:
                 say(f"  fix: {ending.fix}")
+            if json:
+                put_error(ending.why, ending.fix, ExitCode.UNFINISHED)
         say("stopped; runs that are open go on when it starts again")
     leave(ExitCode.UNFINISHED if endings else ExitCode.DONE)
 

@@ -14,6 +14,7 @@ from peer.apps.app_choice import AppChoice, given
 from peer.apps.app_python import command_of_python
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
+from peer.base.logs import writes_json
 from peer.base.terminal import flush, say
 from peer.cli.options import (
     DEFAULT_HOME,
@@ -26,7 +27,7 @@ from peer.cli.options import (
     grouped,
     new_app,
 )
-from peer.cli.output import put_json
+from peer.cli.output import put_error, put_json
 from peer.cli.reading.model_file import model_file
 from peer.cli.seeing.live_status import Live, live_status
 from peer.engine import without_credentials
@@ -464,9 +465,13 @@ def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
     if ending.why:
         say(f"error: {ending.why}")
         say(f"  fix: {_fix(ending, session, stays)}")
-    return {StopCause.APP: ExitCode.APP_FAILED, StopCause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
+    code = {StopCause.APP: ExitCode.APP_FAILED, StopCause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
         ending.cause, ExitCode.UNFINISHED
     )
+    if writes_json():
+        why, fix = (ending.why, _fix(ending, session, stays)) if ending.why else ("stopped", stays)
+        put_error(why, fix, code)
+    return code
 
 
 def _fix(ending: Ending, session: Session, stays: str) -> str:

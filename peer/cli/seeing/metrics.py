@@ -11,7 +11,7 @@ import typer
 from peer.base.errors import PeerError
 from peer.base.terminal import flush, put, say
 from peer.cli.options import JsonOption, RunOptions, grouped, new_app
-from peer.cli.output import put_json
+from peer.cli.output import put_json, put_json_line
 
 if TYPE_CHECKING:  # they import flwr, which is slow
     from peer.metrics.followed import Followed
@@ -61,7 +61,7 @@ def _put_json(found: Followed, *, follow: bool) -> None:
 
     if follow:
         for exchange in found.exchanges(until_closed=True):
-            put_json(json_line(found.run, exchange))
+            put_json_line(json_line(found.run, exchange))
             flush()
         return
     exchanges = list(found.exchanges(until_closed=False))

@@ -76,7 +76,7 @@ def test_json_holds_no_character_that_a_terminal_obeys(out: io.StringIO) -> None
     put_json({HOSTILE: [HOSTILE, b"\x1b", 1.5]})
 
     assert obeyed(out.getvalue()) == set()
-    assert json.loads(out.getvalue()) == {HOSTILE: [HOSTILE, "1b", 1.5]}
+    assert json.loads(out.getvalue())[HOSTILE] == [HOSTILE, "1b", 1.5]
 
 
 @pytest.mark.parametrize("as_json", [False, True])

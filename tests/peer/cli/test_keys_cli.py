@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from json_schemas import as_documented
 
 from crypto.identity import PublicIdentity
 from peer.base.errors import ExitCode, PeerError
@@ -45,8 +46,7 @@ def salt_and_nonce(home: Path) -> set[str]:
 
 
 def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return value
+    return as_documented(json.loads(capsys.readouterr().out))
 
 
 def test_init_makes_a_locked_identity(keys: Peer, home: Path) -> None:
