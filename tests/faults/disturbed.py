@@ -56,7 +56,8 @@ class Disturbed(Federation):
     @classmethod
     def copy_of(cls, origin: Path, root: Path, engine: str = "", **variables: str) -> Self:
         """A run with the secrets of ``origin``, on the local engine if no other is named."""
-        shutil.copytree(origin, root, ignore=shutil.ignore_patterns("wake"))  # pipes of processes that have ended
+        of_processes = shutil.ignore_patterns("wake", "peer.sock")  # pipes and sockets of processes that have ended
+        shutil.copytree(origin, root, ignore=of_processes)
         made = cls.__new__(cls)
         made.root, made.engine, made.names = root, engine or f"local:{root / 'engine'}", list(CLIENTS)
         made.processes, made.mark, made.peers, made.variables = [], uuid.uuid4().hex, {}, variables
