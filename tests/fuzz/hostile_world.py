@@ -196,7 +196,7 @@ class World:
                 check, found = self.random.choice(list(Check)), self.random.randrange(2)
                 norm = self.random.choice((None, 1.0, float("nan"), float("inf")))
                 here = not found or check is not Check.SIZE
-                event = Examined(fetch.id, Examination((FailedCheck(check, "wrong"),) * found, norm, here))
+                event = Examined(fetch.id, Examination((FailedCheck(check, "wrong"),) * found, norm, here=here))
             case FetchContent() | UnpackApp():
                 event = Done(fetch.id)
         self.machine.feed(event)
