@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from typing import Any, Final
 
 from peer.history.rounds import Exchange, exchange_value
@@ -51,22 +50,10 @@ def _line(cells: tuple[str, ...]) -> str:
 
 def json_line(run: CID, exchange: Exchange) -> dict[str, Any]:
     """An exchange by itself, as ``--json --follow`` prints it."""
-    return {"schema": SCHEMA, "run": str(run), "exchange": _finite(exchange_value(exchange))}
+    return {"schema": SCHEMA, "run": str(run), "exchange": exchange_value(exchange)}
 
 
 def json_whole(run: CID, head: CID, closed: bool, exchanges: list[Exchange]) -> dict[str, Any]:
     """The run, as ``--json`` prints it."""
-    values = [_finite(exchange_value(exchange)) for exchange in exchanges]
+    values = [exchange_value(exchange) for exchange in exchanges]
     return {"schema": SCHEMA, "run": str(run), "head": str(head), "closed": closed, "exchanges": values}
-
-
-def _finite(value: Any) -> Any:
-    """The value, with text in place of numbers that JSON lacks."""
-    match value:
-        case float() if not math.isfinite(value):
-            return str(value)
-        case dict():
-            return {key: _finite(each) for key, each in value.items()}
-        case list():
-            return [_finite(each) for each in value]
-    return value

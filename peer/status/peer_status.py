@@ -1,4 +1,4 @@
-"""What ``peer status`` shows, and its form in JSON. docs/json.md describes that form."""
+"""What ``peer status`` shows, and its form in JSON."""
 
 from __future__ import annotations
 

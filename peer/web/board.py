@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from peer.base import logs
 from peer.base.errors import PeerError
-from peer.cli.output import size
 from peer.control.asking import ask
 from peer.control.requests import Status
 from peer.engine import open_engine, without_credentials
@@ -163,14 +164,19 @@ class Board:
             "free": health.get("free"),
             "grown": health.get("grown"),
             "since": health.get("since"),
-            "words": size(_bytes_in(self.home.path)),
         }
 
     # -- below ------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._over.wait(EVERY if self._look() else 0.0):
-            pass
+        wait = 0.0
+        while not self._over.wait(wait):
+            wait = EVERY
+            try:
+                if not self._look():
+                    wait = 0.0
+            except Exception as error:  # noqa: BLE001  # otherwise the page would show the past as the present
+                logs.event("page-crashed", logging.ERROR, error=f"{type(error).__name__}: {error}")
 
     def _look(self) -> bool:
         """Look at the home once, and read on. Returns whether nothing more is to be read at once."""
@@ -242,12 +248,12 @@ class Board:
     def _read(self, reading: _Reading) -> bool:
         view, chain = reading.view, reading.follower.chain
         head = next((head.head for head in self._heads if head.run == view.run), None)
-        if reading.coming is None:
-            if head is None or head in (chain.head, reading.failed_at):
-                view.confirmed = _confirmed(self.home, view.run, chain.manifest)
-                return False
-            reading.coming = reading.follower.follow(head)
         try:
+            if reading.coming is None:
+                if head is None or head in (chain.head, reading.failed_at):
+                    view.confirmed = _confirmed(self.home, view.run, chain.manifest)
+                    return False
+                reading.coming = reading.follower.follow(head)
             some = list(islice(reading.coming, READS_AT_ONCE))
             for exchange in some:
                 view.take(exchange)

@@ -12,6 +12,7 @@ from peer.metrics.points import points_of
 from peer.web.curves import Curves
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Step
+from protocol.status.measures import Measures, kept
 from protocol.visible import visible
 
 MAX_FAILURES: Final = 500
@@ -34,7 +35,7 @@ class Round:
     answered: int
     failed: int
     dispatch: CID
-    means: tuple[tuple[str, float], ...]
+    means: Measures
 
     def value(self) -> dict[str, Any]:
         """The row for JSON."""
@@ -82,7 +83,6 @@ class RunView:
 
     def take(self, exchange: Exchange) -> None:
         """An exchange is complete."""
-        means = tuple(exchange.mean_metrics().items())[:12]
         failed = [answer for answer in exchange.answers if answer.code is not None]
         row = Round(
             exchange.number,
@@ -94,7 +94,7 @@ class RunView:
             len(exchange.answers) - len(failed),
             len(failed),
             exchange.dispatch,
-            means,
+            kept(exchange.mean_metrics().items()),
         )
         with self._lock:
             self.rounds.append(row)

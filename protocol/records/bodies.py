@@ -15,11 +15,12 @@ from protocol.records.environment import EarlierEnvironment, Environment
 VERSION: Final = 1
 
 MAX_ADMINS: Final = 64
+"""How many admins a federation may have. All may have to sign a version, and every reader verifies every signature."""
+
 MAX_ADDRESSES: Final = 16
 """Addresses in a manifest, an announcement or a ticket."""
 MAX_ADDRESS: Final = 256
 """Characters of one of them."""
-"""How many admins a federation may have. All may have to sign a version, and every reader verifies every signature."""
 
 INDEX_EVERY: Final = 256
 """Every record whose height is a multiple of this is an `Index`, except at height 0."""

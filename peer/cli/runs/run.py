@@ -119,7 +119,7 @@ def run(
         elsewhere = OtherJob(app_dir, run_config or [], name, min_clients, seed, needed, gpus)
         told = elsewhere.ask(member, on, job_key, timeout)
         about = {"number": told.number, "name": told.name, "server": on, "key": job_key}
-        put_result(about, json, f"{named(on)} has accepted it: it is called {told.name} there")
+        put_result(about, json, f"{named(on)} has accepted it: it is called {named(told.name)} there")
         return ExitCode.DONE
     request = RunJob(
         key=job_key,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +18,7 @@ from peer.web.access import metrics_token
 def growing(tmp_path_factory: pytest.TempPathFactory) -> Growing:
     made = Growing(tmp_path_factory.mktemp("web"))
     made.exchange(1, loss=0.5)
-    made.exchange(2, loss=0.25)
+    made.exchange(2, loss=0.25, diverged=math.nan)
     made.keep()
     return made
 
@@ -40,7 +42,8 @@ def visitor(page: Served, stranger: httpx.Client) -> httpx.Client:
 
 
 def read(visitor: httpx.Client, path: str) -> Any:
-    return visitor.get(path).raise_for_status().json()
+    """As a browser reads it: what JSON lacks is an error."""
+    return json.loads(visitor.get(path).raise_for_status().text, parse_constant=pytest.fail)
 
 
 def until_read(visitor: httpx.Client, growing: Growing) -> Any:
@@ -83,8 +86,9 @@ def test_a_run_is_read_with_its_curves_failures_and_records(visitor: httpx.Clien
     assert (about["trouble"], about["closed"], about["height"]) == ("", False, 4)
     assert [(each["who"], each["round"]) for each in about["failures"]] == [("bob", 2), ("bob", 1)]
     run = growing.written.run
-    (metric,) = read(visitor, f"/api/runs/{run}/curves")["metrics"]
+    metric, diverged = read(visitor, f"/api/runs/{run}/curves")["metrics"]
     assert (metric["name"], metric["x"]) == ("train/loss", [1, 2])
+    assert (diverged["name"], diverged["curves"][0]["y"]) == ("train/diverged", [None])
     assert [row["round"] for row in read(visitor, f"/api/runs/{run}/rounds")["rows"]] == [2, 1]
     assert [row["height"] for row in read(visitor, f"/api/runs/{run}/records?before=3")["rows"]] == [2, 1, 0]
 
