@@ -20,12 +20,21 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from peer.engine.interface import AskingOff, EngineError, Streams
+from peer.engine.kubo.api import shut_down
+from protocol.pacing.token_bucket import TokenBucket
 from protocol.wire.asking import BadMessage, Channel
-from protocol.wire.calling_back import MAX_CALLED, Call, CallBack, CalledBack, may_call
+from protocol.wire.calling_back import (
+    CALLS,
+    MAX_CALLED,
+    MAX_PLACES,
+    RATE,
+    SECONDS,
+    Call,
+    CallBack,
+    CalledBack,
+    may_call,
+)
 from protocol.wire.node_address import BadAddress, NodeAddress, Over
-
-_SECONDS: Final = 4.0
-"""Seconds for one address. Whoever asks waits for ten."""
 
 _NEWCOMERS_SECONDS: Final = 3.0
 """Seconds that a newcomer has to ask after it was let in."""
@@ -35,17 +44,22 @@ _LOOK_AGAIN: Final = 0.1
 _NO_ROUTE: Final = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL}
 
 _ONE_AT_A_TIME: Final = threading.Lock()
+_ALLOWANCE: Final = TokenBucket(CALLS, RATE)
+"""For all requests of this process, whoever asks: nodes take new names at will."""
 
 
 def called_back(streams: Streams, node: str, request: CallBack, known: Collection[str]) -> CalledBack:
     """What came of calling the addresses for the engine ``node``. Those ``known`` are dialled anyway, and
     named by an admin.
 
-    One request is served at a time. Others are told that nothing was tried.
+    One request is served at a time, and not too many. Others are told that nothing was tried.
     """
+    not_tried = CalledBack([Call.NOT_TRIED] * len(request.addresses))
     if not _ONE_AT_A_TIME.acquire(blocking=False):
-        return CalledBack([Call.NOT_TRIED] * len(request.addresses))
+        return not_tried
     try:
+        if not _ALLOWANCE.take(time.monotonic()):
+            return not_tried
         asker = _place_of(streams, node)
         with ThreadPoolExecutor(MAX_CALLED) as pool:
             return CalledBack(list(pool.map(partial(_call, asker=asker, known=known), request.addresses)))
@@ -78,7 +92,7 @@ def answering(streams: Streams | None, own: Channel, known: Collection[str]) -> 
     try:
         yield
         with contextlib.suppress(queue.Empty, EngineError):
-            node, until = asking.get(timeout=_NEWCOMERS_SECONDS), time.monotonic() + 2 * _SECONDS
+            node, until = asking.get(timeout=_NEWCOMERS_SECONDS), time.monotonic() + 2 * SECONDS
             while node in streams.nodes() and time.monotonic() < until:  # it leaves once it has the answer
                 time.sleep(_LOOK_AGAIN)
     finally:
@@ -105,23 +119,24 @@ def _call(address: str, *, asker: IPv4Address | IPv6Address | None, known: Colle
         found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return Call.NO_NAME
-    outcome = Call.NOT_TRIED
-    for family, _, _, _, to in found:
-        if may_call(ip_address(to[0]), asker, is_known=address in known):
-            outcome = _connect(family, to, place)
+    outcome, until = Call.NOT_TRIED, time.monotonic() + SECONDS
+    for family, _, _, _, to in found[:MAX_PLACES]:  # whose name it is says how many there are
+        left = until - time.monotonic()
+        if left > 0 and may_call(ip_address(to[0]), asker, is_known=address in known):
+            outcome = _connect(family, to, place, left)
             if outcome is Call.OPEN:
                 break
     return outcome
 
 
 def _connect(
-    family: int, to: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes], place: NodeAddress
+    family: int, to: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes], place: NodeAddress, seconds: float
 ) -> Call:
     try:
         with socket.socket(family, socket.SOCK_STREAM) as wire:
-            wire.settimeout(_SECONDS)
+            wire.settimeout(seconds)
             wire.connect(to)
-            return _upgraded(wire, place) if place.over is Over.WSS else Call.OPEN
+            return _upgraded(wire, place, seconds) if place.over is Over.WSS else Call.OPEN
     except TimeoutError:
         return Call.DROPPED
     except ssl.SSLError:
@@ -132,9 +147,13 @@ def _connect(
         return Call.NO_ROUTE if error.errno in _NO_ROUTE else Call.REFUSED
 
 
-def _upgraded(wire: socket.socket, place: NodeAddress) -> Call:
-    """Ask a web server for WebSocket (RFC 6455, section 4.1), and hang up."""
-    with ssl.create_default_context().wrap_socket(wire, server_hostname=place.name or place.host) as tls:
+def _upgraded(wire: socket.socket, place: NodeAddress, seconds: float) -> Call:
+    """Ask a web server for WebSocket (RFC 6455, section 4.1), and hang up: at the latest after ``seconds``, even if it
+    never stops talking."""
+    with (
+        ssl.create_default_context().wrap_socket(wire, server_hostname=place.name or place.host) as tls,
+        _cut_off(tls, seconds),
+    ):
         key = b64encode(os.urandom(16)).decode()
         lines = (
             "GET / HTTP/1.1",
@@ -148,3 +167,15 @@ def _upgraded(wire: socket.socket, place: NodeAddress) -> Call:
         with contextlib.closing(http.client.HTTPResponse(tls)) as response:
             response.begin()
             return Call.OPEN if response.status == http.HTTPStatus.SWITCHING_PROTOCOLS else Call.NO_WEBSOCKET
+
+
+@contextlib.contextmanager
+def _cut_off(wire: socket.socket, seconds: float) -> Iterator[None]:
+    """The connection is shut down after ``seconds``: its own time-out begins anew with each byte that comes."""
+    timer = threading.Timer(seconds, shut_down, [wire])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -19,6 +19,18 @@ from protocol.wire.node_address import Scope, scope_of
 MAX_CALLED: Final = 4
 """Addresses in one request."""
 
+MAX_PLACES: Final = 4
+"""IP addresses of one name that are called."""
+
+SECONDS: Final = 4.0
+"""Seconds for each address, for all IP addresses of its name together."""
+
+CALLS: Final = 32
+"""The most requests that are served in a burst, whoever asks."""
+
+RATE: Final = 0.5
+"""The most requests that are served in a second, over time: members want to know it now and then, a scanner always."""
+
 
 class Call(StrEnum):
     """What came of an attempt to connect."""

@@ -11,7 +11,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from crypto import base58
@@ -26,6 +26,9 @@ _OWNERS: Final = re.compile(
 )
 _MAX_PORT: Final = (1 << 16) - 1
 _MAX_HOST: Final = 253
+
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+"""Addresses of IPv4 hosts for those that have IPv6 alone (RFC 6052)."""
 
 _IDENTITY, _SHA256 = 0x00, 0x12
 """Codes of multihashes: a peer id is one of these of the node's public key (libp2p's specification of peer ids)."""
@@ -164,13 +167,19 @@ def read_place(text: str) -> tuple[Over, tuple[HostKind, str], int | None]:
 
 def scope_of(ip: IPv4Address | IPv6Address) -> Scope:
     """Who can reach an IP address, by the registries of special addresses (RFC 6890)."""
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
+    if isinstance(ip, IPv6Address):
+        ip = _ipv4_in(ip) or ip
     if ip.is_loopback or ip.is_unspecified:
         return Scope.MACHINE
     if ip.is_link_local or ip.is_multicast:
         return Scope.LINK
-    return Scope.WORLD if ip.is_global else Scope.PRIVATE
+    is_inside = ip.is_reserved or (isinstance(ip, IPv6Address) and ip.is_site_local)
+    return Scope.WORLD if ip.is_global and not is_inside else Scope.PRIVATE
+
+
+def _ipv4_in(ip: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to; None if it is one by itself."""
+    return IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _NAT64 else ip.ipv4_mapped or ip.sixtofour
 
 
 def _named_host(host: str) -> tuple[HostKind, str]:

@@ -11,12 +11,14 @@ import pytest
 from crypto.symmetric import SymmetricKey
 from peer.engine.interface import Subscription, Unanswered
 from peer.engine.kubo.dial_errors import outcome_of
+from peer.reach import calling_back
 from peer.reach.calling_back import called_back
 from peer.reach.reachability import Inward, Outward, Reachability, both_ways
 from peer.reach.words import inward_words, outward_words
 from protocol.blocks.cid import raw_block
+from protocol.pacing.token_bucket import TokenBucket
 from protocol.wire.asking import Channel
-from protocol.wire.calling_back import MAX_CALLED, Call, CallBack, CalledBack, may_call
+from protocol.wire.calling_back import MAX_CALLED, MAX_PLACES, Call, CallBack, CalledBack, may_call
 
 NODE = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
 HERE = "/ip4/10.0.0.5/tcp/4001"
@@ -88,6 +90,32 @@ def test_what_listens_on_the_asked_machine_is_not_told() -> None:
 def test_an_asker_behind_a_web_server_does_not_make_that_server_one_to_call() -> None:
     wire = Wire({}, None, "/ip4/10.255.255.1/tcp/50000/ws")
     assert called_back(wire, NODE, CallBack(["/ip4/10.255.255.1/tcp/22"]), ()).outcomes == [Call.NOT_TRIED]
+
+
+def test_a_name_that_leads_to_many_hosts_has_few_of_them_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (f"9.9.9.{last}", 25)) for last in range(200)]
+    called: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(calling_back, "_connect", lambda _, to, *__: called.append(to) or Call.REFUSED)
+    assert called_back(Wire({}, None), NODE, CallBack([WEB]), ()).outcomes == [Call.REFUSED]
+    assert len(called) == MAX_PLACES
+
+
+def test_whoever_asks_without_end_has_no_more_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(calling_back, "_ALLOWANCE", TokenBucket(2, 0.0))
+    outcomes = [called_back(Wire({}, None), f"node {number}", CallBack([WEB]), ()).outcomes for number in range(3)]
+    assert outcomes == [[Call.NO_NAME], [Call.NO_NAME], [Call.NOT_TRIED]]
+
+
+def test_a_web_server_that_never_ends_its_answer_is_hung_up_on() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, calling_back._cut_off(ours, 0.01):
+        ours.settimeout(60)
+        assert ours.recv(1) == b""
 
 
 @pytest.mark.parametrize(

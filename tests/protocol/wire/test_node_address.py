@@ -113,6 +113,12 @@ def test_what_an_owner_gives_has_to_say_a_port_and_nothing_that_a_node_cannot_do
         ("fd00::1", Scope.PRIVATE),
         ("9.9.9.9", Scope.WORLD),
         ("2620:fe::9", Scope.WORLD),
+        ("fec0::1", Scope.PRIVATE),
+        ("64:ff9b::a01:203", Scope.PRIVATE),  # 10.1.2.3 behind NAT64
+        ("64:ff9b::909:909", Scope.WORLD),
+        ("64:ff9b:1::a01:203", Scope.PRIVATE),
+        ("2002:7f00:1::", Scope.MACHINE),  # 127.0.0.1 by 6to4
+        ("::10.1.2.3", Scope.PRIVATE),
     ],
 )
 def test_an_ip_address_tells_who_can_reach_it(host: str, scope: Scope) -> None:
