@@ -74,3 +74,6 @@ async def _answered(request: Request, answer: Answerer) -> Answer:
         return Answer(done=await answer(request))
     except PeerError as error:
         return Answer.of_error(error)
+    except Exception as error:  # noqa: BLE001  # whoever asked is told, whatever it is; silence says nothing
+        logs.event("question-failed", logging.ERROR, error=f"{type(error).__name__}: {error}")
+        return Answer(error=f"{type(error).__name__}: {error}", code=ExitCode.UNFINISHED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from peer.base.errors import ExitCode, PeerError
-from peer.control.requests import MAX_LINE, BadRequest, Request, line_of, parse_answer
+from peer.control.requests import MAX_ANSWER, BadRequest, Request, line_of, parse_answer
 from peer.control.socket_file import connected
 from peer.home.home import Home
 
@@ -24,7 +24,7 @@ def ask(home: Home, request: Request, seconds: float = SECONDS) -> dict[str, Any
     try:
         with connection, connection.makefile("rb") as answers:
             connection.sendall(line_of(request))
-            line = answers.readline(MAX_LINE)
+            line = answers.readline(MAX_ANSWER)
         return parse_answer(line).result()
     except (OSError, BadRequest) as error:
         raise PeerError(

@@ -14,7 +14,11 @@ from msgspec import Meta
 from peer.base.errors import ExitCode, PeerError
 
 MAX_LINE: Final = 1 << 20
-"""Bytes of a question or an answer."""
+"""Bytes of a question."""
+
+MAX_ANSWER: Final = 64 << 20
+"""Bytes of an answer. A status has the words of up to 200 members for each run, and a hostile one needs six bytes for a
+character."""
 
 
 class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="status"):

@@ -82,6 +82,22 @@ def test_an_error_reaches_whoever_asked_with_its_fix_and_its_code(home: Home) ->
     assert (error.value.fix, error.value.exit_code) == ("peer ls", ExitCode.WRONG_USE)
 
 
+def test_an_error_that_nobody_foresaw_is_told_as_well(home: Home) -> None:
+    async def breaks(request: Request) -> dict[str, Any]:
+        raise OSError("the disk is full")
+
+    with pytest.raises(PeerError, match="the disk is full") as error:
+        while_answering(home, lambda: ask(home, Status()), breaks)
+    assert error.value.exit_code == ExitCode.UNFINISHED
+
+
+def test_a_status_full_of_hostile_words_arrives(home: Home) -> None:
+    async def tells(request: Request) -> dict[str, Any]:
+        return {"why": ["\x00" * 500] * 600}
+
+    assert while_answering(home, lambda: ask(home, Status()), tells) == {"why": ["\x00" * 500] * 600}
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"\n", b"status\n", b"[]\n", b'{"ask": "everything"}\n', b'{"ask": "status", "as": "root"}\n', b"\xff\n"],
