@@ -3,7 +3,9 @@
 The server listens on loopback, but other pages in the same browser, and other users of the machine, can call it there.
 So each request needs a cookie that a link gave, which works once. A page of another origin gets nothing: the cookie is
 ``SameSite=Strict``, the request says where it comes from (``Sec-Fetch-Site``), and a name that leads here by DNS
-rebinding is no host of ours. Prometheus has a token of its own, in a file of the home.
+rebinding is no host of ours. Cookies do not tell ports apart (RFC 6265, section 8.5): a browser would show this one to
+another user's server on this machine too. So all pages are in a folder with a random name, the cookie is for that path
+alone, and no other server can make the browser ask for it. Prometheus has a token of its own, in a file of the home.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from peer.home.home import Home, replace_file
 
 HOST: Final = "127.0.0.1"
 MAX_SESSIONS: Final = 32
+COOKIE: Final = "pollen"
 
 TOKEN_FILE: Final = "metrics.token"
 
@@ -57,6 +60,8 @@ class Sessions:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.folder = f"/{secrets.token_urlsafe(16)}"
+        """The path of all that is shown."""
         self._links: set[str] = set()
         self._cookies: list[str] = []
 
@@ -82,11 +87,6 @@ class Sessions:
         """Whether a link gave this cookie."""
         with self._lock:
             return sum(_same(known, cookie) for known in self._cookies) > 0  # it looks at all, whichever fits
-
-
-def cookie_name(port: int) -> str:
-    """The cookie's name. Cookies do not tell ports apart, and two homes may be shown at a time."""
-    return f"pollen-{port}"
 
 
 def metrics_token(home: Home) -> str:

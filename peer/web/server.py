@@ -15,14 +15,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from peer.base.errors import PeerError
 from peer.engine.interface import EngineError
 from peer.history.describe import describe
 from peer.status.peer_status import NotAStatus, parse_status
 from peer.web import prometheus
-from peer.web.access import HEADERS, REPORT_POLICY, Sessions, cookie_name, is_bearer, why_refused
+from peer.web.access import COOKIE, HEADERS, REPORT_POLICY, Sessions, is_bearer, why_refused
 from peer.web.board import Board, NotHere
 from peer.web.run_report import run_report
 from protocol.blocks.cid import CID, BlockError
@@ -69,10 +69,8 @@ class Page:
 
     def app(self) -> Starlette:
         """The application."""
-        routes = [Route(path, self._file) for path in _FILES]
-        routes += [
-            Route("/enter", self._enter),
-            Route("/metrics", self._metrics),
+        shown = [Route(path, self._file(path)) for path in _FILES]
+        shown += [
             Route("/events", self._events),
             Route("/api/status", self._answer(lambda _: self._board.status())),
             Route("/api/runs", self._answer(lambda _: {"runs": self._board.runs()})),
@@ -85,6 +83,11 @@ class Page:
             Route("/api/blocks/{cid}", self._answer(self._block)),
             Route("/runs/{run}/report", self._report),
         ]
+        routes = [
+            Route("/enter", self._enter),
+            Route("/metrics", self._metrics),
+            Mount(self._sessions.folder, routes=shown),
+        ]
         return Starlette(routes=routes, middleware=[Middleware(BaseHTTPMiddleware, dispatch=self._guard)])
 
     async def _guard(self, request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -94,7 +97,7 @@ class Page:
             response: Response = PlainTextResponse(refused[1], refused[0])
         elif path == "/metrics" and not is_bearer(request.headers.get("authorization", ""), self._token):
             response = PlainTextResponse("show the token in the home's metrics.token", HTTPStatus.UNAUTHORIZED)
-        elif path in ("/enter", "/metrics") or self._sessions.knows(request.cookies.get(cookie_name(self._port), "")):
+        elif path in ("/enter", "/metrics") or self._sessions.knows(request.cookies.get(COOKIE, "")):
             response = await go_on(request)
         else:
             why = "open the link that peer web printed; it works once, and peer web then prints another"
@@ -108,14 +111,19 @@ class Page:
         if cookie is None:
             why = "this link does not work, or has worked: open the newest one that peer web printed"
             return PlainTextResponse(why, HTTPStatus.FORBIDDEN)
-        response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        response.set_cookie(cookie_name(self._port), cookie, httponly=True, samesite="strict", path="/")
+        folder = self._sessions.folder
+        response = RedirectResponse(f"{folder}/", HTTPStatus.SEE_OTHER)
+        response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path=folder)
         self._entered()
         return response
 
-    async def _file(self, request: Request) -> Response:
-        name, kind = _FILES[request.url.path]
-        return Response(files("peer.web").joinpath("static", name).read_bytes(), media_type=kind)
+    def _file(self, path: str) -> Callable[[Request], Awaitable[Response]]:
+        name, kind = _FILES[path]
+
+        async def answer(_request: Request) -> Response:
+            return Response(files("peer.web").joinpath("static", name).read_bytes(), media_type=kind)
+
+        return answer
 
     async def _metrics(self, _request: Request) -> Response:
         try:

@@ -144,7 +144,7 @@ function partPanel(part, status) {
 }
 
 async function now() {
-  const status = await ask("/api/status");
+  const status = await ask("api/status");
   const page = [el("h1", {}, status.running ? "A peer runs with this home" : "No peer runs with this home")];
   if (status.trouble) page.push(el("p", { class: "bad" }, bdi(`${status.trouble}; fix: ${status.fix}`)));
   for (const part of status.parts) page.push(partPanel(part, status));
@@ -163,7 +163,7 @@ async function now() {
 // -- runs -----------------------------------------------------------------------------------------------------------
 
 async function runs() {
-  const found = await ask("/api/runs");
+  const found = await ask("api/runs");
   const rows = found.runs.map((run) => [
     el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), bdi(run.federation), run.role,
     run.closed ? "closed" : el("span", { class: "good" }, "open"), String(run.height), moment(run.updated),
@@ -239,7 +239,7 @@ class RunPage {
   }
 
   async update(all) {
-    const path = `/api/runs/${this.run}`;
+    const path = `api/runs/${this.run}`;
     const [about, curves] = await Promise.all([ask(path), ask(`${path}/curves`)]);
     swap(this.parts.head, this.head(about));
     const worthIt = curves.metrics.filter((metric) => !metric.name.endsWith("/num-examples"));
@@ -269,7 +269,7 @@ class RunPage {
       ["mean", about.newest ? bdi(measured(Object.entries(about.newest.means))) : null],
       ["head", about.head ? cidLink(about.head) : null], ["run", cidLink(about.run)],
       ["trouble", about.trouble ? el("span", { class: "bad" }, bdi(about.trouble)) : null],
-      ["report", el("a", { href: `/runs/${this.run}/report` }, "the report of this run")],
+      ["report", el("a", { href: `runs/${this.run}/report` }, "the report of this run")],
     ]), confirmed);
   }
 
@@ -283,7 +283,7 @@ class RunPage {
 
   async page(what) {
     const before = this.before[what];
-    const found = await ask(`/api/runs/${this.run}/${what}${before === null ? "" : `?before=${before}`}`);
+    const found = await ask(`api/runs/${this.run}/${what}${before === null ? "" : `?before=${before}`}`);
     const rows = what === "rounds" ? found.rows.map((row) => [
       String(row.number), row.round === null ? "" : String(row.round), moment(row.time), row.types, `${row.answered} of ${row.asked}`,
       row.failed ? el("span", { class: "bad" }, String(row.failed)) : "", el("td", { class: "reason" }, bdi(measured(Object.entries(row.means)))), cidLink(row.dispatch),
@@ -310,12 +310,12 @@ function tree(value) {
 }
 
 async function block(cid) {
-  const found = await ask(`/api/blocks/${cid}`);
+  const found = await ask(`api/blocks/${cid}`);
   return [el("h1", {}, "Block ", el("span", { class: "cid" }, cid)), el("section", { class: "panel" }, tree(found.block))];
 }
 
 async function federation() {
-  const found = await ask("/api/federations");
+  const found = await ask("api/federations");
   const page = [el("h1", {}, "Federation")];
   for (const each of found.federations) {
     page.push(el("section", { class: "panel" }, el("h2", {}, bdi(each.name || label(each.id))), facts([
@@ -327,7 +327,7 @@ async function federation() {
 }
 
 async function disk() {
-  const found = await ask("/api/disk");
+  const found = await ask("api/disk");
   return [el("h1", {}, "Disk"), el("section", { class: "panel" }, facts([
     ["home", size(found.home)], ["engine's blocks", size(found.stored)], ["grown", found.grown === undefined || found.grown === null ? "" : size(found.grown)], ["free", size(found.free)],
   ]))];
@@ -387,8 +387,9 @@ async function changed() {
   }
 }
 
-const events = new EventSource("/events");
+const events = new EventSource("events");
 events.onmessage = () => { link.textContent = "live"; changed(); };
 events.onerror = () => { link.textContent = "peer web does not answer"; };
 addEventListener("hashchange", go);
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 go();

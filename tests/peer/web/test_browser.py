@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,29 @@ def test_a_run_is_watched_from_its_start_to_its_close(window: Browser, tmp_path:
     assert window.errors() == []
 
 
+def test_another_server_on_this_machine_is_not_shown_the_cookie(window: Browser, tmp_path: Path) -> None:
+    shown: list[str | None] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["cookie"])
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<h1>another</h1>")
+
+        def log_message(self, format: str, *about: object) -> None:
+            pass
+
+    with served(Growing(tmp_path).home) as page, HTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        window.open(page.link)
+        window.wait("return document.querySelector('main h1')")
+        window.open(f"http://127.0.0.1:{other.server_port}/api/status")
+        window.wait("return document.querySelector('h1')?.textContent === 'another'")
+        other.shutdown()
+    assert set(shown) == {None}
+
+
 def test_the_first_press_of_tab_leads_to_the_content(window: Browser, tmp_path: Path) -> None:
     with served(Growing(tmp_path).home) as page:
         window.open(page.link)
@@ -75,3 +100,8 @@ def test_the_first_press_of_tab_leads_to_the_content(window: Browser, tmp_path: 
         window.press("Tab")
         assert window.run("return document.activeElement.textContent") == "Skip to the content"
         assert window.run("return getComputedStyle(document.activeElement).outlineStyle") != "none"
+        window.run("location.hash = '#/disk'")
+        window.wait("return document.querySelector('main h1').textContent === 'Disk'")
+        window.run("document.querySelector('.skip').focus()")
+        window.press("Enter")
+        assert window.run("return [document.activeElement.id, location.hash]") == ["main", "#/disk"]

@@ -37,7 +37,7 @@ def stranger(page: Served) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def visitor(page: Served, stranger: httpx.Client) -> httpx.Client:
-    stranger.get(page.link, follow_redirects=True).raise_for_status()
+    stranger.base_url = stranger.get(page.link, follow_redirects=True).raise_for_status().url
     return stranger
 
 
@@ -55,20 +55,21 @@ def until_read(visitor: httpx.Client, growing: Growing) -> Any:
     raise AssertionError(about)
 
 
-@pytest.mark.parametrize("path", ["/", "/api/status", "/static/app.js", "/events", "/nothing"])
-def test_whoever_has_no_cookie_gets_nothing(path: str, stranger: httpx.Client) -> None:
-    assert stranger.get(path).status_code == 403
+@pytest.mark.parametrize("path", ["/", "/nothing", "/IN/", "/IN/api/status", "/IN/static/app.js", "/IN/events"])
+def test_whoever_has_no_cookie_gets_nothing(path: str, page: Served, stranger: httpx.Client) -> None:
+    assert stranger.get(path.replace("/IN", page.sessions.folder)).status_code == 403
 
 
 def test_a_link_gives_a_cookie_that_no_script_and_no_other_page_has(page: Served, stranger: httpx.Client) -> None:
     link, before = page.link, page.entered
     answer = stranger.get(link)
     cookie = answer.headers["set-cookie"].lower()
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    folder = page.sessions.folder
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{folder}/")
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert page.entered == before + 1
-    assert stranger.get("/").status_code == 200
+    assert stranger.get(f"{folder}/").status_code == 200
     assert httpx.get(link, trust_env=False).status_code == 403
 
 
