@@ -68,6 +68,9 @@ _IN_WORDS: Final = {
 }
 """What a difference may mean."""
 
+_MAX_TEXT: Final = 2000
+"""Characters of a text of an app process that are shown: its honest ones are shorter."""
+
 _WAITING: Final = 1024
 """How much that an app process says may wait; it says no more until some is taken."""
 
@@ -181,7 +184,7 @@ class Replay:
     """The most that this environment can change in a result."""
     repeats: bool | None = None
     """Whether the app did the same when it was run once more here, up to the difference that decides; None if that was
-    not tried, or did not end."""
+    not tried, or did not end: then nobody is accused."""
     settling: str = ""
     """What would settle a difference; empty if this environment is as good as the recorded one."""
     unfinished: str = ""
@@ -204,10 +207,10 @@ class Replay:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst of all outcomes. If the app does not do the same thing twice, a difference is nobody's fault."""
+        """The worst of all outcomes. A difference accuses nobody unless the app is known to do the same thing twice."""
         if self.first is None:
             return Outcome.EQUAL
-        return Outcome.UNDECIDED if self.beyond is None or self.repeats is False else Outcome.BEYOND
+        return Outcome.BEYOND if self.beyond is not None and self.repeats else Outcome.UNDECIDED
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -244,7 +247,7 @@ class Replay:
         if self.outcome is Outcome.BEYOND:
             return f"no other machine causes that ({pairs}): {meaning}"
         differs = f"This environment is not the one that the server says it had ({pairs})"
-        return f"{meaning}. {differs}; {self.settling} would settle it"
+        return f"{meaning}. {differs}{f'; {self.settling} would settle it' if self.settling else ''}"
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it."""
@@ -266,6 +269,16 @@ class Replay:
             "seconds": round(self.seconds, 3),
             "import_seconds": round(self.import_seconds, 3),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What was handed to the app process to be compared."""
+
+    round: int | None
+    number: int | None
+    """As in `ComparedExchange`."""
+    messages: int
 
 
 class _ReplayProcess:
@@ -331,9 +344,13 @@ class RunReplay:
         self._on_compared: Callable[[ComparedExchange], None] = lambda _: None
         self._on_versions: Callable[[Versions], None] = lambda _: None
         self._dispatches = 0
-        self._ahead: dict[int, tuple[int, int | None]] = {}
-        """The number and round of each exchange that was handed over and is not compared yet, by height."""
+        self._ahead: dict[int, _Given] = {}
+        """What was handed over and is not compared yet, by height. An app that lies may speak of other heights."""
+        self._height = 0
+        """That of the last record that was handed over."""
         self._last_round: int | None = None
+        self._is_all_given = False
+        """Whether the script was handed over up to where the app has to end."""
         self._has_end = False
         """Whether `Replay.not_checked` is settled, because the script was handed over up to its end."""
         self._ours: dict[int, bytes] = {}
@@ -420,7 +437,14 @@ class RunReplay:
             again._run_once()
         if again._replay.app_raised:
             return False  # it did not before
-        return None if again._replay.unfinished else again._ours == self._ours
+        if not again._replay.unfinished:
+            return again._ours == self._ours
+        if self._replay.beyond is not None and not self._replay.unfinished:
+            why = again._replay.unfinished
+            self._unfinished(
+                f"nobody can tell if the app does the same thing twice, as its second run did not end: {why}"
+            )
+        return None
 
     def _run_once(self) -> None:
         if self._process is None or self._replay.unfinished:
@@ -470,11 +494,12 @@ class RunReplay:
     async def _drive(self, process: _ReplayProcess) -> None:
         assert self._app is not None  # it was given
         link, start = process.link, replace(process.start, node_config=self._app.node_config)
-        is_over = False
+        is_over = is_ready = False
         until = self._patience_ends()
         while not is_over:
             match await self._heard(process.said, until):
-                case AppReady(environment=now):
+                case AppReady(environment=now) if not is_ready:  # once the app runs, it may say what it likes
+                    is_ready = True
                     self._replay.import_seconds = time.monotonic() - self._began
                     self._replay.environment = differing(process.recorded, now)
                     if others := differing_versions(process.recorded, now):
@@ -506,57 +531,62 @@ class RunReplay:
     def _take(self, value: FromApp | str) -> bool:
         """Take in what the app process said, or why it ended. Returns whether the replay is over."""
         match value:
-            case Compared():
-                self._compared(value)
-                return value.height == self._until
+            case Compared(height=height, difference=difference):
+                given = self._ahead.pop(height, None)
+                if given is None or (given.number is None and difference is None):
+                    self._unfinished(f"the app process compared height {height}, which it had not been given")
+                    return True
+                self._compared(value, given)
+                return height == self._until
             case Progress():
                 return False
+            case Diverged(height=height) if not 0 < height <= self._height:
+                self._unfinished(f"the app process differs at height {height}, which it had not been given")
             case Diverged():
                 self._diverged(value)
             case Finished() | Replayed():
-                pass
+                left = [height for height, given in self._ahead.items() if given.number is not None]
+                if left or not self._is_all_given:
+                    after = f"not compared height {left[0]}" if left else f"got no further than height {self._height}"
+                    self._unfinished(f"the app process said that it is done, and has {after}")
             case Halted(why):
-                self._unfinished(f"the app process had to stop: {why}")
+                self._unfinished(f"the app process had to stop: {why[:_MAX_TEXT]}")
             case str(why):
                 self._unfinished(f"the app process was lost: {why}")
             case _:
                 self._unfinished(f"the app process said a {type(value).__name__}")
         return True
 
-    def _compared(self, value: Compared) -> None:
-        number, round_number = self._ahead.pop(value.height, (None, self._last_round))
-        found = value.difference
+    def _compared(self, value: Compared, given: _Given) -> None:
+        told = ComparedExchange(value.height, given.round, given.number, given.messages)
+        found = _cut(value.difference)
         if found is None:
             self._replay.exchanges += 1
-            self._replay.messages += value.messages
-            self._tell(ComparedExchange(value.height, round_number, number, value.messages))
+            self._replay.messages += given.messages
+            self._tell(told)
             return
         outcome = judged(found, self._replay.cause, flowers_own=False)
         what = f"at height {value.height}, {found.what}"
-        self._differs(
-            ComparedExchange(value.height, round_number, number, value.messages, outcome, what, found), value.ours
-        )
+        self._differs(replace(told, outcome=outcome, what=what, difference=found), value.ours)
 
     def _diverged(self, value: Diverged) -> None:
-        number, round_number = self._ahead.get(value.height, (None, self._last_round))
+        what = value.what[:_MAX_TEXT]
         if value.raised:
             self._replay.app_raised = True
-            hint = "" if self._conditions.confiner is None else hint_for(value.raised)
-            self._unfinished(f"{value.what}: nobody can tell if it would have done what is recorded{hint}")
+            hint = "" if self._conditions.confiner is None else hint_for(value.raised[:_MAX_TEXT])
+            self._unfinished(f"{what}: nobody can tell if it would have done what is recorded{hint}")
             return
         if value.raised_there:
             self._unfinished(
-                f"{value.what}: the app raised there, and here it does not. It may have met what is not recorded, such "
+                f"{what}: the app raised there, and here it does not. It may have met what is not recorded, such "
                 "as a full disk, so nobody can tell if the server is why"
             )
             return
-        outcome = judged(value.difference, self._replay.cause, flowers_own=value.flowers_own)
-        self._differs(
-            ComparedExchange(
-                value.height, round_number, number, 0, outcome, value.what, value.difference, value.message
-            ),
-            value.ours,
-        )
+        given = self._ahead.get(value.height, _Given(self._last_round, None, 0))
+        found = _cut(value.difference)
+        outcome = judged(found, self._replay.cause, flowers_own=value.flowers_own)
+        told = ComparedExchange(value.height, given.round, given.number, 0, outcome, what, found, value.message)
+        self._differs(told, value.ours)
         if not self._has_end:
             why = "the app could not go on from there" if outcome is Outcome.UNDECIDED else "the replay ended there"
             self._replay.not_checked = f"what follows height {value.height}: {why}"
@@ -591,6 +621,7 @@ class RunReplay:
     def _next_entry(self, call: int) -> ScriptEntry:
         cid = next(self._records, None)
         if cid is None:
+            self._is_all_given = True
             if not self._has_end:
                 self._replay.not_checked = STILL_OPEN
             return ScriptEnd(call, live=False)
@@ -601,20 +632,24 @@ class RunReplay:
             self._replay.not_checked = STOPPED
         if isinstance(entry, CloseEntry):
             self._has_end = True
+            self._is_all_given = True
             self._replay.not_checked = NO_MODEL if entry.model is None else ""
+            self._ahead[entry.head.height] = _Given(self._last_round, None, 0)
         if isinstance(entry, DispatchEntry):
             self._dispatches += 1
             round_number = self._round_of(self._dispatches)
             if self._is_beyond(round_number):
                 self._records = iter(())
-                self._has_end = True
+                self._has_end = self._is_all_given = True
                 self._replay.not_checked = (
                     f"height {entry.head.height} and all that follows: --to-round {self._to_round} stops before the "
                     "message that shows what the app made of the last replies"
                 )
                 return ScriptEnd(call, live=False)
             self._last_round = self._last_round if round_number is None else round_number
-            self._ahead[entry.head.height] = (self._dispatches, round_number)
+            self._ahead[entry.head.height] = _Given(round_number, self._dispatches, len(entry.messages))
+        if not isinstance(entry, ScriptEnd):
+            self._height = entry.head.height
         return entry
 
     def _round_of(self, number: int) -> int | None:
@@ -628,6 +663,14 @@ class RunReplay:
             return False
         reached = round_number if self._numbered else self._dispatches
         return reached is not None and reached > self._to_round
+
+
+def _cut(found: Difference | None) -> Difference | None:
+    """The same, with texts that can be shown."""
+    if found is None:
+        return None
+    texts = {name: getattr(found, name)[:_MAX_TEXT] for name in ("what", "record", "unbounded")}
+    return replace(found, tensor=None if found.tensor is None else found.tensor[:_MAX_TEXT], **texts)
 
 
 def _ulps(told: ComparedExchange) -> float:

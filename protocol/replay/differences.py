@@ -104,7 +104,7 @@ def ranked(outcome: Outcome, cause: Cause, *, repeats: bool | None) -> tuple[Rea
     match outcome, cause:
         case Outcome.EQUAL, _:
             return ()
-        case Outcome.BEYOND, _:
+        case (Outcome.BEYOND, _) | (_, Cause.NOTHING):
             return (Reason.SERVER, *others)
         case _, Cause.ROUNDING:
             return (Reason.MACHINE, Reason.SERVER, *others)

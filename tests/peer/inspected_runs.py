@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from chains import ALICE, BOB, Scribe
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
+from peer.audit.audit import Audit
+from peer.history.run_sources import CarSource
+from peer.history.scratch import Scratch
 from protocol.blocks.bundle import write_bundle
+from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block, raw_block
 from strategy.contents.codec import encode
 
@@ -91,10 +98,32 @@ class WrittenRun:
         return [Block(cid, data) for cid, data in self.scribe.source.items()]
 
 
-def finished_run() -> WrittenRun:
+def finished_run(begun: WrittenRun | None = None) -> WrittenRun:
     """A run of two rounds: Alice answers in both, Bob in the first. In the second, his answer is an error."""
-    written = WrittenRun()
+    written = begun or WrittenRun()
     for number in range(1, ROUNDS + 1):
         written.exchange(number, bob_answers=number == 1)
     written.scribe.add(written.scribe.close(model=written.model(ROUNDS)))
     return written
+
+
+def app_folder(folder: Path) -> Path:
+    """The app of a `WrittenRun`, written into ``folder``."""
+    app = folder / "app"
+    app.mkdir()
+    for name, data in BUNDLE:
+        (app / name).write_bytes(data)
+    return app
+
+
+@contextlib.contextmanager
+def audited(written: WrittenRun, folder: Path, *, without: CID | None = None) -> Iterator[Audit]:
+    """An audit to come of the run in a CAR file, which may be ``without`` one of its blocks."""
+    car = folder / "run.car"
+    car.write_bytes(b"".join(write_car([written.head], [each for each in written.blocks if each.cid != without])))
+    with (
+        Scratch() as scratch,
+        contextlib.closing(CarSource(car)) as source,
+        contextlib.closing(Audit(source.roots[0], source, scratch)) as audit,
+    ):
+        yield audit

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from inspected_runs import WrittenRun, finished_run
+from inspected_runs import WrittenRun, app_folder, audited, finished_run
 
 from peer.audit import audit as audits
-from peer.audit.audit import Audit
 from peer.audit.replay import AuditedApp, Conditions, Replay, ReplayToCome
 from peer.audit.trusted_app import own_app
 from peer.base.errors import PeerError
-from peer.history.run_sources import CarSource
-from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict
-from protocol.blocks.car import write_car
-from protocol.blocks.cid import CID
 
 CONDITIONS = Conditions(confiner=None)
 
@@ -62,24 +55,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     return told
 
 
-@contextlib.contextmanager
-def audited(written: WrittenRun, folder: Path, *, without: CID | None = None) -> Iterator[Audit]:
-    car = folder / "run.car"
-    car.write_bytes(b"".join(write_car([written.head], [each for each in written.blocks if each.cid != without])))
-    with (
-        Scratch() as scratch,
-        contextlib.closing(CarSource(car)) as source,
-        contextlib.closing(Audit(source.roots[0], source, scratch)) as audit,
-    ):
-        yield audit
-
-
 @pytest.fixture
 def app(tmp_path: Path) -> AuditedApp:
-    folder = tmp_path / "app"
-    folder.mkdir()
-    (folder / "pyproject.toml").write_bytes(b"[project]\n")
-    return own_app(folder, CONDITIONS)
+    return own_app(app_folder(tmp_path), CONDITIONS)
 
 
 def test_the_process_is_started_while_the_run_is_verified_and_is_the_one_that_replays(

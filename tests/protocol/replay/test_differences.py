@@ -71,6 +71,7 @@ SERVER, APP, OTHER, MACHINE, VERSIONS = (
         (UNDECIDED, Cause.ANYTHING, True, (VERSIONS, MACHINE, SERVER, OTHER)),
         (UNDECIDED, Cause.ANYTHING, None, (VERSIONS, MACHINE, SERVER, APP, OTHER)),
         (UNDECIDED, Cause.NOTHING, False, (APP,)),
+        (UNDECIDED, Cause.NOTHING, None, (SERVER, APP, OTHER)),
         (UNDECIDED, Cause.ANYTHING, False, (APP,)),
     ],
 )
