@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from peer.metrics.points import Point
+from protocol.status.measures import WEIGHT
 from protocol.visible import visible
 
 MAX_CURVES: Final = 4000
 """Curves of a run that are kept: apps choose how many metrics there are."""
+
+MAX_OF_ONE: Final = 100
+"""Curves of one participant that are kept, so that none takes all places."""
+
+MAX_METRICS: Final = 40
+"""Metrics that are shown: those that most participants have."""
 
 MAX_SHOWN: Final = 64
 """Curves of one metric that are shown."""
@@ -46,23 +54,33 @@ class Curves:
 
     def __init__(self) -> None:
         self._metrics: dict[str, Metric] = {}
-        self._count = 0
+        self._counts: Counter[str] = Counter()
+        """How many curves each participant has."""
 
     def take(self, point: Point) -> None:
-        """Take in a number. Once there are too many curves, no new one begins."""
+        """Take in a number; not a weight, which says nothing of a model. Once there are too many curves, no new one
+        begins."""
+        if point.metric == WEIGHT:
+            return
         name = visible(f"{point.type or 'exchange'}/{point.metric}"[:LONGEST])
         who = "" if point.node is None else visible(point.participant[:LONGEST])
         metric = self._metrics.get(name)
         if metric is None or who not in metric.curves:
-            if self._count >= MAX_CURVES:
+            if self._counts[who] >= MAX_OF_ONE or self._counts.total() >= MAX_CURVES:
                 return
-            self._count += 1
+            self._counts[who] += 1
             metric = self._metrics.setdefault(name, Metric())
         metric.add(point.step, who, point.value)
 
     def shown(self) -> list[dict[str, Any]]:
-        """Each metric for a chart: ``x``, and ``y`` of each curve, as long as ``x``; None where there is no number."""
-        return [_shown(name, metric) for name, metric in self._metrics.items()]
+        """Metrics for a chart each: ``x``, and ``y`` of each curve, as long as ``x``; None where there is no number."""
+        chosen = sorted(self._metrics.items(), key=lambda each: len(each[1].curves), reverse=True)[:MAX_METRICS]
+        return [_shown(name, metric) for name, metric in chosen]
+
+    @property
+    def left_out(self) -> int:
+        """How many metrics are not shown."""
+        return max(0, len(self._metrics) - MAX_METRICS)
 
 
 def _shown(name: str, metric: Metric) -> dict[str, Any]:

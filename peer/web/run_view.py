@@ -156,7 +156,7 @@ class RunView:
             ]
         return {"rows": rows, "more": end > count}
 
-    def charts(self) -> list[dict[str, Any]]:
+    def charts(self) -> dict[str, Any]:
         """The curves."""
         with self._lock:
-            return self.curves.shown()
+            return {"metrics": self.curves.shown(), "left_out": self.curves.left_out}

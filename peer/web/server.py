@@ -145,7 +145,7 @@ class Page:
         return answer
 
     def _curves(self, request: Request) -> dict[str, Any]:
-        return {"metrics": self._board.view(_cid(request, "run")).charts()}
+        return self._board.view(_cid(request, "run")).charts()
 
     def _rounds(self, request: Request) -> dict[str, Any]:
         return self._board.view(_cid(request, "run")).rows(_before(request), ROWS)

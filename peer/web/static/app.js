@@ -229,12 +229,13 @@ class RunPage {
     this.parts = Object.fromEntries(["head", "charts", "failures", "rounds", "records"].map((name) => [name, el("div", name === "charts" ? { class: "charts" } : {})]));
     this.title = el("h1", {}, "Run ", el("span", { class: "cid" }, label(run)));
     this.empty = el("p", { class: "quiet" }, "No numbers yet.");
+    this.more = el("p", { class: "quiet" });
     addEventListener("resize", () => this.charts.forEach((chart) => chart.fit()));
   }
 
   async first() {
     await this.update(true);
-    return [this.title, this.parts.head, el("h2", {}, "Curves"), this.empty, this.parts.charts, el("h2", {}, "Refused and failed"), this.parts.failures,
+    return [this.title, this.parts.head, el("h2", {}, "Curves"), this.empty, this.parts.charts, this.more, el("h2", {}, "Refused and failed"), this.parts.failures,
       el("h2", {}, "Rounds"), this.parts.rounds, el("h2", {}, "Chain"), this.parts.records];
   }
 
@@ -242,9 +243,9 @@ class RunPage {
     const path = `api/runs/${this.run}`;
     const [about, curves] = await Promise.all([ask(path), ask(`${path}/curves`)]);
     swap(this.parts.head, this.head(about));
-    const worthIt = curves.metrics.filter((metric) => !metric.name.endsWith("/num-examples"));
-    this.empty.hidden = worthIt.length > 0;
-    const draw = () => worthIt.slice(0, 40).forEach((metric) => {
+    this.empty.hidden = curves.metrics.length > 0;
+    this.more.textContent = curves.left_out ? `${curves.left_out} more metrics are not drawn.` : "";
+    const draw = () => curves.metrics.forEach((metric) => {
       let chart = this.charts.get(metric.name);
       if (!chart) {
         chart = new Chart(metric);

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.metrics.points import Point
-from peer.web.curves import BUCKETS, MAX_CURVES, MAX_SHOWN, Curves, fewer, fewer_steps
+from peer.web.curves import BUCKETS, MAX_CURVES, MAX_METRICS, MAX_OF_ONE, MAX_SHOWN, Curves, fewer, fewer_steps
 
 numbers = st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=9, max_size=40)
 
@@ -50,11 +50,22 @@ def test_a_client_that_joins_late_has_no_numbers_before() -> None:
     assert {curve["who"]: curve["y"] for curve in shown["curves"]} == {"": [0.5, 0.25], "late": [None, 0.75]}
 
 
-def test_an_app_cannot_fill_the_memory_with_metrics() -> None:
+def test_a_client_with_very_many_metrics_hides_none_that_all_have() -> None:
     curves = Curves()
-    for number in range(MAX_CURVES + 10):
-        curves.take(point(1, 0.5, metric=f"m{number}"))
-    assert len(curves.shown()) == MAX_CURVES
+    for number in range(MAX_CURVES):
+        curves.take(point(1, 0.5, "hostile", f"m{number}"))
+    for who in ("", "a", "b"):
+        curves.take(point(1, 0.25, who))
+    shown = curves.shown()
+    assert (shown[0]["name"], len(shown[0]["curves"])) == ("train/loss", 3)
+    assert (len(shown), curves.left_out) == (MAX_METRICS, MAX_OF_ONE + 1 - MAX_METRICS)
+
+
+def test_many_clients_cannot_fill_the_memory_with_metrics() -> None:
+    curves = Curves()
+    for number in range(2 * MAX_CURVES):
+        curves.take(point(1, 0.5, f"client {number // MAX_OF_ONE}", f"m{number}"))
+    assert curves.left_out == MAX_CURVES - MAX_METRICS
 
 
 def test_of_very_many_clients_a_chart_shows_some_and_says_how_many_more() -> None:
