@@ -241,13 +241,14 @@ class Replay:
         if self.repeats is False:
             return f"run again on this machine, it differed from itself: {first}. No machine can settle that"
         meaning = f"{first}{''.join(f'; or {other}' for other in others)}"
+        settled = f"; {self.settling} would settle it" if self.settling else ""
         if not self.environment:
-            return f"this environment is the recorded one: {meaning}"
+            return f"this environment is the recorded one: {meaning}{settled}"
         pairs = ", ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in self.environment.items())
         if self.outcome is Outcome.BEYOND:
             return f"no other machine causes that ({pairs}): {meaning}"
         differs = f"This environment is not the one that the server says it had ({pairs})"
-        return f"{meaning}. {differs}{f'; {self.settling} would settle it' if self.settling else ''}"
+        return f"{meaning}. {differs}{settled}"
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it."""

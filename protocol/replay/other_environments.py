@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Final
 
-from protocol.records.environment import Environment, Numerics, differing, differing_versions
+from protocol.records.environment import MAX_PACKAGES, Environment, Numerics, differing, differing_versions
 from protocol.replay.differences import Cause
 
 _NO_PART_OF_A_RESULT: Final = frozenset({"platform"})
@@ -14,21 +14,35 @@ _NO_PART_OF_A_RESULT: Final = frozenset({"platform"})
 
 _NOT_TRIED: Final = frozenset(
     {
+        "bitsandbytes",
+        "blis",
         "catboost",
+        "ctranslate2",
         "cupy",
+        "daal4py",
+        "faiss-cpu",
+        "intel-extension-for-pytorch",
         "jax",
         "jaxlib",
         "keras",
         "lightgbm",
+        "llama-cpp-python",
         "mlx",
         "mxnet",
         "numba",
         "onnxruntime",
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+        "opencv-python",
+        "opencv-python-headless",
         "openvino",
         "paddlepaddle",
+        "polars",
         "pytensor",
+        "scikit-learn-intelex",
         "tensorflow",
         "tensorflow-cpu",
+        "torchao",
     }
 )
 """Libraries that choose kernels of their own by the processor, and that no test of ours has replayed on another one:
@@ -46,7 +60,7 @@ def cause_of(was: Environment, now: Environment) -> Cause:
     Under portable numerics the processor's name says nothing: all of its architecture compute alike, if the libraries
     did choose the same kernels. An app may need a library of which that is not known.
     """
-    if differing_versions(was, now):
+    if differing_versions(was, now) or _names_not_all(was):
         return Cause.ANYTHING
     return Cause.ROUNDING if _that_round(was, now) else Cause.NOTHING
 
@@ -69,12 +83,19 @@ def _wanted(was: Environment, now: Environment) -> Iterator[str]:
             yield before if name == "libc" and before else f"{name} {before or 'none'}"
     for name, (before, _) in differing_versions(was, now).items():
         yield f"{name} {before or 'not installed'}"
+    if _names_not_all(was):
+        yield f"the versions of the packages that it does not name, beyond {MAX_PACKAGES}"
 
 
 def _that_round(was: Environment, now: Environment) -> frozenset[str]:
     """What is not as recorded, and may round in another way."""
     names = differing(was, now).keys() - differing_versions(was, now).keys() - _NO_PART_OF_A_RESULT
     return frozenset(names - ({"cpu"} if _computes_alike(was) else set()))
+
+
+def _names_not_all(was: Environment) -> bool:
+    """Whether there may have been packages that it does not name: of those nobody knows if they are the same here."""
+    return len(was.packages) >= MAX_PACKAGES
 
 
 def _computes_alike(was: Environment) -> bool:

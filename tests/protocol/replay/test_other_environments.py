@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.records.environment import Environment, Kernel, Numerics, Package
+from protocol.records.environment import MAX_PACKAGES, Environment, Kernel, Numerics, Package
 from protocol.replay.differences import Cause
 from protocol.replay.other_environments import cause_of, settling
 
@@ -46,6 +46,7 @@ def test_another_processor_rounds_unless_the_numbers_are_portable() -> None:
     ("machine", "package", "expected"),
     [
         ("x86_64", "jax", Cause.ROUNDING),
+        ("x86_64", "faiss-cpu", Cause.ROUNDING),
         ("x86_64", "xgboost", Cause.NOTHING),
         ("aarch64", "xgboost", Cause.ROUNDING),
         ("aarch64", "scikit-learn", Cause.NOTHING),
@@ -86,6 +87,14 @@ def test_what_else_computes_rounds(recorded: Environment, change: dict[str, obje
 )
 def test_other_versions_may_compute_anything(change: dict[str, object]) -> None:
     assert cause_of(PORTABLE, replace(PORTABLE, **change, **ARM)) is Cause.ANYTHING  # type: ignore[arg-type]
+
+
+def test_packages_that_no_record_has_room_for_may_compute_anything() -> None:
+    named = tuple(Package(f"package-{at:03}", "1.0") for at in range(MAX_PACKAGES))
+    full, fits = (replace(PORTABLE, packages=packages) for packages in (named, named[1:]))
+
+    assert (cause_of(full, full), cause_of(fits, fits)) == (Cause.ANYTHING, Cause.NOTHING)
+    assert settling(full, full) == f"the versions of the packages that it does not name, beyond {MAX_PACKAGES}"
 
 
 def test_it_says_on_which_machine_it_would_be_settled() -> None:
