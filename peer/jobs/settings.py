@@ -12,7 +12,7 @@ from protocol.jobs.queue import Needs, Queued
 from protocol.jobs.request import Setting
 from protocol.records.bodies import RunConfig
 from protocol.visible import named
-from strategy.apps.config import AppConfig
+from strategy.apps.config import AppConfig, AppError, recordable
 
 
 class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,7 +50,7 @@ def with_settings(app: AppConfig, changed: Sequence[tuple[str, Setting]]) -> Run
     """The run config of an app with what somebody else changed of it.
 
     Raises:
-        PeerError: if a setting is none of the app's, or of another type.
+        PeerError: if a setting is none of the app's, of another type, or none that a run record can hold.
     """
     config = dict(app.run_config)
     for key, value in changed:
@@ -59,7 +59,10 @@ def with_settings(app: AppConfig, changed: Sequence[tuple[str, Setting]]) -> Run
         if type(value) is not type(config[key]):
             raise PeerError(f"the setting {named(key)} is a {type(config[key]).__name__}, not a {type(value).__name__}")
         config[key] = value
-    return tuple(config.items())
+    try:
+        return recordable(config)
+    except AppError as error:
+        raise PeerError(str(error)) from error
 
 
 def queued(job: KeptJob, *, is_running: bool) -> Queued:

@@ -52,7 +52,7 @@ def read_app(app_dir: Path) -> AppConfig:
         version=str(config["project"]["version"]),
         server=components["serverapp"],
         client=components["clientapp"],
-        run_config=_pairs(defaults),
+        run_config=recordable(defaults),
         dependencies=_texts(config["project"].get("dependencies")),
     )
 
@@ -90,7 +90,7 @@ def fuse_run_config(app: AppConfig, *overrides: str) -> RunConfig:
         AppError: if they cannot be read, or name a setting that the app does not have.
     """
     try:
-        return _pairs(config_overrides(dict(app.run_config), overrides))
+        return recordable(config_overrides(dict(app.run_config), overrides))
     except ValueError as error:
         raise AppError(f"--run-config {' '.join(overrides)!r}: {error}") from error
 
@@ -102,12 +102,17 @@ def parse_node_config(*texts: str) -> RunConfig:
         AppError: if it cannot be read.
     """
     try:
-        return _pairs(parsed_pairs(texts))
+        return recordable(parsed_pairs(texts))
     except ValueError as error:
         raise AppError(f"--node-config {' '.join(texts)!r}: {error}") from error
 
 
-def _pairs(config: FlatConfig) -> RunConfig:
+def recordable(config: FlatConfig) -> RunConfig:
+    """The settings, if a run record can hold them.
+
+    Raises:
+        AppError: if it cannot.
+    """
     for key, value in config.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise AppError(f"the setting {key} is {value}: a run record holds finite numbers only")

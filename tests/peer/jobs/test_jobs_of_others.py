@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -124,6 +125,12 @@ def test_a_request_that_comes_again_is_one_job(server: Server) -> None:
     assert len(server.jobs) == 1
 
 
+def test_no_job_makes_the_server_refuse_the_next(server: Server) -> None:
+    first, second = server.request(1), server.request(2)
+    told = server.told(replace(first, config=(("fraction-evaluate", math.nan),)), second)
+    assert [each.number is not None for each in told] == [False, True]
+
+
 def test_a_flood_of_one_member_stops_at_its_places(server: Server) -> None:
     told = server.told(*map(server.request, range(MAX_OF_ONE + 3)))
     assert [each.number is not None for each in told] == [True] * MAX_OF_ONE + [False] * 3
@@ -136,6 +143,8 @@ def test_a_flood_of_one_member_stops_at_its_places(server: Server) -> None:
         ({"files": (("../../evil.py", b"x"), ("pyproject.toml", b""))}, "cannot be in a bundle"),
         ({"files": (("pyproject.toml", b"not toml ["),)}, "cannot be read"),
         ({"config": (("no-such-setting", 1),)}, "no setting"),
+        ({"config": (("fraction-evaluate", math.inf),)}, "finite"),
+        ({"config": (("size", 1 << 63),)}, "bits"),
         ({"memory": 9}, "memory"),
         ({"name": "latest"}, "cannot be called"),
     ],
