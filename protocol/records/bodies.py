@@ -19,6 +19,7 @@ MAX_ADMINS: Final = 64
 
 MAX_ADDRESSES: Final = 16
 """Addresses in a manifest, an announcement or a ticket."""
+
 MAX_ADDRESS: Final = 256
 """Characters of one of them."""
 
