@@ -144,7 +144,7 @@ def check_self_contained(files: Sequence[BundledFile], source: BlockSource) -> N
 
 
 def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path) -> None:
-    """Write the files of a bundle to the folder ``into``. It appears complete, with its files on disk, or not at all.
+    """Write the files of a bundle to the folder ``into``. It appears complete, or not at all. It is on disk at return.
 
     Raises:
         ContentError: if a file is not what the bundle says.
@@ -163,5 +163,15 @@ def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path)
                 written.flush()
                 os.fsync(written.fileno())  # otherwise a power cut could leave a whole folder of incomplete files
         os.replace(part, into)
+        _sync_folder(into.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in ``folder`` on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
