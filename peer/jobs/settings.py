@@ -66,6 +66,10 @@ def with_settings(app: AppConfig, changed: Sequence[tuple[str, Setting]]) -> Run
 
 
 def queued(job: KeptJob, *, is_running: bool) -> Queued:
-    """A job as the rules of the queue see it."""
-    settings = JobSettings.of(job)
+    """A job as the rules of the queue see it. One whose settings are damaged needs nothing: it ends as it begins, and
+    the others go on."""
+    try:
+        settings = JobSettings.of(job)
+    except PeerError:
+        return Queued(job.number, job.asker, Needs(), is_running)
     return Queued(job.number, job.asker, Needs(settings.memory, settings.gpus), is_running)
