@@ -51,7 +51,13 @@ class RunJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 class CancelJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="cancel"):
-    """Give up a job that has no run yet."""
+    """Give up a job. If it has begun meanwhile, its run is closed."""
+
+    number: int
+
+
+class TakeUpJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="take-up"):
+    """Put a job that was given up before it had a run into the queue again."""
 
     number: int
 
@@ -63,7 +69,7 @@ class ResumeRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """Its CID."""
 
 
-Request = Status | StopRun | RunJob | CancelJob | ResumeRun
+Request = Status | StopRun | RunJob | CancelJob | TakeUpJob | ResumeRun
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

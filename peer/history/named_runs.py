@@ -7,7 +7,7 @@ from typing import Final
 
 from peer.base.errors import PeerError
 from peer.home.home import Home
-from peer.home.journal import Journal, RunHead
+from peer.home.journal import Journal, KeptJob, RunHead
 from protocol.blocks.cid import CID, MalformedCid
 from protocol.run_names import RunHere, named_by
 from protocol.visible import named
@@ -111,13 +111,12 @@ def run_here(home: Home, text: str) -> RunHead:
     return known
 
 
-def waiting_job(home: Home, text: str) -> int | None:
-    """The number of the job that ``text`` names, if one of that name has no run yet."""
+def job_without_run(home: Home, text: str) -> KeptJob | None:
+    """The job that ``text`` names, if it has no run: it waits, or was given up."""
     if not home.journal.exists():
         return None
     with Journal(home.journal) as journal:
-        waiting = (job for job in journal.jobs() if job.run is None and job.ended is None)
-        return next((job.number for job in waiting if job.name == text), None)
+        return next((job for job in journal.jobs() if job.run is None and job.name == text), None)
 
 
 def _runs_of(home: Home) -> list[RunHere]:

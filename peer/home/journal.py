@@ -217,7 +217,7 @@ class Journal:
 
     def keep_head(self, head: RunHead, well_signed: Iterable[CID] = (), job: int | None = None) -> None:
         """Replace the run's head, and keep which records were found `well_signed`. If it is the run of a ``job``, that
-        is kept with its first head: a job has a run or none, and never a second one."""
+        is kept with its first head, and the run has the job's name: a job has a run or none, and never a second one."""
         values = (
             bytes(head.run),
             bytes(head.federation),
@@ -234,6 +234,11 @@ class Journal:
             _add_well_signed(database, well_signed)
             if job is not None:
                 database.execute("UPDATE jobs SET run = ? WHERE number = ? AND run IS NULL", (bytes(head.run), job))
+                database.execute(
+                    "INSERT OR IGNORE INTO known_runs (run, name, app, began) "
+                    "SELECT run, name, app_name, ? FROM jobs WHERE number = ? AND run = ?",
+                    (head.updated, job, bytes(head.run)),
+                )
 
     def head_of(self, run: CID) -> RunHead | None:
         """The head of one run."""
@@ -285,10 +290,12 @@ class Journal:
         return _job(row)
 
     def adopt_run(self, head: RunHead, asker: bytes, app_name: str, settings: bytes, now: float) -> KeptJob:
-        """Keep a job for a run that began without one. It is called after its app, whatever the run is called."""
+        """Keep a job for a run that began without one. It has the run's name, or is called after its app."""
         with self._transaction() as database:
+            run = bytes(head.run)
+            known = database.execute("SELECT name FROM known_runs WHERE run = ?", (run,)).fetchone()
             taken = _names(database, "known_runs") | _names(database, "jobs")
-            run, name = bytes(head.run), name_after(app_name, taken)
+            name = known[0] if known else name_after(app_name, taken)
             values = (run[-16:], now, asker, bytes(head.federation), run, app_name, name, settings, run)
             database.execute(
                 "INSERT INTO jobs (key, asked, asker, federation, app, app_name, name, settings, run) "
@@ -314,15 +321,13 @@ class Journal:
 
     # -- what people are told of runs ------------------------------------------------------------------------------
 
-    def name_run(self, run: CID, app: str, now: float, wanted: str = "") -> KnownRun:
-        """Give a run a name in this home, unless it has one: the ``wanted`` one if no other run has it, otherwise one
-        made of its ``app``'s name."""
+    def name_run(self, run: CID, app: str, now: float) -> KnownRun:
+        """Give a run a name in this home, made of its ``app``'s name, unless it has one, as the run of a job has."""
         with self._transaction() as database:
             row = database.execute("SELECT * FROM known_runs WHERE run = ?", (bytes(run),)).fetchone()
             if row is not None:
                 return _known_run(row)
-            taken = _names(database, "known_runs")
-            name = wanted if wanted and wanted not in taken else name_after(app, taken | _names(database, "jobs"))
+            name = name_after(app, _names(database, "known_runs") | _names(database, "jobs"))
             values = (bytes(run), name, app, now)
             database.execute("INSERT INTO known_runs (run, name, app, began) VALUES (?, ?, ?, ?)", values)
         return KnownRun(run, name, app, now)

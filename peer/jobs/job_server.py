@@ -3,6 +3,9 @@
 A job is in the journal before whoever asked is told that it was accepted. Its run is kept with the job when the run's
 first record is (`peer.home.journal.Journal.keep_head`). So after a crash each job has no run, and begins; or an open
 one, and goes on; or a closed one, and is done. None is lost, and none begins twice.
+
+A job that the machine fails (a full disk, an engine that is away) stays in the queue, which rests for a while: else one
+bad hour would use up all that waits.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +23,9 @@ from typing import Any, Final
 from peer.apps.app_choice import AppChoice
 from peer.base import logs
 from peer.base.errors import ExitCode, PeerError
-from peer.control.requests import CancelJob, ResumeRun, RunJob
+from peer.control.requests import CancelJob, ResumeRun, RunJob, TakeUpJob
 from peer.engine.interface import EngineError
+from peer.history.named_runs import cid_of
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, KeptJob, RunHead
@@ -28,17 +33,35 @@ from peer.jobs.settings import JobSettings, queued, with_settings
 from peer.run.peer import Peer
 from peer.run.runner import Ending
 from peer.run.session import Session
-from peer.run.start import Leading, kept_app, leading, resuming, seed_of, take_app, taken_files
+from peer.run.start import App, Leading, kept_app, leading, resuming, seed_of, take_app, taken_files
 from protocol.blocks.cid import CID, BlockError
-from protocol.jobs.queue import Limits, Needs, to_begin, why_refused
-from protocol.jobs.request import KEY_SIZE, NotTaken, ToldJob, read_request
-from protocol.records.bodies import Role
+from protocol.jobs.queue import Limits, Needs, Queued, to_begin, why_refused
+from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, ToldJob, read_request
+from protocol.records.bodies import Role, RunConfig
 from protocol.replies.checks_and_limits import Admission
+from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.run_names import why_no_name
+from protocol.visible import named
 
 MAX_WHY: Final = 500
 """Characters of a reason that goes to another machine."""
+
+RESTS: Final = (10.0, 60.0, 300.0, 900.0)
+"""Seconds that the queue rests after each time that a job lacked its means. After one more the job is given up."""
+
+
+class _NoMeans(Exception):
+    """A job cannot go on because disk, engine or peers fail. That may pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """An app that a job is to run, taken into the home, with the settings for it."""
+
+    app: App
+    run_config: RunConfig
+    node_config: RunConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,53 +106,89 @@ class JobServer:
         self._defaults = defaults
         self._tell = tell
         self._askers = accepted
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: set[int] = set()
+        """The numbers of the jobs that have begun and not ended."""
+        self._deciding = threading.Lock()
+        """Held from a look at the queue to its change, so that no job begins that is given up meanwhile, and the places
+        are counted right."""
+        self._failures: Counter[int] = Counter()
+        """How often each job lacked its means."""
+        self._rests_until = 0.0
+        """When the queue goes on, by the event loop's clock."""
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._accepting = threading.Lock()
-        """One job after the other, so that the places of the queue are counted right."""
 
     async def keep_going(self) -> None:
         """Run jobs until the peer stops. Runs that are open then go on the next time."""
-        stopping = asyncio.create_task(self._peer.stopped.wait())
+        stopping, running = asyncio.create_task(self._peer.stopped.wait()), set[asyncio.Task[None]]()
         while not self._peer.stopped.is_set():
             self._changed.clear()
-            await self._begin_what_fits()
+            rest = self._rests_until - self._loop.time()
+            for job in await asyncio.to_thread(self._begin) if rest <= 0 else []:
+                running.add(task := asyncio.create_task(self._run(job)))
+                task.add_done_callback(running.discard)
             changed = asyncio.create_task(self._changed.wait())
-            await asyncio.wait([stopping, changed], return_when=asyncio.FIRST_COMPLETED)
+            timeout = rest if rest > 0 else None
+            await asyncio.wait([stopping, changed], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             changed.cancel()
         stopping.cancel()
-        await asyncio.gather(*self._running.values())
+        await asyncio.gather(*running)
 
-    async def _begin_what_fits(self) -> None:
-        jobs = {job.number: job for job in await asyncio.to_thread(self._open_jobs)}
-        queue = [queued(job, is_running=number in self._running) for number, job in jobs.items()]
-        for each in to_begin(queue, self._limits):
-            self._running[each.number] = asyncio.create_task(self._run(jobs[each.number]))
+    def _begin(self) -> list[KeptJob]:
+        """The jobs that begin now. From here on they count as running."""
+        with self._deciding:
+            jobs = {job.number: job for job in self._open_jobs()}
+            numbers = [each.number for each in to_begin(self._queue(jobs.values()), self._limits)]
+            self._running.update(numbers)
+        return [jobs[number] for number in numbers]
 
     def _open_jobs(self) -> list[KeptJob]:
         return [job for job in self._journal.jobs() if job.ended is None and job.federation in self._sessions]
 
+    def _queue(self, jobs: Collection[KeptJob]) -> Iterator[Queued]:
+        return (queued(job, is_running=job.number in self._running) for job in jobs)
+
     # -- one job ----------------------------------------------------------------------------------------------------
 
     async def _run(self, job: KeptJob) -> None:
-        """Run one job to its end, or until the peer stops."""
+        """Run one job to its end, or until the peer stops or the job lacks its means."""
         self._tell(f"{job.name}: begins" if job.run is None else f"{job.name}: goes on")
         try:
             why = await self._led(job)
-        except (PeerError, EngineError, OSError) as error:
+        except PeerError as error:
             why = str(error)
+        except (_NoMeans, EngineError, OSError) as error:
+            why = self._rested(job, str(error))
         except Exception as error:  # noqa: BLE001  # a bug of ours in one job does not end the others
             logs.event("job-crashed", logging.ERROR, job=job.name, error=f"{type(error).__name__}: {error}")
             why = f"{type(error).__name__}: {error}"
         if why is not None:
-            await asyncio.to_thread(self._journal.end_job, job.number, time.time(), why)
+            try:
+                await asyncio.to_thread(self._journal.end_job, job.number, time.time(), why)
+            except PeerError as error:  # it keeps its place, so nothing begins that could be kept no better
+                self._tell(f"{job.name}: {error}; it goes on when this peer starts again")
+                return
             self._tell(f"{job.name}: {f'not finished: {why}' if why else 'done'}")
-        del self._running[job.number]
+        self._running.discard(job.number)
         self._changed.set()
 
+    def _rested(self, job: KeptJob, why: str) -> str | None:
+        """Have the queue rest, with the job in it; or why the job is given up, if that was done often enough."""
+        self._failures[job.number] += 1
+        if (failures := self._failures[job.number]) > len(RESTS):
+            del self._failures[job.number]
+            return why
+        rest = RESTS[failures - 1]
+        self._rests_until = self._loop.time() + rest
+        self._tell(f"{job.name}: {why}; the queue rests for {rest:.0f} s, then it goes on")
+        return None
+
     async def _led(self, job: KeptJob) -> str | None:
-        """Lead the run of a job. Returns why it is not finished; empty if it is; None if the peer stops."""
+        """Lead the run of a job. Returns why it is not finished; empty if it is; None if the peer stops.
+
+        Raises:
+            _NoMeans, EngineError, OSError: if it could not go on for a reason that may pass.
+        """
         led = await asyncio.to_thread(self._prepared, job)
         if led is None:
             return ""
@@ -140,7 +199,7 @@ class JobServer:
         session, settings = self._sessions[job.federation], JobSettings.of(job)
         as_leader = self._defaults.settings(settings.min_clients)
         if job.run is not None:
-            return resuming(session, job.run, as_leader, name=job.name, job=job.number)
+            return resuming(session, job.run, as_leader, job=job.number)
         return leading(
             session,
             kept_app(self._home, job.app),
@@ -151,7 +210,6 @@ class JobServer:
             initial=None,
             new_run=True,
             wait_for_members=None,
-            name=job.name,
             job=job.number,
         )
 
@@ -160,7 +218,11 @@ class JobServer:
         if closed is not None:
             self._journal.finish(closed.run)
             return ""
-        return None if ending.interrupted else ending.why
+        if ending.interrupted:
+            return None
+        if ending.cause is StopCause.MEANS:
+            raise _NoMeans(ending.why)
+        return ending.why
 
     def _adopted(self, head: RunHead) -> KeptJob:
         """A job for a run that began without one, as `peer start` does. Its app and settings are in its record."""
@@ -170,61 +232,53 @@ class JobServer:
 
     # -- what is asked ----------------------------------------------------------------------------------------------
 
-    async def asked(self, request: RunJob | CancelJob | ResumeRun) -> dict[str, Any]:
+    async def asked(self, request: RunJob | CancelJob | TakeUpJob | ResumeRun) -> dict[str, Any]:
         """Do what is asked about a job. When this returns, it is on disk."""
         job = await asyncio.to_thread(self._done, request)
+        if isinstance(request, CancelJob) and job.ended is None and not self._peer.stop_job(job.number):
+            raise PeerError(f"{job.name} begins just now", fix="ask again", code=ExitCode.UNFINISHED)
         self._changed.set()
         return {"number": job.number, "name": job.name, "app": str(job.app), "run": job.run and str(job.run)}
 
-    def _done(self, request: RunJob | CancelJob | ResumeRun) -> KeptJob:
+    def _done(self, request: RunJob | CancelJob | TakeUpJob | ResumeRun) -> KeptJob:
         match request:
             case RunJob():
-                return self._accepted(request)
+                return self._of_owner(request)
             case CancelJob(number=number):
                 return self._cancelled(number)
+            case TakeUpJob(number=number):
+                return self._queued_again(number)
             case ResumeRun(run=run):
                 return self._taken_up(run)
 
-    def _accepted(self, request: RunJob) -> KeptJob:
+    def _of_owner(self, request: RunJob) -> KeptJob:
         session = self._session(request.federation)
-        if request.name and (why := why_no_name(request.name)):
-            raise PeerError(f"a run cannot be called {request.name!r}: {why}", fix="give it another name: --name NAME")
         try:
             key = bytes.fromhex(request.key)
         except ValueError:
             key = b""
         if len(key) != KEY_SIZE:
             raise PeerError("a job's key is 32 hexadecimal digits")
-        folder = Path(request.folder)
-        choice = AppChoice(
-            folder=folder,
-            shared={"min-clients": request.min_clients},
-            local={},
-            run_config=request.run_config,
-            node_config=request.node_config,
-        )
-        app = take_app(self._home, folder)
-        config = choice.server_config(app.config)
-        settings = JobSettings(
-            list(config),
-            list(choice.local_config(config)),
-            request.min_clients,
-            request.seed,
-            request.memory,
-            request.gpus,
-        )
-        owner, name = session.identity.id, app.config.name
-        with self._accepting:
-            self._refuse(owner, owner, Needs(request.memory, request.gpus))
-            return self._journal.accept_job(
-                key, owner, session.stored.id, app.id, name, request.name, settings.to_bytes(), time.time()
+
+        def take() -> _Taken:
+            choice = AppChoice(
+                folder=Path(request.folder),
+                shared={"min-clients": request.min_clients},
+                local={},
+                run_config=request.run_config,
+                node_config=request.node_config,
             )
+            app = take_app(self._home, choice.app_folder)
+            config = choice.server_config(app.config)
+            return _Taken(app, config, choice.local_config(config))
+
+        return self._accepted(session, session.identity.id, key, request, take)
 
     def taken(self, federation: CID, signed: bytes) -> ToldJob:
         """Take a job that a member asks for on another machine. Safe to call in any thread. When this returns, it is on
         disk, or is not taken."""
         try:
-            job = self._signed(federation, signed)
+            job = self._of_member(federation, signed)
         except NotTaken as error:
             logs.event("job-not-taken", logging.WARNING, why=str(error), reason=error.why.value)
             return ToldJob(None, "", str(error)[:MAX_WHY])
@@ -233,31 +287,47 @@ class JobServer:
         self._loop.call_soon_threadsafe(self._changed.set)
         return ToldJob(job.number, job.name, "")
 
-    def _signed(self, federation: CID, signed: bytes) -> KeptJob:
+    def _of_member(self, federation: CID, signed: bytes) -> KeptJob:
         session, stored = self._sessions[federation], FederationStore(self._home).get(federation)
-        owner = session.identity.id
         if stored is None:
             raise PeerError("this peer is not in that federation any more")
-        request = read_request(signed, stored.manifest, owner, self._askers.get(federation, frozenset()))
-        with self._accepting:
-            key = request.job_key()
+        accepted = self._askers.get(federation, frozenset())
+        request = read_request(signed, stored.manifest, session.identity.id, accepted)
+
+        def take() -> _Taken:
+            app = taken_files(self._home, request.files)
+            return _Taken(app, with_settings(app.config, request.config), ())
+
+        return self._accepted(session, request.by, request.job_key(), request, take)
+
+    def _accepted(
+        self, session: Session, asker: bytes, key: bytes, request: RunJob | JobRequest, take: Callable[[], _Taken]
+    ) -> KeptJob:
+        """Keep a job of the member ``asker``, unless one with this ``key`` is kept. Only then, and if there is room for
+        it, is its app taken in."""
+        needs = Needs(request.memory, request.gpus)
+        with self._deciding:
             if (known := next((job for job in self._journal.jobs() if job.key == key), None)) is not None:
                 return known
             if request.name and (why := why_no_name(request.name)):
-                raise PeerError(f"a run cannot be called so: {why}")
-            self._refuse(request.by, owner, Needs(request.memory, request.gpus))
-            app = taken_files(self._home, request.files)
-            config = with_settings(app.config, request.config)
-            settings = JobSettings(list(config), [], request.min_clients, request.seed, request.memory, request.gpus)
-            name = app.config.name
-            return self._journal.accept_job(
-                key, request.by, federation, app.id, name, request.name, settings.to_bytes(), time.time()
+                fix = "give it another name: --name NAME"
+                raise PeerError(f"a run cannot be called {named(request.name)}: {why}", fix=fix)
+            if why := why_refused(self._queue(self._open_jobs()), asker, session.identity.id, needs, self._limits):
+                fix = "peer ls shows what waits"
+                raise PeerError(f"the job is not accepted: {why}", fix=fix, code=ExitCode.UNFINISHED)
+            taken = take()
+            settings = JobSettings(
+                list(taken.run_config),
+                list(taken.node_config),
+                request.min_clients,
+                request.seed,
+                request.memory,
+                request.gpus,
             )
-
-    def _refuse(self, asker: bytes, owner: bytes, needs: Needs) -> None:
-        queue = [queued(job, is_running=job.number in self._running) for job in self._open_jobs()]
-        if why := why_refused(queue, asker, owner, needs, self._limits):
-            raise PeerError(f"the job is not accepted: {why}", fix="peer ls shows what waits", code=ExitCode.UNFINISHED)
+            app, federation = taken.app, session.stored.id
+            return self._journal.accept_job(
+                key, asker, federation, app.id, app.config.name, request.name, settings.to_bytes(), time.time()
+            )
 
     def _session(self, named: str | None) -> Session:
         known = list(self._sessions.values())
@@ -271,24 +341,33 @@ class JobServer:
         )
 
     def _cancelled(self, number: int) -> KeptJob:
-        job = next((job for job in self._open_jobs() if job.number == number), None)
-        if job is None or number in self._running:
-            fix = "peer ls shows how it stands; peer stop closes its run"
-            raise PeerError("that job does not wait any more", fix=fix)
-        self._journal.end_job(number, time.time(), "its owner cancelled it")
-        return job
+        """Give up a job that waits. One that has begun is returned as it is."""
+        with self._deciding:
+            job = next((job for job in self._open_jobs() if job.number == number), None)
+            if job is None:
+                raise PeerError("that job has ended", fix="peer ls shows how")
+            if number in self._running:
+                return job
+            self._journal.end_job(number, time.time(), "its owner cancelled it")
+            return next(job for job in self._journal.jobs() if job.number == number)
+
+    def _queued_again(self, number: int) -> KeptJob:
+        """Have a job that was given up wait for its turn again."""
+        with self._deciding:
+            job = next((job for job in self._journal.jobs() if job.number == number), None)
+            if job is None or job.federation not in self._sessions:
+                raise PeerError("this peer has no such job", fix="peer ls shows its jobs")
+            if number not in self._running:
+                self._journal.take_up_job(number)
+            return job
 
     def _taken_up(self, run: str) -> KeptJob:
         """Have a run that was left open go on: its job, or a new one."""
-        cid = CID.parse(run)
-        head = self._journal.head_of(cid)
+        head = self._journal.head_of(cid_of(run))
         if head is None or head.role is not Role.SERVER or head.federation not in self._sessions:
             raise PeerError(f"this peer has not led the run {run}", fix="peer ls shows its runs")
         if head.closed:
             raise PeerError(f"the run {run} is closed", fix=f"see it: peer history {run}")
-        job = next((job for job in self._journal.jobs() if job.run == cid), None)
-        if job is None:
-            job = self._adopted(head)
-        elif job.number not in self._running:
-            self._journal.take_up_job(job.number)
-        return job
+        with self._deciding:
+            job = next((job for job in self._journal.jobs() if job.run == head.run), None) or self._adopted(head)
+        return self._queued_again(job.number)

@@ -22,7 +22,7 @@ from peer.apps.block_server import ServedEngine
 from peer.base.errors import PeerError
 from peer.base.interrupts import Interrupts
 from peer.control.answering import answering
-from peer.control.requests import CancelJob, Request, ResumeRun, RunJob, Status, StopRun
+from peer.control.requests import CancelJob, Request, ResumeRun, RunJob, Status, StopRun, TakeUpJob
 from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
@@ -51,6 +51,9 @@ from protocol.wire.asking import Channel
 _DESK: Final = 0
 """The place of what takes part in asking for no run; runs have places from 1."""
 
+STOPPED_BY_OWNER: Final = "the owner of the server stopped it"
+"""Why a run is closed from outside, in its record."""
+
 SHOWN_EVERY: Final = 1.0
 """Seconds between two statuses on a terminal."""
 
@@ -67,8 +70,6 @@ class Prepared:
     """Variables for the app process."""
     works_in: Path
     """Where the app works (`AppCommand`)."""
-    name: str = ""
-    """How the owner calls the run; empty: it is called after its app."""
     job: int | None = None
     """The number of the job whose run it is."""
 
@@ -101,7 +102,7 @@ class Held:
 class JobDesk(Protocol):
     """Takes jobs (`peer.jobs.job_server`)."""
 
-    async def asked(self, request: RunJob | CancelJob | ResumeRun) -> dict[str, Any]:
+    async def asked(self, request: RunJob | CancelJob | TakeUpJob | ResumeRun) -> dict[str, Any]:
         """Do what is asked about a job, and tell the result. Raises PeerError."""
 
 
@@ -153,7 +154,7 @@ class Peer:
         """
         held: Held
 
-        book = RunBook(prepared.session.journal, prepared.name)
+        book = RunBook(prepared.session.journal)
 
         def reported(report: Report) -> None:
             held.trouble.take(report, time.time())
@@ -191,7 +192,7 @@ class Peer:
                 return status_value(self.status())
             case StopRun(run=run):
                 return self._stop_run(run)
-            case RunJob() | CancelJob() | ResumeRun() if self.jobs is not None:
+            case RunJob() | CancelJob() | TakeUpJob() | ResumeRun() if self.jobs is not None:
                 return await self.jobs.asked(request)
             case _:
                 raise PeerError(
@@ -204,12 +205,19 @@ class Peer:
         for held in self._held:
             theirs = held.prepared.machine.status(time.time()).run
             if theirs is not None and str(theirs.run) == run and held.prepared.role is Role.SERVER:
-                held.runner.close_run("the owner of the server stopped it")
+                held.runner.close_run(STOPPED_BY_OWNER)
                 return {"run": run}
         raise PeerError(
             f"the peer that runs with the home {self._home.path} does not lead the run {run}",
             fix="only its server closes a run; to go on with one that was left open: peer resume RUN",
         )
+
+    def stop_job(self, number: int) -> bool:
+        """Close the run of a job, or end it if it has not begun. Returns whether the job is held here."""
+        held = next((held for held in self._held if held.prepared.job == number), None)
+        if held is not None:
+            held.runner.close_run(STOPPED_BY_OWNER)
+        return held is not None
 
     def status(self) -> PeerStatus:
         """What this peer does now. Call it in the event loop."""

@@ -17,10 +17,8 @@ from protocol.roles.effects import Report, What
 class RunBook:
     """Notes what one role reports. Nothing rests on it, so a full disk stops nobody here."""
 
-    def __init__(self, journal: Journal, name: str = "") -> None:
-        """``name`` is what the owner wants to call the next run."""
+    def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._name = name
         self._run: CID | None = None
         self._round: int | None = None
         self._writing = ThreadPoolExecutor(1, "run-book")  # one thread, to keep the order
@@ -32,11 +30,9 @@ class RunBook:
     def note(self, report: Report) -> None:
         """Take a report."""
         match report.what:
-            case What.RUN_OPENED | What.RUN_FOLLOWED:
+            case What.RUN_OPENED | What.RUN_RESUMED | What.RUN_FOLLOWED:
                 self._run, self._round = CID.parse(str(report.fields["run"])), None
-                self._do(lambda run: self._journal.name_run(run, str(report.fields["app"]), time.time(), self._name))
-            case What.RUN_RESUMED:
-                self._run, self._round = CID.parse(str(report.fields["run"])), None
+                self._do(lambda run: self._journal.name_run(run, str(report.fields["app"]), time.time()))
             case What.DISPATCHED | What.TASK_ANSWERED | What.TASK_FAILED:
                 self._note_round(report.fields.get("round"))
             case What.RUN_CLOSED:

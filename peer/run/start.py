@@ -150,7 +150,6 @@ def leading(
     initial: InitialModel | None,
     new_run: bool,
     wait_for_members: bool | None,
-    name: str = "",
     job: int | None = None,
 ) -> Leading:
     """A run of ``app``, ready to be led to its end.
@@ -158,22 +157,20 @@ def leading(
     If a run was left open, it goes on, unless ``new_run`` is set. ``seed`` (32 bytes) is the owner's; None takes the
     system's randomness. A new run begins with the model ``initial``. With ``wait_for_members``, the server signs
     nothing in an open run until all its clients have said what they have of it. None means: only if the home was moved.
-    ``name`` is what the owner calls the run, and ``job`` the number of the job whose run it is.
+    ``job`` is the number of the job whose run it is.
 
     Raises:
         PeerError: if a run was left open, but with another app or other settings.
     """
     left = None if new_run else _left_open(session, app, run_config, seed)
     if left is not None:
-        return _going_on(session, left, app, node_config, settings, name, job, wait_for_members)
+        return _going_on(session, left, app, node_config, settings, job, wait_for_members)
     session.journal.keep_place(location_of(session.home.path))
     plan = _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial)
-    return _leading(session, plan, settings, None, session.computing, name, job)
+    return _leading(session, plan, settings, None, session.computing, job)
 
 
-def resuming(
-    session: Session, run: CID, settings: LeaderSettings, *, name: str = "", job: int | None = None
-) -> Leading | None:
+def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) -> Leading | None:
     """A run that this peer led and left open, ready to go on as it began. None if nothing is left to do for it.
 
     Raises:
@@ -190,7 +187,7 @@ def resuming(
             fix="go on with it by the command that began it: peer start --role server --app DIR",
             code=ExitCode.UNFINISHED,
         )
-    return _going_on(session, left, app, (), settings, name, job, None)
+    return _going_on(session, left, app, (), settings, job, None)
 
 
 def kept_app(home: Home, app: CID) -> App:
@@ -227,7 +224,6 @@ def _going_on(
     app: App,
     node_config: RunConfig,
     settings: LeaderSettings,
-    name: str,
     job: int | None,
     wait_for_members: bool | None,
 ) -> Leading:
@@ -237,7 +233,7 @@ def _going_on(
     if _waits_for_members(session, wait_for_members):
         settings = replace(settings, waits_for_members=True)
     as_begun = replace(session.computing, threads=left.environment.threads, numerics=left.environment.numerics)
-    return _leading(session, plan, settings, left.resumed, as_begun, name, job)
+    return _leading(session, plan, settings, left.resumed, as_begun, job)
 
 
 def _leading(
@@ -246,7 +242,6 @@ def _leading(
     settings: LeaderSettings,
     resumed: ResumedRun | None,
     computing: Computing,
-    name: str,
     job: int | None,
 ) -> Leading:
     settings = replace(settings, known_runs=frozenset(head.run for head in session.journal.heads()))
@@ -254,7 +249,7 @@ def _leading(
     topics = [topic_all(session.stored.id), topic_leader(session.stored.id)]
     scratch = session.home.path / "scratch"
     environment = server_environment(plan.seed, computing.threads, computing.numerics, machine_of(computing.python))
-    prepared = Prepared(session, leader.machine, Role.SERVER, topics, environment, scratch, name, job)
+    prepared = Prepared(session, leader.machine, Role.SERVER, topics, environment, scratch, job)
     return Leading(prepared, leader)
 
 

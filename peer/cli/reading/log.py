@@ -13,7 +13,7 @@ from peer.base.terminal import put_foreign_line, say
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunArgument, new_app
 from peer.cli.output import put_json_line
 from peer.cli.reading.ls import put_runs
-from peer.history.named_runs import is_car, named_cid, waiting_job
+from peer.history.named_runs import is_car, job_without_run, named_cid
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID
@@ -45,7 +45,13 @@ def log(
         return ExitCode.DONE
     if is_car(run):
         raise PeerError(f"{run} has no output of apps", fix=f"see its rounds: peer history {run}")
-    while waiting_job(place, run) is not None:
+    while (job := job_without_run(place, run)) is not None:
+        if job.ended is not None:
+            raise PeerError(
+                f"{run} was given up before it began: {job.why}",
+                fix=f"put it into the queue again: peer resume {run}",
+                code=ExitCode.UNFINISHED,
+            )
         if not follow:
             raise PeerError(
                 f"{run} has not begun: it waits for its turn",

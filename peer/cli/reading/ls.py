@@ -30,22 +30,25 @@ def ls(full: FullOption = False, home: HomeOption = DEFAULT_HOME, json: JsonOpti
 def put_runs(home: Home, json: bool, *, full: bool) -> None:
     """Print the runs of a home."""
     runs = listed_runs(home)
-    jobs = [job for job in listed_jobs(home) if job.run is None and job.state is RunState.WAITING]
+    jobs = [job for job in listed_jobs(home) if job.run is None]
     header = ["name", "run", "app", "role", "federation", "state", "round", "began", *(["head"] if full else [])]
-    table = Table("runs", header, [*map(_waiting_row, jobs), *(_row(run, full=full) for run in runs)])
+    table = Table("runs", header, [*map(_job_row, jobs), *(_row(run, full=full) for run in runs)])
     none = "no run here yet; begin one: peer start --role server, or peer demo"
     if json:
-        put_json({"runs": [_value(run) for run in runs], "waiting": [_waiting_value(job) for job in jobs]})
+        waiting, given_up = (
+            [_job_value(job) for job in jobs if job.state is state] for state in (RunState.WAITING, RunState.GIVEN_UP)
+        )
+        put_json({"runs": [_value(run) for run in runs], "waiting": waiting, "given_up": given_up})
     else:
         put_list([], False, table, none)
 
 
-def _waiting_row(job: ListedJob) -> list[str]:
+def _job_row(job: ListedJob) -> list[str]:
     kept = job.job
     return [kept.name, "", kept.app_name, Role.SERVER.value, job.federation, job.state, "", moment(kept.asked)]
 
 
-def _waiting_value(job: ListedJob) -> dict[str, Any]:
+def _job_value(job: ListedJob) -> dict[str, Any]:
     kept = job.job
     federation = {"id": str(kept.federation), "name": job.federation}
     return {
@@ -55,6 +58,7 @@ def _waiting_value(job: ListedJob) -> dict[str, Any]:
         "state": job.state.value,
         "federation": federation,
         "asked": kept.asked,
+        "why": kept.why,
     }
 
 

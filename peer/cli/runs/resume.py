@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from peer.base.errors import ExitCode, PeerError
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, OneRunArgument, new_app
 from peer.cli.output import put_result
 from peer.control.asking import ask
-from peer.control.requests import ResumeRun
-from peer.history.named_runs import run_here
+from peer.control.requests import ResumeRun, TakeUpJob
+from peer.history.named_runs import job_without_run, run_here
 from peer.home.home import Home
 from protocol.records.bodies import Role
 
@@ -18,21 +20,31 @@ app = new_app()
 def resume(run: OneRunArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> ExitCode:
     """Have the standing server of this home go on with a run that was left open, as it began.
 
-    A server that starts again goes on with the runs of its jobs by itself. This is for one that was given up, or that
-    `peer start` had begun.
+    It asks the peer that runs with this home, so start that first: `peer serve`. A server that starts again goes on
+    with its jobs by itself. This is for a job that was given up, or a run that `peer start` had begun.
     """
     place = Home(home)
+    if (job := job_without_run(place, run)) is not None:
+        if job.ended is None:
+            raise PeerError(f"{run} waits in the queue already", fix="see how it stands: peer ls")
+        put_result(_asked(place, TakeUpJob(job.number)), json, f"{run} waits in the queue again; peer ls shows how")
+        return ExitCode.DONE
     head = run_here(place, run)
     if head.closed:
         raise PeerError(f"the run {head.run} is closed", fix=f"see it: peer history {head.run}")
     if head.role is not Role.SERVER:
         raise PeerError(f"this home has not led the run {head.run}", fix="only its server goes on with a run")
-    done = ask(place, ResumeRun(str(head.run)))
-    if done is None:
-        raise PeerError(
-            f"no peer runs with the home {place.path}",
-            fix="start one that stands: peer serve; then peer resume again",
-            code=ExitCode.UNFINISHED,
-        )
+    done = _asked(place, ResumeRun(str(head.run)))
     put_result(done, json, f"the run {head.run} goes on; peer status shows how")
     return ExitCode.DONE
+
+
+def _asked(home: Home, request: TakeUpJob | ResumeRun) -> dict[str, Any]:
+    done = ask(home, request)
+    if done is None:
+        raise PeerError(
+            f"no peer runs with the home {home.path}, and a standing one is to go on with it",
+            fix="start it (peer serve), then peer resume again",
+            code=ExitCode.UNFINISHED,
+        )
+    return done

@@ -12,7 +12,7 @@ from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, OneRunArgumen
 from peer.cli.output import put_result
 from peer.control.asking import ask
 from peer.control.requests import CancelJob, StopRun
-from peer.history.named_runs import run_here, waiting_job
+from peer.history.named_runs import job_without_run, run_here
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID
@@ -34,11 +34,16 @@ def stop(
 ) -> ExitCode:
     """Close a run that the running peer of this home leads, with a record that says so. It cannot be resumed.
 
-    A job that still waits is given up. To stop the peer and leave its runs open: Ctrl-C, or SIGTERM.
+    It asks that peer (`peer serve` or `peer start`), so one has to run with this home. A job that still waits is given
+    up. To stop the peer and leave its runs open: Ctrl-C, or SIGTERM.
     """
     place = Home(home)
-    if (number := waiting_job(place, run)) is not None:
-        cancelled = ask(place, CancelJob(number))
+    if (job := job_without_run(place, run)) is not None:
+        if job.ended is not None:
+            raise PeerError(
+                f"{run} was given up already: {job.why}", fix=f"put it into the queue again: peer resume {run}"
+            )
+        cancelled = ask(place, CancelJob(job.number))
         if cancelled is None:
             raise _nobody(place)
         put_result(cancelled, json, f"{cancelled['name']} is given up")
@@ -73,7 +78,7 @@ def _closed(home: Home, run: CID, until: float) -> CID | None:
 
 def _nobody(home: Home) -> PeerError:
     return PeerError(
-        f"no peer runs with the home {home.path}, and a run is closed by its server",
-        fix="start it again (peer serve), then stop the run",
+        f"no peer runs with the home {home.path}, and the peer that leads a run closes it",
+        fix="start it (peer serve), then peer stop again",
         code=ExitCode.UNFINISHED,
     )

@@ -119,7 +119,7 @@ class AppProcess:
         self._machine.take(Turn.LEADS)
         self._script = iter(self._writer.records)
         self._enough.expect(chain.last_look, now, self._settings.grace)
-        self._outbox.report(What.RUN_RESUMED, run=str(chain.run), height=chain.height)
+        self._outbox.report(What.RUN_RESUMED, run=str(chain.run), height=chain.height, app=self._plan.name)
         self._begin(scripted=True)
 
     def _open(self, environment: Environment, now: float) -> None:

@@ -230,8 +230,8 @@ def test_a_run_keeps_the_name_that_this_home_gave_it_first(tmp_path: Path) -> No
     one, other = (cbor_block(number).cid for number in (1, 2))
     with Journal(tmp_path / "journal.db") as journal:
         assert journal.name_run(one, "digits", 1.0).name == "digits-1"
-        assert journal.name_run(one, "digits", 2.0, "mine").name == "digits-1"
-        assert journal.name_run(other, "digits", 3.0, "digits-1").name == "digits-2"  # that one is taken
+        assert journal.name_run(one, "other", 2.0).name == "digits-1"
+        assert journal.name_run(other, "digits", 3.0).name == "digits-2"
 
 
 def test_how_far_a_run_is_and_how_it_ended_is_kept(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def test_jobs_have_numbers_in_their_order_and_names_of_their_own(journal: Journa
 
 def test_a_name_that_another_run_has_is_refused(journal: Journal) -> None:
     accept(journal, 1, "mine")
-    journal.name_run(RUN, "theirs", 1.0, "theirs")
-    for name in ("mine", "theirs"):
+    theirs = journal.name_run(RUN, "theirs", 1.0).name
+    for name in ("mine", theirs):
         with pytest.raises(PeerError, match="another run is called"):
             accept(journal, 2, name)
 
@@ -52,6 +52,13 @@ def test_a_job_keeps_the_first_run_that_it_has(journal: Journal) -> None:
     journal.keep_head(head(RUN, 0), job=job.number)
     journal.keep_head(head(OTHER, 0), job=job.number)
     assert [each.run for each in journal.jobs()] == [RUN]
+
+
+def test_a_jobs_run_has_its_name_as_soon_as_it_has_a_head(journal: Journal) -> None:
+    job = accept(journal, 1, "mine")
+    journal.keep_head(head(RUN, 0), job=job.number)
+    assert journal.known_runs()[RUN].name == "mine"
+    assert journal.name_run(RUN, "digits", 9.0).name == "mine"
 
 
 def test_a_job_that_ended_may_be_taken_up_again(journal: Journal) -> None:
@@ -64,4 +71,6 @@ def test_a_job_that_ended_may_be_taken_up_again(journal: Journal) -> None:
 
 def test_a_run_that_began_without_a_job_gets_one(journal: Journal) -> None:
     journal.keep_head(head(RUN, 3))
-    assert journal.adopt_run(head(RUN, 3), b"o" * 32, "digits", b"{}", 1.0).run == RUN
+    name = journal.name_run(RUN, "digits", 1.0).name
+    job = journal.adopt_run(head(RUN, 3), b"o" * 32, "digits", b"{}", 1.0)
+    assert (job.run, job.name) == (RUN, name)
