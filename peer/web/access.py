@@ -44,7 +44,7 @@ REPORT_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src d
 def why_refused(method: str, headers: Mapping[str, str], port: int) -> tuple[HTTPStatus, str] | None:
     """Why a request is refused before anybody looks who sent it; None if it may go on."""
     hosts = {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}
-    if method not in ("GET", "HEAD"):
+    if method != "GET":
         return HTTPStatus.METHOD_NOT_ALLOWED, "this page only shows: GET"
     if headers.get("host", "") not in hosts:
         return HTTPStatus.FORBIDDEN, "that is not a name of this server"

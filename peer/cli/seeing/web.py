@@ -83,6 +83,7 @@ def _listening(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()  # before the link is told: a port that nobody listens on may be another user's next
     except OSError as error:
         listening.close()
         raise PeerError(

@@ -43,7 +43,7 @@ def test_another_page_is_refused(headers: dict[str, str]) -> None:
     assert refused == (HTTPStatus.FORBIDDEN, "another page asks")
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
 def test_nothing_can_be_changed(method: str) -> None:
     refused = why_refused(method, {"host": "127.0.0.1:7000"}, 7000)
     assert refused is not None
