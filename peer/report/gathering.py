@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -326,7 +326,7 @@ class _Gathering:
         self._differences = sum(1 for _ in self._all_differences())
         for row in map(json.loads, self._scratch.rows()):
             at = (row["number"], self._at(row))
-            what = " ".join(row["types"]) or "messages"
+            what = _kinds(row["types"])
             words = "the mean weighted by num-examples, as Flower's FedAvg weighs" if row["weighted"] else "plain mean"
             for answer in row["answers"]:
                 self._errors += answer["code"] is not None
@@ -480,7 +480,7 @@ class _Gathering:
 
     def _content_ids(self) -> Iterator[Id]:
         for each in self._rounds():
-            what = " ".join(each.types) or "messages"
+            what = _kinds(each.types)
             where = f"round {each.round}, {what}" if each.round is not None else f"exchange {each.number}, {what}"
             for content in each.contents:
                 yield Id(where, "sent by the server", content)
@@ -524,6 +524,11 @@ def _rank(member: Member, manifest: Manifest) -> tuple[bool, str]:
 
 def _cut(text: str, most: int = MAX_TEXT) -> str:
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
+def _kinds(types: Sequence[str]) -> str:
+    """What an exchange's messages are: it is said of each content, and a dispatch may have any number of types."""
+    return _cut(" ".join(types)) or "messages"
 
 
 def _bounded(finding: Finding) -> Finding:

@@ -75,6 +75,8 @@ def update_distances(updates: Sequence[Update], source: BlockSource) -> tuple[fl
         protocol.blocks.content.ContentError: if a content is malformed, or not encrypted with its key.
         protocol.blocks.cid.MissingBlock: if ``source`` lacks a block.
     """
+    if not updates:
+        raise NotMeasured("nobody sent an update")
     recent = _RecentBlocks(source, 2 * len(updates) + 2)
     opened = [decode(update.given.root, recent, update.given.key) for update in updates]
     keys = {update.sent.root: update.sent.key for update in updates}  # most often one model was sent to all

@@ -116,6 +116,13 @@ def test_updates_without_arrays_have_no_distance(report: Callable[..., Any], wri
     assert {row["why_not"] for row in report(written)["distances"]} == {"the updates hold no arrays"}
 
 
+def test_an_exchange_that_nobody_has_answered_yet_has_no_distance(report: Callable[..., Any]) -> None:
+    run = WrittenRun()
+    run.scribe.add(run.scribe.dispatch(run.scribe.group(ALICE, BOB, content=run.model(1))))
+    (row,) = report(run)["distances"]
+    assert (row["updates"], row["why_not"]) == ([], "nobody sent an update")
+
+
 def test_updates_have_their_distance_from_the_mean(report: Callable[..., Any]) -> None:
     run = WrittenRun()
     scribe = run.scribe
@@ -134,6 +141,21 @@ def test_every_cid_is_in_it(report: Callable[..., Any], written: WrittenRun) -> 
     ids = {each["id"] for table in ("ids", "record_ids", "content_ids") for each in found[table]}
     assert {str(written.head), str(written.run), str(written.app), *map(str, written.sent)} <= ids
     assert len(found["record_ids"]) == written.height + 1
+
+
+def test_no_content_is_told_with_all_the_types_of_a_dispatch(report: Callable[..., Any]) -> None:
+    run = WrittenRun()
+    scribe, count = run.scribe, 30
+    types = [f"train.{at}{'x' * 100}" for at in range(count)]
+    contents = [run.answer(loss=float(at), examples=1) for at in range(count)]
+    groups = [
+        scribe.group(ALICE, content=content, type=type, kind=at, after=[ALICE] * at)
+        for at, (content, type) in enumerate(zip(contents, types, strict=True))
+    ]
+    scribe.add(scribe.dispatch(*groups, kinds=[(type, "1") for type in types]))
+    found = report(run)
+    assert len(found["content_ids"]) == count
+    assert max(len(each["label"]) for each in found["content_ids"]) < 500
 
 
 def test_an_encrypted_run_without_a_key_says_what_it_cannot_show(report: Callable[..., Any]) -> None:
