@@ -45,43 +45,56 @@ class _Entry:
         return command
 
 
-COMMANDS: Final = {
-    "keys": _Entry("peer.cli.keys.keys", "Make, show, back up, rotate and revoke identities."),
-    "federation": _Entry("peer.cli.federation.federation", "Found a federation, change its members, and join one."),
-    "join": _Entry("peer.cli.federation.join", "Join a federation with a ticket."),
-    "start": _Entry("peer.cli.runs.start", "Run a peer: lead a run, or train in one."),
-    "status": _Entry("peer.cli.seeing.status", "Show what the running peer of this home does now."),
-    "web": _Entry("peer.cli.seeing.web", "Show this home in a browser."),
-    "metrics": _Entry("peer.cli.seeing.metrics", "Hand on what clients measured in a run, for other tools."),
-    "serve": _Entry("peer.cli.runs.serve", "Run a peer that stands: runs come and go."),
-    "run": _Entry("peer.cli.runs.run", "Hand a run to the standing server of this home."),
-    "stop": _Entry("peer.cli.runs.stop", "Close a run, or give up a job that waits."),
-    "resume": _Entry("peer.cli.runs.resume", "Go on with a run that was left open."),
-    "new": _Entry("peer.cli.apps.new", "Write a small Flower app to begin with."),
-    "pull": _Entry("peer.cli.runs.pull", "Write the model of a run, and the files its app left, to a folder."),
-    "app": _Entry("peer.cli.apps.app", "Read the app of a run, and decide whether it may run here."),
-    "ls": _Entry("peer.cli.reading.ls", "List the runs of this home."),
-    "log": _Entry("peer.cli.reading.log", "Show what the app of a run prints."),
-    "history": _Entry("peer.cli.reading.history", "Show the rounds of a run."),
-    "show": _Entry("peer.cli.reading.show", "Show any block: a record, a content, a manifest."),
-    "report": _Entry("peer.cli.reading.report", "Audit a run, and write a report for people or programs."),
-    "audit": _Entry("peer.cli.reading.audit", "Verify a run by every rule."),
-    "attest": _Entry("peer.cli.attest.attest", "Check what others have signed about a run."),
-    "trace": _Entry("peer.cli.attest.trace", "Find the run, round and federation of a model file."),
-    "model": _Entry("peer.cli.reading.model", "Write the model of any round, or a client's update, to a file."),
-    "diff": _Entry("peer.cli.reading.diff", "Show how two models differ, tensor by tensor."),
-    "export": _Entry("peer.cli.runs.transfer", "Write a run to a CAR file.", "export_app"),
-    "import": _Entry("peer.cli.runs.transfer", "Verify a run in a CAR file, and take it in.", "import_app"),
-    "doctor": _Entry("peer.cli.doctor", "Check everything that a peer needs."),
-    "service": _Entry("peer.cli.service", "Have systemd run a peer."),
-    "install-kubo": _Entry("peer.cli.install_kubo", "Find Kubo on this machine, or install it."),
-    "completion": _Entry("peer.cli.completion", "Print what your shell needs to complete `peer`."),
-    "demo": _Entry("peer.cli.runs.demo", "Run one server and some clients on this machine, then audit the run."),
+SECTIONS: Final = {
+    "Begin": {
+        "demo": _Entry("peer.cli.runs.demo", "Run one server and some clients on this machine, then audit the run."),
+        "new": _Entry("peer.cli.apps.new", "Write a small Flower app to begin with."),
+        "doctor": _Entry("peer.cli.doctor", "Check everything that a peer needs."),
+        "install-kubo": _Entry("peer.cli.install_kubo", "Find Kubo on this machine, or install it."),
+        "completion": _Entry("peer.cli.completion", "Print what your shell needs to complete `peer`."),
+    },
+    "Who takes part": {
+        "keys": _Entry("peer.cli.keys.keys", "Make, show, back up, rotate and revoke identities."),
+        "federation": _Entry("peer.cli.federation.federation", "Found a federation, change its members, and join one."),
+        "join": _Entry("peer.cli.federation.join", "Join a federation with a ticket."),
+        "app": _Entry("peer.cli.apps.app", "Read the app of a run, and decide whether it may run here."),
+    },
+    "Runs": {
+        "start": _Entry("peer.cli.runs.start", "Run a peer: lead a run, or train in one."),
+        "serve": _Entry("peer.cli.runs.serve", "Run a peer that stands: runs come and go."),
+        "service": _Entry("peer.cli.service", "Have systemd run a peer."),
+        "run": _Entry("peer.cli.runs.run", "Hand a run to a standing server."),
+        "stop": _Entry("peer.cli.runs.stop", "Close a run, or give up a job that waits."),
+        "resume": _Entry("peer.cli.runs.resume", "Go on with a run that was left open."),
+        "pull": _Entry("peer.cli.runs.pull", "Write the model of a run, and the files its app left, to a folder."),
+        "export": _Entry("peer.cli.runs.transfer", "Write a run to a CAR file.", "export_app"),
+        "import": _Entry("peer.cli.runs.transfer", "Verify a run in a CAR file, and take it in.", "import_app"),
+    },
+    "What goes on": {
+        "status": _Entry("peer.cli.seeing.status", "Show what the running peer of this home does now."),
+        "web": _Entry("peer.cli.seeing.web", "Show this home in a browser."),
+        "ls": _Entry("peer.cli.reading.ls", "List the runs of this home."),
+        "log": _Entry("peer.cli.reading.log", "Show what the app of a run prints."),
+        "history": _Entry("peer.cli.reading.history", "Show the rounds of a run."),
+        "metrics": _Entry("peer.cli.seeing.metrics", "Hand on what clients measured in a run, for other tools."),
+    },
+    "Afterwards": {
+        "audit": _Entry("peer.cli.reading.audit", "Verify a run by every rule."),
+        "report": _Entry("peer.cli.reading.report", "Audit a run, and write a report for people or programs."),
+        "attest": _Entry("peer.cli.attest.attest", "Check what others have signed about a run."),
+        "trace": _Entry("peer.cli.attest.trace", "Find the run, round and federation of a model file."),
+        "model": _Entry("peer.cli.reading.model", "Write the model of any round, or a client's update, to a file."),
+        "diff": _Entry("peer.cli.reading.diff", "Show how two models differ, tensor by tensor."),
+        "show": _Entry("peer.cli.reading.show", "Show any block: a record, a content, a manifest."),
+    },
 }
+"""The commands as ``peer --help`` shows them."""
+
+COMMANDS: Final = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
 class Commands(typer.core.TyperGroup):
-    """The table above as a group of commands."""
+    """The tables above as a group of commands."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -99,8 +112,10 @@ class Commands(typer.core.TyperGroup):
         return entry.load() if entry else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+        widest = max(map(len, COMMANDS))  # one column in all sections
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), entry.summary) for name, entry in section.items()])
 
 
 def _version_option() -> click.Option:

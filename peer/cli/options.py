@@ -239,13 +239,28 @@ class ReplayOptions:
         typer.Option("--app", metavar="DIR", help="The app to replay with.", show_default="built-in or approved"),
     ] = None
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", metavar="DIR", help="For the app: where its dataset is.")
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            help="For the app: where its dataset is.",
+            show_default="built-in app: ~/.cache/pollen/datasets",
+        ),
     ] = None
     model: Annotated[
-        str | None, typer.Option("--model", metavar="MODULE:CLASS", help="Built-in app: the model class to allow here.")
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODULE:CLASS",
+            help="Built-in app: the model class to allow here.",
+            show_default="no class",
+        ),
     ] = None
     to_round: Annotated[
-        int | None, typer.Option("--to-round", metavar="N", min=1, help="Replay to the end of this round.")
+        int | None,
+        typer.Option(
+            "--to-round", metavar="N", min=1, help="Replay to the end of this round.", show_default="the whole run"
+        ),
     ] = None
     app_python: AppPythonOption = None
     unconfined: Annotated[
@@ -263,7 +278,7 @@ class ReplayOptions:
             metavar="SECONDS",
             min=0.1,
             help="How long the app may take for one step of the run.",
-            show_default="600",
+            show_default="600 s",
         ),
     ] = None
 

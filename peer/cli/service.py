@@ -23,7 +23,9 @@ def install_service(
     ] = None,
     system: Annotated[
         bool,
-        typer.Option("--system", help="A unit of the system's, which runs as the home's owner; else one of yours."),
+        typer.Option(
+            "--system/--user", help="A unit of the system's, which runs as the home's owner; or one of your own."
+        ),
     ] = False,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the unit is called.")] = "pollen",
     passphrase_file: Annotated[
@@ -56,7 +58,7 @@ def install_service(
 
 @app.command("remove")
 def remove_service(
-    system: Annotated[bool, typer.Option("--system", help="The unit of the system's, not one of yours.")] = False,
+    system: Annotated[bool, typer.Option("--system/--user", help="The system's unit, or one of your own.")] = False,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the unit is called.")] = "pollen",
     json: JsonOption = False,
 ) -> None:

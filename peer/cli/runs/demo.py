@@ -48,7 +48,12 @@ def demo(
             show_default="a new temporary folder, which stays",
         ),
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the dataset is.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir", metavar="DIR", help="Where the dataset is.", show_default="~/.cache/pollen/datasets"
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> ExitCode:
     """Train with one server and some clients, all real processes on this machine, then audit the run."""
@@ -118,7 +123,7 @@ def _next_commands(plan: DemoPlan, head: str) -> list[str]:
     home = shlex.quote(str(plan.server.home.path))
     peer = _program()
     return [
-        f"{peer} log --home {home}",
+        f"{peer} history latest --home {home}",
         f"{peer} show {head} --home {home}",
         f"{peer} audit {head} --replay --home {home}",
         f"{peer} export {head} run.car --home {home}",

@@ -35,7 +35,7 @@ from peer.history.listed_runs import RunState, listed_jobs
 from peer.home.home import Home
 from peer.home.journal import Journal, KeptJob
 from protocol.blocks.cid import BlockError
-from protocol.jobs.request import MAX_REQUEST, JobRequest, ToldJob, sign_request
+from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, ToldJob, sign_request
 from protocol.records.bodies import Role
 from protocol.visible import named, quoted
 
@@ -67,14 +67,24 @@ def run(
         str, typer.Option("--name", metavar="NAME", help="How to call the run here.", show_default="after its app")
     ] = "",
     federation: Annotated[
-        str | None, typer.Option("--federation", metavar="NAME", help="Needed if the peer serves several.")
+        str | None,
+        typer.Option("--federation", metavar="NAME", help="The federation; needed if the peer serves several."),
     ] = None,
     min_clients: Annotated[
         int, typer.Option("--min-clients", min=1, help="Begin once this many clients are here.")
     ] = 2,
-    seed: Annotated[int | None, typer.Option("--seed", help="The seed of the ServerApp's random numbers.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="The seed of the ServerApp's random numbers.", show_default="random"),
+    ] = None,
     memory: Annotated[
-        str | None, typer.Option("--memory", metavar="SIZE", help="What it may need of the server's --run-memory.")
+        str | None,
+        typer.Option(
+            "--memory",
+            metavar="SIZE",
+            help="What it may need of the server's --run-memory, such as 8G.",
+            show_default="nothing",
+        ),
     ] = None,
     gpus: Annotated[int, typer.Option("--gpus", min=0, help="What it needs of the server's --run-gpus.")] = 0,
     on: Annotated[
@@ -88,7 +98,12 @@ def run(
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option("--key", metavar="HEX", help="32 digits: asked for twice with one key, it is one job."),
+        typer.Option(
+            "--key",
+            metavar="HEX",
+            help="32 hexadecimal digits: asked for twice with one key, it is one job.",
+            show_default="random",
+        ),
     ] = None,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", min=0, help="With --on: how long to ask.")
@@ -107,7 +122,7 @@ def run(
     place = Home(home)
     if not app_dir.is_dir():
         raise PeerError(f"there is no folder {app_dir}", fix="name a Flower app's folder, with a pyproject.toml in it")
-    job_key = key or secrets.token_hex(16)
+    job_key = secrets.token_hex(KEY_SIZE) if key is None else _checked(key)
     if on is not None:
         if wait or follow or node_config:
             raise PeerError(
@@ -150,6 +165,18 @@ def run(
     return _put_ending(place, job, json)
 
 
+def _checked(key: str) -> str:
+    try:
+        size = len(bytes.fromhex(key))
+    except ValueError:
+        size = 0
+    if size != KEY_SIZE:
+        raise PeerError(
+            "--key takes 32 hexadecimal digits", fix="take those that the first try has named, or leave it out"
+        )
+    return key
+
+
 @dataclass(frozen=True, slots=True)
 class OtherJob:
     """A job for a server on another machine."""
@@ -182,17 +209,13 @@ class OtherJob:
             app, files = read_app(self.folder), read_folder(self.folder).files
             fused = dict(fuse_run_config(app, *self.run_config))
         except (AppError, BlockError, OSError) as error:
-            raise PeerError(f"the app cannot be used: {error}") from error
+            raise PeerError(f"the app cannot be used: {error}", fix=f"peer app cid {self.folder}") from error
         changed = tuple((name, value) for name, value in fused.items() if value != dict(app.run_config).get(name))
-        try:
-            random = bytes.fromhex(key)
-        except ValueError as error:
-            raise PeerError("--key takes 32 hexadecimal digits") from error
         request = JobRequest(
             bytes(stored.id),
             to,
             person.id,
-            random,
+            bytes.fromhex(key),
             self.name,
             tuple(files),
             changed,
@@ -210,7 +233,11 @@ class OtherJob:
         with borrowed(Home(member.home), member.ipfs, stored) as engine:
             told = ask_server(engine, stored, to, signed, key, seconds)
         if told.number is None:
-            raise PeerError(f"{named(server)} does not accept it: {quoted(told.why)}", code=ExitCode.UNFINISHED)
+            raise PeerError(
+                f"{named(server)} does not accept it: {quoted(told.why)}",
+                fix="there, peer serve --accept-runs-of NAME says whose jobs it takes, and peer ls shows its queue",
+                code=ExitCode.UNFINISHED,
+            )
         return told
 
 

@@ -99,7 +99,9 @@ class ServerOptions:
     )
     max_update_norm: Annotated[
         str | None,
-        typer.Option("--max-update-norm", metavar="NORM|Nx", help="Server: as for `peer start`.", show_default="none"),
+        typer.Option(
+            "--max-update-norm", metavar="NORM|Nx", help="Server: as for `peer start`.", show_default="no bound"
+        ),
     ] = None
     accept_runs_of: Annotated[
         list[str] | None,
@@ -137,17 +139,37 @@ class TrainingOptions:
             help="Client: the app's settings for this node. Pairs, or one TOML file. May be repeated with pairs.",
         ),
     ] = None
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Client, built-in app: as for `peer start`.")] = None
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", metavar="DIR", help="Client, built-in app: where the dataset is.")
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", help="Client, built-in app: as for `peer start`.", show_default="the run's"),
     ] = None
-    model: Annotated[str | None, typer.Option("--model", help="Client, built-in app: the class to allow here.")] = None
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            help="Client, built-in app: where the dataset is.",
+            show_default="~/.cache/pollen/datasets",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Client, built-in app: the class to allow here.", show_default="no class"),
+    ] = None
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Client, built-in app: examples per training step.")
+        int | None,
+        typer.Option(
+            "--batch-size", min=1, help="Client, built-in app: examples per training step.", show_default="16"
+        ),
     ] = None
     work_dir: Annotated[
         Path | None,
-        typer.Option("--work-dir", metavar="DIR", help="Client: the app's working folder.", show_default="this one"),
+        typer.Option(
+            "--work-dir",
+            metavar="DIR",
+            help="Client: the app's working folder. A confined app has one in the home.",
+            show_default="the current folder",
+        ),
     ] = None
     train_runs: Annotated[
         int, typer.Option("--train-runs", min=1, help="Client: in how many runs it trains side by side.")

@@ -75,26 +75,41 @@ def start(
         typer.Option("--approve-app", metavar="CID", help="Client: approve this app, as `peer app approve CID` does."),
     ] = [],  # noqa: B006  # typer copies it
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Built-in app: digits, mnist, fashion-mnist or cifar10.")
+        str | None,
+        typer.Option("--dataset", help="Built-in app: digits, mnist, fashion-mnist or cifar10.", show_default="digits"),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", metavar="DIR", help="Built-in app: where the dataset is.")
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            help="Built-in app: where the dataset is.",
+            show_default="~/.cache/pollen/datasets",
+        ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             "--model",
             help="Built-in app, server: cnn, mlp, custom_cnn, or module:Class. Client: the class to allow here.",
+            show_default="cnn; a client allows no class",
         ),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option("--strategy", help="Built-in app, server: fedavg, fedprox, fedadam, krum, ...")
+        str | None,
+        typer.Option(
+            "--strategy", help="Built-in app, server: fedavg, fedprox, fedadam, krum, ...", show_default="fedavg"
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Built-in app, client: examples per training step.")
+        int | None,
+        typer.Option(
+            "--batch-size", min=1, help="Built-in app, client: examples per training step.", show_default="16"
+        ),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option("--rounds", min=1, help="Built-in app, server: how many rounds.")
+        int | None,
+        typer.Option("--rounds", min=1, help="Built-in app, server: how many rounds.", show_default="5"),
     ] = None,
     min_clients: Annotated[
         int, typer.Option("--min-clients", min=1, help="Server: begin once this many clients are here.")
@@ -153,10 +168,17 @@ def start(
         ),
     ] = None,
     save_path: Annotated[
-        Path | None, typer.Option("--save-path", metavar="FILE", help="Server: write the final model here.")
+        Path | None,
+        typer.Option(
+            "--save-path",
+            metavar="FILE",
+            help="Server: write the final model here.",
+            show_default="nowhere; peer model and peer pull write it later",
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Server: the seed of the ServerApp's random numbers.")
+        int | None,
+        typer.Option("--seed", help="Server: the seed of the ServerApp's random numbers.", show_default="random"),
     ] = None,
     threads: Annotated[
         int, typer.Option("--threads", min=1, help="Threads for each numerical library of the app.")

@@ -8,6 +8,7 @@ import json
 import logging
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ from peer.cli.completion import answer, asked_for_words
 from peer.cli.options import DEFAULT_HOME, HomeOption, Whole
 from peer.engine.interface import EngineUnavailable
 from protocol.blocks.cid import BlockMismatch, MissingBlock, raw_block
+from strategy.apps.builtin_app import builtin_app_folder
 
 Peers = Callable[[str], Peer]
 HEAVY = ("flwr", "torch", "numpy", "httpx", "msgspec", "cryptography", "rich")
@@ -44,6 +46,16 @@ def printed_with_nothing_heavy_imported(option: str) -> str:
 def test_help_imports_nothing_heavy() -> None:
     printed = printed_with_nothing_heavy_imported("--help")
     assert all(name in printed for name in [*main.COMMANDS, "--version"])
+
+
+def test_the_help_of_start_tells_the_built_in_apps_own_settings() -> None:
+    project = tomllib.loads((builtin_app_folder() / "pyproject.toml").read_text("utf-8"))
+    settings = project["tool"]["flwr"]["app"]["config"]
+    options = [each for each in main.COMMANDS["start"].load().params if isinstance(each, click.Option)]
+    told = {option.opts[0]: str(option.show_default).partition(";")[0] for option in options}
+    assert told["--rounds"] == str(settings["num-server-rounds"])
+    for name in ("dataset", "model", "strategy", "batch-size"):
+        assert told[f"--{name}"] == str(settings[name])
 
 
 @pytest.mark.parametrize(
