@@ -258,7 +258,7 @@ class JobServer:
         except ValueError:
             key = b""
         if len(key) != KEY_SIZE:
-            raise PeerError("a job's key is 32 hexadecimal digits")
+            raise PeerError("a job's key is 32 hexadecimal digits", fix="leave out --key")
 
         def take() -> _Taken:
             choice = AppChoice(
