@@ -1,12 +1,19 @@
-"""What the documents name is there: files, headings, sections, and the functions of the journeys in architecture.md."""
+"""What the documents name is there: files, folders, headings, sections, commands with their options, and the functions
+of the journeys in architecture.md."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
+import click
 import pytest
+
+from peer.cli.main import Commands
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("crypto", "protocol", "strategy", "peer")
@@ -83,6 +90,57 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         if ":" not in link and not (target.exists() and (target.suffix != ".md" or {anchor} <= {"", *anchors(target)})):
             broken.append(link)
     assert not broken
+
+
+@cache
+def command_of(*path: str) -> click.Command | None:
+    """The command after ``peer``, such as ``keys``, ``init``."""
+    if not path:
+        return Commands()
+    group = command_of(*path[:-1])
+    return group.get_command(click.Context(group), path[-1]) if isinstance(group, click.Group) else None
+
+
+def typed_commands(text: str) -> Iterator[list[str]]:
+    """What stands after ``peer`` where a document tells people to type it."""
+    for line in [
+        *re.findall(r"(?m)^ {4,}(?:sudo )?peer (.+)$", text),
+        *re.findall(r"`(?:sudo )?peer ([^`\n]+)`", text),
+    ]:
+        yield re.split(r"\s{2,}|\s#|[|<>;]", line)[0].split()
+
+
+def is_understood(words: list[str]) -> bool:
+    """Whether there is such a command, and it has these options."""
+    path: tuple[str, ...] = ()
+    while isinstance(command_of(*path), click.Group) and words and re.fullmatch("[a-z][a-z-]*", words[0]):
+        path, words = (*path, words[0]), words[1:]
+    if (command := command_of(*path)) is None:
+        return False
+    known = {"--help", "-v", *(name for each in command.params for name in [*each.opts, *each.secondary_opts])}
+    options = takewhile(lambda word: word != "--", words)
+    return all(word.partition("=")[0] in known for word in options if re.match("--?[a-z]", word))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_command_that_a_document_names_is_there_with_its_options(document: Path) -> None:
+    typed = [words for words in typed_commands(document.read_text("utf-8")) if words[:1] != ["process"]]  # a drawing
+    assert not [" ".join(words) for words in typed if not is_understood(words)]
+
+
+@pytest.mark.parametrize("words", ["keys begin", "start --role client --lenght 3", "show --replay CID"])
+def test_a_command_or_an_option_that_is_none_is_found(words: str) -> None:
+    assert not is_understood(words.split())
+
+
+def test_every_folder_of_a_package_is_in_the_architecture() -> None:
+    section = (
+        (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("\n## Folders\n")[2].partition("\n## ")[0]
+    )
+    named = set(_CODE.findall(section))
+    folders = {file.parent.relative_to(ROOT) for file in SOURCES if file.parent.parent != ROOT}
+    apps = {folder for folder in folders if folder.parts[1] in ("builtin", "templates")}  # Flower apps, whole
+    assert not {str(each) for each in folders - apps if not {f"{each}/", f"{each.name}/"} & named}
 
 
 def test_every_section_that_the_code_names_is_in_the_specification() -> None:
