@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from peer.base.terminal import put, put_json_part
@@ -41,7 +44,8 @@ def install_service(
     The unit is restarted if it could not finish (exit code 3). Its log is in systemd's journal, which rotates it.
     """
     secret = None if passphrase_file is None else passphrase_file.expanduser().absolute()
-    unit = unit_of(home, tuple(arguments or ("serve",)), name=name, system=system, passphrase=secret)
+    started = tuple(_from_anywhere(arguments or ["serve"]))
+    unit = unit_of(home, started, name=name, system=system, passphrase=secret)
     if only_print:
         put_json_part(unit.text())
         return
@@ -54,6 +58,29 @@ def install_service(
     put(f"the unit is in {place}; next:")
     for command in commands:
         put(f"  {command}")
+
+
+def _from_anywhere(arguments: Sequence[str]) -> Iterator[str]:
+    """A command with its paths made absolute, because systemd starts it in another folder.
+
+    Raises:
+        click.UsageError: if it is no command, or has no such options.
+    """
+    from peer.cli.main import Commands
+
+    root = click.Context(Commands(), info_name="peer")
+    name, command, rest = Commands().resolve_command(root, list(arguments))
+    assert command is not None  # otherwise it raises
+    command.make_parser(click.Context(command, info_name=name, parent=root)).parse_args(list(rest))
+    paths = {name for each in command.params if isinstance(each.type, click.Path) for name in each.opts}
+    for before, word in pairwise(["", *arguments]):
+        option, equals, value = word.partition("=")
+        if before in paths:
+            yield str(Path(word).expanduser().absolute())
+        elif equals and option in paths:
+            yield f"{option}={Path(value).expanduser().absolute()}"
+        else:
+            yield word
 
 
 @app.command("remove")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from peer.base.installed_versions import PACKAGE, installed
 from peer.cli.output import put_fields
 from peer.engine.interface import EngineError
-from peer.engine.kubo.program import find_ipfs, version_of
+from peer.engine.kubo.program import INSTALL, find_ipfs, version_of
 
 
 def put_versions() -> None:
@@ -19,4 +19,4 @@ def _kubo() -> str:
         program = find_ipfs()
         return f"{'.'.join(map(str, version_of(program)))} at {program}"
     except EngineError as error:
-        return f"none: {error}"
+        return f"none: {error}; {INSTALL} finds or installs one"

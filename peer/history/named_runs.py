@@ -13,6 +13,9 @@ from protocol.run_names import RunHere, named_by
 from protocol.visible import named
 
 _RUNS: Final = "peer ls shows the runs of this home; a CAR file's name ends in .car"
+_NONE_YET: Final = (
+    "begin one: peer start --role server, or peer run DIR with a peer that stands; or take one in: peer import FILE.car"
+)
 _APPS: Final = "peer app list shows the apps that runs wait for"
 
 _TOLD: Final = 4
@@ -66,7 +69,7 @@ def runs_here(journal: Journal) -> list[RunHere]:
     ]
 
 
-def named_cid(home: Home, text: str, fix: str = _RUNS) -> CID:
+def named_cid(home: Home, text: str) -> CID:
     """The CID that ``text`` names: ``latest``, a run's name, the first characters of a run's CID or head, or any CID.
 
     Raises:
@@ -80,8 +83,10 @@ def named_cid(home: Home, text: str, fix: str = _RUNS) -> CID:
             case [run]:
                 return run.run
             case []:
+                if not runs:
+                    raise NoSuchRun("this home has no run yet", fix=_NONE_YET) from error
                 why = f"no run of this home is called {named(text)}, or has a CID that begins so"
-                raise NoSuchRun(why if runs else "this home has no run yet", fix=fix) from error
+                raise NoSuchRun(why, fix=_RUNS) from error
             case several:
                 which = ", ".join(f"{run.name or 'a run without a name'} ({run.run})" for run in several[:_TOLD])
                 more = f" and {len(several) - _TOLD} more" if len(several) > _TOLD else ""

@@ -221,7 +221,7 @@ class Proposing:
             raise Unreachable(
                 cid,
                 f"nobody within reach has the proposal {cid}",
-                "the engine of the admin who named it must run: there, peer start, or peer doctor --start-daemon",
+                "the engine of the admin who named it must run there (peer start, serve, or doctor --start-daemon)",
             ) from error
         record = _parsed(cid, blocks)
         assert isinstance(record.body, Federation)

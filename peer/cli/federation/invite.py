@@ -197,7 +197,7 @@ def _print(ticket: Ticket, invitation: Invitation, *, json: bool) -> None:
     if only_here:
         say(ONLY_HERE)
     say("next, on the newcomer's machine: peer join, then paste the ticket")
-    say("a peer that runs with this home lets the newcomer in (peer start, or peer federation invite ... --wait)")
+    say("a peer that runs with this home lets the newcomer in (peer start, peer serve); or invite with --wait")
 
 
 def _serve(invitation: Invitation, inviter: Inviter) -> None:

@@ -175,7 +175,7 @@ def _nobody_answered(engine: Engine, ticket: Ticket, wait: float) -> PeerError:
         words, fix = outward_words(found)
         what = f"{what}: {words}"
     if found.gets_out or not fix:
-        fix = "an admin's peer has to run (peer start, or peer federation invite --wait)"
+        fix = "an admin's peer has to run (peer start, peer serve, or peer federation invite --wait)"
         fix += "" if found.outward else "; check that its addresses can be reached, or name the engine with --ipfs"
     return PeerError(what, fix=fix, code=ExitCode.UNFINISHED)
 

@@ -83,7 +83,7 @@ def put_proposal(proposal: Proposal, json: bool) -> None:
         f"this is a proposal for version {proposal.next.version}: {count} must sign it",
         f"proposal  {proposal.record.cid}",
         f"next, on another admin's machine: peer federation sign {proposal.record.cid}",
-        "(it comes from this home's engine, which has to run meanwhile: peer start, or peer doctor --start-daemon)",
+        "(it comes from this home's engine, which has to run: peer start, peer serve, or peer doctor --start-daemon)",
     )
 
 

@@ -319,7 +319,7 @@ def _served(home: Home, person: Identity, named: list[str] | None, wanted: Seque
         PeerError: if there is none.
     """
     store = FederationStore(home)
-    known = [store.current(name) for name in named] if named else store.all()
+    known = [store.current(name) for name in named] if named else store.all() or [store.current()]
     found: list[_Served] = []
     for each in known:
         stored = store.opened(each, reader_of(person))

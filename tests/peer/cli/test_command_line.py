@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -314,7 +315,9 @@ def test_an_event_is_one_line_of_fields(capsys: pytest.CaptureFixture[str]) -> N
     logs.show_more()
     logs.event("reply-arrived", client="hospital a", bytes=12, seconds=0.25, reason="two\nlines", none=None)
     expected = 'info reply-arrived client="hospital a" bytes=12 seconds=0.25 reason="two\\nlines" none=-\n'
-    assert capsys.readouterr().err.split(" ", 1)[1] == expected
+    day, time, line = capsys.readouterr().err.split(" ", 2)
+    assert line == expected
+    datetime.fromisoformat(f"{day} {time}")
 
 
 def test_an_event_is_one_object_with_json(capsys: pytest.CaptureFixture[str]) -> None:

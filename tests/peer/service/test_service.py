@@ -71,6 +71,23 @@ def test_a_command_comes_as_it_was_given(peer: Peer) -> None:
     assert shlex.split(line.removeprefix("ExecStart="))[1:] == ["start", "--node-config", "a=1 b=2"]
 
 
+def test_a_folder_is_found_from_wherever_systemd_starts_the_peer(
+    peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ("start", "--role", "client", "--app", "my-app", "--data-dir=data")
+    printed = peer.without_home("service", "install", "--print", "--home", peer.home, "--", *command)
+    (line,) = [line for line in printed.out.splitlines() if line.startswith("ExecStart=")]
+    told = ["start", "--role", "client", "--app", str(tmp_path / "my-app"), f"--data-dir={tmp_path / 'data'}"]
+    assert shlex.split(line.removeprefix("ExecStart="))[1:] == told
+
+
+@pytest.mark.parametrize("command", [["strat"], ["start", "--aap", "my-app"]], ids=" ".join)
+def test_a_command_that_is_none_is_no_service(peer: Peer, command: list[str]) -> None:
+    refused = peer.without_home("service", "install", "--print", "--home", peer.home, "--", *command)
+    assert (refused.code, refused.out) == (ExitCode.WRONG_USE, "")
+
+
 def test_only_what_may_go_away_by_itself_is_tried_again(tmp_path: Path) -> None:
     text = Unit("pollen", ("/bin/peer", "serve"), tmp_path, None, None, None).text()
     assert "Restart=on-failure\n" in text
