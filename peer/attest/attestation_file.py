@@ -55,7 +55,8 @@ def read_attestation(path: Path) -> Attestation:
         with path.open("rb") as file:
             data = file.read(MAX_ENVELOPE + 1)
     except OSError as error:
-        raise PeerError(f"{path} cannot be read: {error.strerror}", code=ExitCode.WRONG_USE) from error
+        fix = "name a file that peer audit --attest FILE has written"
+        raise PeerError(f"{path} cannot be read: {error.strerror}", fix=fix, code=ExitCode.WRONG_USE) from error
     try:
         opened = open_envelope(data, PAYLOAD_TYPE)
         return Attestation(read_statement(opened.payload), opened.signer)
@@ -85,4 +86,5 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise PeerError(f"{path} cannot be read: {error.strerror}", code=ExitCode.WRONG_USE) from error
+        fix = "name a file that is there and that you may read"
+        raise PeerError(f"{path} cannot be read: {error.strerror}", fix=fix, code=ExitCode.WRONG_USE) from error

@@ -188,7 +188,8 @@ class _Course:
     def _judge(self) -> None:
         progress = self.progress
         if not progress.closed:
-            raise PeerError("the server ended before its run did", code=ExitCode.UNFINISHED)
+            fix = f"see its log in {self._plan.logs}"
+            raise PeerError("the server ended before its run did", fix=fix, code=ExitCode.UNFINISHED)
         answers = sum(len(exchange.answers) for exchange in progress.exchanges)
         if progress.failures and len(progress.failures) == answers:
             raise PeerError(

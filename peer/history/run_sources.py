@@ -121,7 +121,8 @@ class CarSource:
             self.roots, sections = read_sections(self._file)
             self._scan(sections)
         except OSError as error:
-            raise PeerError(f"{path} cannot be read: {error.strerror}") from error
+            fix = "name a file that peer export RUN FILE.car has written"
+            raise PeerError(f"{path} cannot be read: {error.strerror}", fix=fix) from error
         except CarError as error:
             raise PeerError(
                 f"{path} is no CAR file, or its header is damaged: {error}",

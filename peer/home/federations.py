@@ -38,6 +38,7 @@ MAX_FILE_SIZE: Final = 1 << 30
 """The most bytes in a federation's file; 65,536 members and a few hundred versions fit."""
 
 _SUFFIX: Final = ".car"
+_WRITTEN: Final = "name a file that an admin of the federation has written: peer federation export FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +149,13 @@ def read_federation(path: Path) -> StoredFederation:
     """
     try:
         if path.stat().st_size > MAX_FILE_SIZE:
-            raise PeerError(f"{path} is too large for a federation's file")
+            raise PeerError(f"{path} is too large for a federation's file", fix=_WRITTEN)
         with path.open("rb") as stream:
             roots, sections = read_car(stream)
             blocks = {block.cid: block.data for block in sections}
         return _parse(roots, blocks)
     except OSError as error:
-        raise PeerError(f"{path} cannot be read: {error.strerror}") from error
+        raise PeerError(f"{path} cannot be read: {error.strerror}", fix=_WRITTEN) from error
     except (BlockError, ShapeError) as error:
         raise PeerError(
             f"{path} is not a federation's file, or is damaged: {error}",
