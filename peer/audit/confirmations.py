@@ -147,14 +147,20 @@ class Confirmations:
         self._find(name, Finding(chain.height, listed.ack, UNHEARD_REPLY, what))
 
     def _is_its_authors(self, record: Record, chain: Chain) -> bool:
-        """Whether a record is signed with the key of the member that it names as its author. Anybody can make up
-        others."""
-        member = chain.manifest.members.get(record.body.by)
-        if member is None or record.signers != (member.signing,):
-            return False
-        try:
-            record.check_signatures(chain.well_signed)
-        except BadSignature:
-            return False
-        self.well_signed.append(record.cid)
-        return True
+        if is_its_authors(record, chain):
+            self.well_signed.append(record.cid)
+            return True
+        return False
+
+
+def is_its_authors(record: Record, chain: Chain) -> bool:
+    """Whether a record is signed with the key, in force at the head, of the member that it names as its author. Anybody
+    can make up others."""
+    member = chain.manifest.members.get(record.body.by)
+    if member is None or record.signers != (member.signing,):
+        return False
+    try:
+        record.check_signatures(chain.well_signed)
+    except BadSignature:
+        return False
+    return True

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from peer.audit.confirmations import is_its_authors
 from peer.base import logs
 from peer.base.errors import PeerError
 from peer.control.asking import ask
@@ -30,7 +31,7 @@ from peer.status.peer_status import status_value
 from peer.web.here import BlocksHere
 from peer.web.run_view import RunView
 from protocol.blocks.cid import CID, Block, BlockError
-from protocol.federation.manifest import Manifest
+from protocol.chain.chain import Chain
 from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Ack, Run, RunPrivate
 from protocol.records.signed_records import WellSigned, parse_record
@@ -64,6 +65,8 @@ class _Reading:
         """What is to be read up to the newest head; None if all of it was."""
         self.failed_at: CID | None = None
         """The head up to which the run could not be read: it is tried again once there is another."""
+        self.confirmed_by: tuple[frozenset[CID], int] | None = None
+        """What was beside the chain, and its height, when it was last seen who has confirmed it."""
 
 
 class Board:
@@ -251,8 +254,7 @@ class Board:
         try:
             if reading.coming is None:
                 if head is None or head in (chain.head, reading.failed_at):
-                    view.confirmed = _confirmed(self.home, view.run, chain.manifest)
-                    return False
+                    return self._confirm(reading)
                 reading.coming = reading.follower.follow(head)
             some = list(islice(reading.coming, READS_AT_ONCE))
             for exchange in some:
@@ -264,15 +266,25 @@ class Board:
             view.trouble, reading.failed_at, reading.coming = str(error), head, None
         return True
 
+    def _confirm(self, reading: _Reading) -> bool:
+        """See who has confirmed a run. Returns whether there was anything new."""
+        view, chain = reading.view, reading.follower.chain
+        beside = frozenset() if self._journal is None else self._journal.names_beside(view.run)
+        if (by := (beside, view.height)) == reading.confirmed_by:
+            return False
+        view.confirmed, reading.confirmed_by = _confirmed(self.home, view, chain), by
+        return True
 
-def _confirmed(home: Home, run: CID, manifest: Manifest) -> dict[str, int]:
-    """The height up to which each member has confirmed the run with an ack."""
+
+def _confirmed(home: Home, view: RunView, chain: Chain) -> dict[str, int]:
+    """The height up to which each member has confirmed this very chain, with an ack by the key that it has now."""
     heights: dict[str, int] = {}
-    for block in beside_here(home, run).acks:
-        body = parse_record(block).body
-        if isinstance(body, Ack):
-            name = manifest.name_of(body.by)
-            heights[name] = max(heights.get(name, -1), body.height)
+    for block in beside_here(home, view.run).acks:
+        record = parse_record(block)
+        ack = record.body
+        if isinstance(ack, Ack) and view.record_at(ack.height) == ack.head and is_its_authors(record, chain):
+            name = chain.manifest.name_of(ack.by)
+            heights[name] = max(heights.get(name, -1), ack.height)
     return dict(sorted(heights.items()))
 
 

@@ -119,6 +119,11 @@ class RunView:
         """Of the newest record that is verified; -1 if none is."""
         return len(self._records) - 1
 
+    def record_at(self, height: int) -> CID | None:
+        """The record at a height; None if it is not verified yet."""
+        with self._lock:
+            return self._records[height] if height < len(self._records) else None
+
     def summary(self) -> dict[str, Any]:
         """The head of the page."""
         with self._lock:

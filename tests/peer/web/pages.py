@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chains import ALICE, BOB
+from chains import ALICE, BOB, TIME, id_of
 from flwr.app import MetricRecord, RecordDict
 from inspected_runs import WrittenRun
 
+from crypto.keys import SigningKey
 from peer.engine.local.engine import LocalEngine
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
@@ -22,7 +23,10 @@ from peer.home.reader_choice import ReaderChoice
 from peer.web.access import Sessions, metrics_token
 from peer.web.board import Board
 from peer.web.running import serve
-from protocol.records.bodies import Role
+from protocol.blocks.cid import CID
+from protocol.blocks.listing import Listing
+from protocol.records.bodies import Ack, Role
+from protocol.records.signed_records import sign_record
 
 
 class Growing:
@@ -52,6 +56,13 @@ class Growing:
         with Journal(self.home.journal) as journal:
             journal.keep_head(head)
             journal.remember_engine(self.engine.address)
+
+    def ack(self, member: SigningKey, height: int, head: CID, signer: SigningKey | None = None) -> None:
+        """The home has got a member's word that ``head`` is the record at a height."""
+        run, nothing = self.written.run, Listing(())
+        body = Ack(by=id_of(member), time=TIME, run=run, term=1, height=height, head=head, replies=nothing)
+        with Journal(self.home.journal) as journal:
+            journal.keep_beside(run, [sign_record(body, [signer or member])])
 
 
 class Served:

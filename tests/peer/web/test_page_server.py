@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from chains import ALICE, BOB
 from pages import Growing, Served, served
 
 from peer.web.access import metrics_token
+from protocol.blocks.cid import CID
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,20 @@ def test_a_run_is_read_with_its_curves_failures_and_records(visitor: httpx.Clien
     assert (diverged["name"], diverged["curves"][0]["y"]) == ("train/diverged", [None])
     assert [row["round"] for row in read(visitor, f"/api/runs/{run}/rounds")["rows"]] == [2, 1]
     assert [row["height"] for row in read(visitor, f"/api/runs/{run}/records?before=3")["rows"]] == [2, 1, 0]
+
+
+def test_only_a_members_own_ack_of_this_very_chain_confirms_it(visitor: httpx.Client, growing: Growing) -> None:
+    until_read(visitor, growing)
+    path = f"/api/runs/{growing.written.run}"
+    heads = {row["height"]: CID.parse(row["cid"]) for row in read(visitor, f"{path}/records")["rows"]}
+    growing.ack(BOB, 2, heads[2], signer=ALICE)
+    growing.ack(BOB, 3, heads[0])
+    growing.ack(BOB, 1, heads[1])
+    growing.ack(ALICE, 2, heads[2])
+    for _ in range(2000):
+        if len(confirmed := read(visitor, path)["confirmed"]) == 2:
+            break
+    assert confirmed == [{"who": "alice", "height": 2}, {"who": "bob", "height": 1}]
 
 
 def test_every_record_opens(visitor: httpx.Client, growing: Growing) -> None:
