@@ -32,6 +32,15 @@ def test_no_job_makes_the_server_refuse_the_next(server: Server) -> None:
     assert [each.number is not None for each in told] == [False, True]
 
 
+def test_a_damaged_job_holds_up_no_other(server: Server) -> None:
+    journal, federation = server.session.journal, server.session.stored.id
+    journal.accept_job(bytes(16), server.asker.id, federation, federation, "app", "", b"{", 0.0)
+    (told,) = server.told(server.request(1))
+    damaged, taken = journal.jobs()
+    assert (told.number, taken.ended) == (taken.number, None)
+    assert "damaged" in damaged.why
+
+
 def test_a_flood_of_one_member_stops_at_its_places(server: Server) -> None:
     told = server.told(*map(server.request, range(MAX_OF_ONE + 3)))
     assert [each.number is not None for each in told] == [True] * MAX_OF_ONE + [False] * 3
