@@ -36,7 +36,7 @@ from peer.run.session import Session
 from peer.run.start import App, Leading, kept_app, leading, resuming, seed_of, take_app, taken_files
 from protocol.blocks.cid import CID, BlockError
 from protocol.jobs.queue import Limits, Needs, Queued, to_begin, why_refused
-from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, ToldJob, read_request
+from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, ToldJob, WhyNot, read_request
 from protocol.records.bodies import Role, RunConfig
 from protocol.replies.checks_and_limits import Admission
 from protocol.roles.effects import StopCause
@@ -108,6 +108,8 @@ class JobServer:
         self._askers = accepted
         self._running: set[int] = set()
         """The numbers of the jobs that have begun and not ended."""
+        self._refused: set[WhyNot] = set()
+        """Why requests were not taken so far. Each reason is told once: anybody in the swarm may ask without end."""
         self._deciding = threading.Lock()
         """Held from a look at the queue to its change, so that no job begins that is given up meanwhile, and the places
         are counted right."""
@@ -291,7 +293,9 @@ class JobServer:
         try:
             job = self._of_member(federation, signed)
         except NotTaken as error:
-            logs.event("job-not-taken", logging.WARNING, why=str(error), reason=error.why.value)
+            level = logging.DEBUG if error.why in self._refused else logging.WARNING
+            self._refused.add(error.why)
+            logs.event("job-not-taken", level, why=str(error), reason=error.why.value)
             return ToldJob(None, "", str(error)[:MAX_WHY])
         except (PeerError, BlockError, OSError) as error:
             return ToldJob(None, "", str(error)[:MAX_WHY])
