@@ -53,6 +53,7 @@ class RunToResume:
             replay_format=self.recorded.replay_format,
             node_config=node_config,
             initial_model=self.initial_model,
+            began_in=self.environment,
         )
 
     def difference(self, app: CID, config: RunConfig, replay_format: int, seed: bytes | None) -> str:

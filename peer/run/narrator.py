@@ -25,6 +25,8 @@ AUDITED_HERE_ONLY: Final = "a replay on another kind of processor may differ in 
 
 _LINES: Final[Mapping[What, str]] = {
     What.RUN_RESUMED: "going on with run {run}, which was left open at height {height}",
+    What.ENVIRONMENT_CHANGED: "this is not the environment that the run records ({why}): an audit may find that what "
+    "follows was not computed so; go on where it began, or begin a new run with --initial-model",
     What.RUN_FOLLOWED: "taking part in run {run}: app {app}",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",

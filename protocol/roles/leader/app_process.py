@@ -22,8 +22,10 @@ from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.chain.replay_script import script_entry
 from protocol.federation.epochs import seed_block
 from protocol.records.bodies import Chained
-from protocol.records.environment import Environment
+from protocol.records.environment import Environment, differing
 from protocol.records.signed_records import parse_record
+from protocol.replay.differences import Cause
+from protocol.replay.other_environments import cause_of
 from protocol.replies.checks_and_limits import Check
 from protocol.roles.effects import FetchRecord, Hand, StartApp, StopCause, What
 from protocol.roles.events import AppLost
@@ -120,6 +122,11 @@ class AppProcess:
         self._script = iter(self._writer.records)
         self._enough.expect(chain.last_look, now, self._settings.grace)
         self._outbox.report(What.RUN_RESUMED, run=str(chain.run), height=chain.height, app=self._plan.name)
+        began_in = self._plan.began_in
+        if began_in is not None and cause_of(began_in, environment) is not Cause.NOTHING:
+            pairs = differing(began_in, environment).items()
+            why = ", ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in pairs)
+            self._outbox.report(What.ENVIRONMENT_CHANGED, run=str(chain.run), why=why)
         self._begin(scripted=True)
 
     def _open(self, environment: Environment, now: float) -> None:

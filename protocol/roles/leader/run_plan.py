@@ -47,6 +47,8 @@ class RunPlan:
     """A stored content with the arrays that the app is to begin with; None if it makes its own."""
     model_key: SymmetricKey | None = None
     """Of epoch 1: bundle and initial model are encrypted with it. None if nothing is, or the run has begun."""
+    began_in: Environment | None = None
+    """What the run record of a run that is resumed says; None for a new one."""
 
 
 @dataclass(frozen=True, slots=True)
