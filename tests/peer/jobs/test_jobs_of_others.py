@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,13 @@ def test_no_job_makes_the_server_refuse_the_next(server: Server) -> None:
     first, second = server.request(1), server.request(2)
     told = server.told(replace(first, config=(("fraction-evaluate", math.nan),)), second)
     assert [each.number is not None for each in told] == [False, True]
+
+
+def test_a_flood_of_what_is_not_taken_does_not_fill_the_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    for_another = [replace(server.request(number), to=bytes(32)) for number in range(5)]
+    told = server.told(*for_another)
+    assert [each.number for each in told] == [None] * 5
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == ["job-not-taken"]
 
 
 def test_a_damaged_job_holds_up_no_other(server: Server) -> None:
