@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from peer.apps.app_choice import AppChoice
+from peer.apps.taken_apps import App, kept_app, take_app, taken_files
 from peer.base import logs
 from peer.base.errors import ExitCode, PeerError
 from peer.control.requests import CancelJob, ResumeRun, RunJob, TakeUpJob
@@ -30,10 +31,10 @@ from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, KeptJob, RunHead
 from peer.jobs.settings import JobSettings, queued, with_settings
+from peer.run.leading import Leading, leading, resuming, seed_of
 from peer.run.peer import Peer
 from peer.run.runner import Ending
 from peer.run.session import Session
-from peer.run.start import App, Leading, kept_app, leading, resuming, seed_of, take_app, taken_files
 from protocol.blocks.cid import CID, BlockError
 from protocol.jobs.queue import Limits, Needs, Queued, to_begin, why_refused
 from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, ToldJob, WhyNot, read_request

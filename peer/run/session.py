@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from crypto.identity import Identity
+from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 from peer.confinement.confined import Confiner
 from peer.engine.interface import Engine
@@ -15,9 +16,14 @@ from peer.home.federations import StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.home.key_watch import KeyWatch
+from peer.home.reader_choice import reader_of
+from protocol.blocks.cid import MemoryBlocks
+from protocol.federation.manifest import why_unreadable
 from protocol.records.environment import Numerics
+from protocol.records.equivocation import Equivocation, read_proof
 from protocol.roles.acting import Acting
 from protocol.roles.effects import Report
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import first_counter
 
 
@@ -68,3 +74,37 @@ class Session:
     """Shared by all runs of this process in the federation."""
     confiner: Confiner | None = None
     """Confines the app; None lets it do whatever the peer may do."""
+
+    def author(self) -> Author:
+        """As whom its machines act."""
+        identity, ours = self.keys.identity, self.acting
+        reader = reader_of(identity)
+        return Author(identity.id, identity.signing_keys, ours.first_counter, reader, ours.session, ours.acting)
+
+    def trusted(self) -> TrustedManifest:
+        """The manifest to start with.
+
+        Raises:
+            PeerError: if this identity cannot open it. Nobody could then hear this peer, nor it the others.
+        """
+        manifest = self.stored.manifest
+        if manifest.misled:
+            raise PeerError(
+                f"{self.identity.name} cannot take part: {why_unreadable(manifest)}",
+                fix="after that admin has made any change and exported it (peer federation export FILE): "
+                "peer federation join FILE",
+                code=ExitCode.VERIFICATION_FAILED,
+            )
+        if not manifest.readable:
+            raise PeerError(
+                f"{self.identity.name} cannot open the encrypted manifest of the federation {self.stored.id}",
+                fix="restore its newest keys (peer keys restore FILE), or take in what an admin exports now: "
+                "peer federation join FILE",
+            )
+        return TrustedManifest(manifest, self.stored.blocks, tuple(_proofs(self.journal)))
+
+
+def _proofs(journal: Journal) -> Iterator[Equivocation]:
+    """The proofs against members that this peer no longer follows."""
+    for proof, *records in journal.proofs():
+        yield read_proof(proof, MemoryBlocks({block.cid: block.data for block in records}))

@@ -16,7 +16,6 @@ import typer
 from peer.apps.app_choice import AppChoice, given
 from peer.apps.app_python import command_of_python
 from peer.base.errors import ExitCode, PeerError
-from peer.base.interrupts import Interrupts
 from peer.base.terminal import say
 from peer.cli.options import (
     DEFAULT_HOME,
@@ -34,14 +33,13 @@ from peer.cli.options import (
     new_app,
 )
 from peer.cli.output import put_error
+from peer.cli.runs.opened_session import opened_session
 from peer.cli.runs.start import admission_of, leave, working_folder
 from peer.cli.seeing.live_status import live_status
 from peer.engine import without_credentials
-from peer.engine.chosen_engine import MANAGED, chosen, opened
+from peer.engine.chosen_engine import MANAGED
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
-from peer.home.journal import Journal
-from peer.home.key_watch import KeyWatch
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import reader_of
@@ -60,7 +58,7 @@ if TYPE_CHECKING:  # they import flwr
     from peer.run.peer import Peer
     from peer.run.runner import Ending
     from peer.run.session import Session
-    from peer.run.start import Training
+    from peer.run.training import Training
 
 app = new_app()
 
@@ -227,51 +225,50 @@ def serve(
     person = KeyStore(place.path).load(identity, passphrases)
     served = _served(place, person, federation, role or [Role.SERVER, Role.CLIENT])
     accepted = {each.stored.id: _accepted(each.stored, server.accept_runs_of or []) for each in served}
-    python = command_of_python(app_python)
-    with contextlib.ExitStack() as stack:
-        interrupts = stack.enter_context(Interrupts())
-        stack.enter_context(place.lock())
-        journal = stack.enter_context(Journal(place.journal))
-        name = chosen(place, ipfs)
-        _check_one_network(name, [each.stored for each in served])
-        for each in served:
-            if not json:
-                over = f"{each.stored.manifest.title} over {without_credentials(name)}"
-                say(f"{person.name} stands as {each.title} of {over}; Ctrl-C stops it")
-        engine = stack.enter_context(opened(place, name, served[0].stored, asked, collect=True))
-        journal.remember_engine(name)
+
+    def starts(engine: str) -> None:
+        _check_one_network(engine, [each.stored for each in served])
+        for each in served if not json else ():
+            over = f"{each.stored.manifest.title} over {without_credentials(engine)}"
+            say(f"{person.name} stands as {each.title} of {over}; Ctrl-C stops it")
+
+    with opened_session(
+        place,
+        person,
+        served[0].stored,
+        passphrases=passphrases,
+        ipfs=ipfs,
+        reach=asked,
+        threads=threads,
+        python=command_of_python(app_python),
+        numerics=server.numerics,
+        confiner=confiner,
+        on_report=Narrator(None if json else say).tell,
+        starts=starts,
+    ) as base:
         from peer.jobs.job_server import JobServer, ServerDefaults
         from peer.run.peer import Peer
-        from peer.run.session import ActingAuthor, Computing, Session
+        from peer.run.session import ActingAuthor
+        from peer.run.training import training as prepared_training
+
+        trained = partial(prepared_training, choice=choice, works_in=works_in, once=False)
+        sessions = {
+            each.stored.id: base
+            if each.stored is base.stored
+            else replace(base, stored=each.stored, acting=ActingAuthor.of(base.journal))
+            for each in served
+        }
 
         def session(each: _Served, role: Role) -> Session:
             narrator = Narrator(None if json else say, place.app_log(role.value))
             return replace(sessions[each.stored.id], on_report=narrator.tell)
 
-        base = Session(
-            home=place,
-            identity=person,
-            keys=KeyWatch(KeyStore(place.path), person, passphrases),
-            stored=served[0].stored,
-            engine=engine,
-            engine_name=name,
-            journal=journal,
-            computing=Computing(threads, python, server.numerics),
-            on_report=Narrator(None if json else say).tell,
-            interrupts=interrupts,
-            acting=ActingAuthor.of(journal),
-            confiner=confiner,
-        )
-        sessions = {
-            each.stored.id: replace(base, stored=each.stored, acting=ActingAuthor.of(journal)) for each in served
-        }
-
         async def stand() -> list[Ending]:
-            peer = Peer(place, interrupts)
+            peer = Peer(place, base.interrupts)
             leads = {each.stored.id: session(each, Role.SERVER) for each in served if Role.SERVER in each.roles}
             tell = (lambda _: None) if json else say
             defaults = ServerDefaults(server.client_timeout, server.leave_timeout, admitted)
-            jobs = JobServer(peer, place, journal, leads, limits, defaults, tell, accepted)
+            jobs = JobServer(peer, place, base.journal, leads, limits, defaults, tell, accepted)
             peer.jobs = jobs if leads else None
             with contextlib.ExitStack() as desks:
                 show = desks.enter_context(live_status(wanted=not json))
@@ -282,7 +279,7 @@ def serve(
                     for each in leads.values():
                         desks.enter_context(peer.taking_jobs(each, partial(jobs.taken, each.stored.id)))
                     clients = [
-                        await asyncio.to_thread(_training, session(each, Role.CLIENT), choice, works_in)
+                        await asyncio.to_thread(trained, session(each, Role.CLIENT))
                         for each in served
                         if Role.CLIENT in each.roles
                         for _ in range(training.train_runs)
@@ -363,25 +360,6 @@ def _check_one_network(engine: str, served: Sequence[StoredFederation]) -> None:
             fix="name one with --federation NAME, and give the others homes of their own; or name a node of yours that "
             "all their members reach: --ipfs http://HOST:PORT",
         )
-
-
-def _training(session: Session, choice: AppChoice, works_in: Path) -> Training | None:
-    from peer.run.start import take_app, tell_what_goes_along, training
-
-    config = choice.client_config(session.computing.python)
-    taken = take_app(session.home, choice.app_folder)
-    if choice.folder is not None:
-        tell_what_goes_along(taken, Role.CLIENT, session.on_report)
-    return training(
-        session,
-        taken,
-        config,
-        works_in=works_in,
-        once=False,
-        approvable=choice.folder is None,
-        unfit=choice.unfit(config),
-        unfit_for=partial(choice.unfit_for, node_config=config),
-    )
 
 
 async def _tell_what_waits(home: Home, served: Sequence[_Served], tell: Callable[[str], None]) -> None:

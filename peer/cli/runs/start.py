@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,6 @@ import typer
 from peer.apps.app_choice import AppChoice, given
 from peer.apps.app_python import command_of_python
 from peer.base.errors import ExitCode, PeerError
-from peer.base.interrupts import Interrupts
 from peer.base.logs import writes_json
 from peer.base.terminal import flush, say
 from peer.cli.options import (
@@ -29,14 +27,11 @@ from peer.cli.options import (
 )
 from peer.cli.output import put_error, put_json
 from peer.cli.reading.model_file import model_file
+from peer.cli.runs.opened_session import opened_session
 from peer.cli.seeing.live_status import Live, live_status
 from peer.engine import without_credentials
-from peer.engine.chosen_engine import chosen, opened
 from peer.history.named_runs import app_cid
 from peer.home.home import Home
-from peer.home.journal import Journal
-from peer.home.key_watch import KeyWatch
-from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.membership.changes import require_role
 from peer.run.narrator import AUDITED_HERE_ONLY, Narrator, cause_in_words
@@ -50,9 +45,9 @@ from protocol.visible import quoted
 from strategy.apps.builtin_app import default_data_folder, model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
+    from peer.run.leading import ClosedRun
     from peer.run.runner import Ending
     from peer.run.session import Session
-    from peer.run.start import ClosedRun
 
 app = new_app()
 
@@ -260,38 +255,30 @@ def start(
         choice.check_installed(python)
     narrator = Narrator(None if json else say, home.app_log(role.value), whole_ids=full)
     live = partial(live_status, wanted=not json, full=full)
-    with contextlib.ExitStack() as stack:
-        interrupts = stack.enter_context(Interrupts())
-        stack.enter_context(home.lock())
-        journal = stack.enter_context(Journal(home.journal))
-        for allowed in approved:
-            journal.approve_app(allowed)
-        name = chosen(home, options.ipfs)
+
+    def starts(engine: str) -> None:
         if not json:
-            over = f"{stored.manifest.title} over {without_credentials(name)}"
+            over = f"{stored.manifest.title} over {without_credentials(engine)}"
             say(f"{person.name} starts as a {role} of {over}; Ctrl-C stops it")
             if role is Role.CLIENT:
                 say(f"its app works in {works_in}, with the packages of {' '.join(python)}")
-        engine = stack.enter_context(opened(home, name, stored, asked, collect=True))
-        journal.remember_engine(name)
-        from peer.run.session import ActingAuthor, Computing, Session
 
-        computing = Computing(threads, python, numerics)
-        watch = KeyWatch(KeyStore(home.path), person, passphrases)
-        session = Session(
-            home=home,
-            identity=person,
-            keys=watch,
-            stored=stored,
-            engine=engine,
-            engine_name=name,
-            journal=journal,
-            computing=computing,
-            on_report=narrator.tell,
-            interrupts=interrupts,
-            acting=ActingAuthor.of(journal),
-            confiner=confiner,
-        )
+    with opened_session(
+        home,
+        person,
+        stored,
+        passphrases=passphrases,
+        ipfs=options.ipfs,
+        reach=asked,
+        threads=threads,
+        python=python,
+        numerics=numerics,
+        confiner=confiner,
+        on_report=narrator.tell,
+        starts=starts,
+    ) as session:
+        for allowed in approved:
+            session.journal.approve_app(allowed)
         if role is Role.SERVER:
             settings = LeaderSettings(
                 min_clients=min_clients,
@@ -311,7 +298,7 @@ def start(
                 as_json=json,
             )
         else:
-            code = _serve(session, choice, works_in, live, once=once)
+            code = _train(session, choice, works_in, live, once=once)
     leave(code)
 
 
@@ -356,9 +343,10 @@ def _lead(
     wait_for_members: bool | None,
     as_json: bool,
 ) -> ExitCode:
+    from peer.apps.taken_apps import take_app, tell_what_goes_along
     from peer.run.initial_model import initial_model
+    from peer.run.leading import leading, seed_of
     from peer.run.peer import run_alone
-    from peer.run.start import leading, seed_of, take_app, tell_what_goes_along
 
     app = take_app(session.home, choice.app_folder)
     if choice.folder is not None:
@@ -452,24 +440,11 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
     return saved
 
 
-def _serve(session: Session, choice: AppChoice, works_in: Path, live: Live, *, once: bool) -> ExitCode:
+def _train(session: Session, choice: AppChoice, works_in: Path, live: Live, *, once: bool) -> ExitCode:
     from peer.run.peer import run_alone
-    from peer.run.start import take_app, tell_what_goes_along, training
+    from peer.run.training import training
 
-    config = choice.client_config(session.computing.python)
-    app = take_app(session.home, choice.app_folder)
-    if choice.folder is not None:
-        tell_what_goes_along(app, Role.CLIENT, session.on_report)
-    trained = training(
-        session,
-        app,
-        config,
-        works_in=works_in,
-        once=once,
-        approvable=choice.folder is None,
-        unfit=choice.unfit(config),
-        unfit_for=lambda run_config: choice.unfit_for(run_config, config),
-    )
+    trained = training(session, choice, works_in=works_in, once=once)
     if trained is None:
         return ExitCode.DONE
     with live() as show:

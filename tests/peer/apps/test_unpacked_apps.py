@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from peer.apps.taken_apps import take_app, tell_what_goes_along
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.home.home import Home
 from peer.run.narrator import line_of
-from peer.run.start import take_app, tell_what_goes_along
 from protocol.records.bodies import Role
 from protocol.roles.effects import Report
 
