@@ -115,7 +115,7 @@ def test_a_car_file_may_stand_for_the_head(
         ("nowhere.npz", ExitCode.WRONG_USE, "there is no file nowhere.npz"),
         ("HEAD:one", ExitCode.WRONG_USE, "'one' in"),
         ("HEAD:7", ExitCode.WRONG_USE, "no round 7"),
-        ("nonsense", ExitCode.WRONG_USE, "is no CID"),
+        ("nonsense", ExitCode.WRONG_USE, "this home has no run yet"),
     ],
 )
 def test_what_names_no_model_is_said(diff: Callable[..., Outcome], a: str, code: int, words: str) -> None:
