@@ -188,14 +188,24 @@ class Journal:
         """What was remembered last of where this home's node is reached."""
         return self._fact("reach")
 
-    def keep_place(self, place: str) -> None:
-        """Remember where this home is (`peer.home.home_location`), once the members have told what it may have
-        forgotten."""
-        self._keep_fact("place", place)
+    def keep_place(self, place: str, run: CID | None = None) -> None:
+        """Remember where this home is (`peer.home.home_location`), once a new run begins there, or the members have
+        told what it may have forgotten of ``run``. If it was elsewhere before, it may have forgotten records of the
+        other runs that it left open, until they are told of too."""
+        with self._transaction() as database:
+            row = database.execute("SELECT value FROM facts WHERE name = 'place'").fetchone()
+            if row is not None and row[0] != place:
+                led = database.execute("SELECT run FROM heads WHERE role = ? AND NOT closed", (Role.SERVER.value,))
+                facts = [(_forgotten(CID(bytes(other))),) for (other,) in led.fetchall()]
+                database.executemany("INSERT OR REPLACE INTO facts VALUES (?, '')", facts)
+            if run is not None:
+                database.execute("DELETE FROM facts WHERE name = ?", (_forgotten(run),))
+            database.execute("INSERT OR REPLACE INTO facts VALUES ('place', ?)", (place,))
 
-    def place(self) -> str | None:
-        """The place that was kept last."""
-        return self._fact("place")
+    def may_have_forgotten(self, run: CID, place: str) -> bool:
+        """Whether this home, which is at ``place``, may have forgotten records of a run that it led: it was copied, or
+        restored from a backup, and the members have not told it of that run since."""
+        return self._fact("place") not in (None, place) or self._fact(_forgotten(run)) is not None
 
     def finish(self, run: CID) -> None:
         """Remember that nothing is left to do for a closed run: its peer here has ended."""
@@ -610,6 +620,11 @@ def _job(row: Any) -> KeptJob:
     of_run = None if run is None else CID(run)
     federation, app = CID(federation), CID(app)
     return KeptJob(number, key, asked, asker, federation, app, app_name, name, settings, of_run, ended, why)
+
+
+def _forgotten(run: CID) -> str:
+    """The name of the fact that records of a run may be forgotten."""
+    return f"forgotten {run}"
 
 
 def _names(database: sqlite3.Connection, table: Literal["known_runs", "jobs"]) -> set[str]:

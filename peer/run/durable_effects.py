@@ -56,8 +56,8 @@ class DurableEffects:
                 self.engine.put(blocks, pin=[block.cid for block in blocks])
             case KeepManifest():
                 self.federations.learn(self.federation, effect.cid, effect.blocks, effect.key)
-            case KeepPlace():
-                self.journal.keep_place(self.place)
+            case KeepPlace(run=run):
+                self.journal.keep_place(self.place, run)
             case AskOwner(app, name, run):
                 self.journal.ask_for_app(app, name, run)
 

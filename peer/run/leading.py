@@ -123,7 +123,7 @@ def _going_on(
     """A run that was left open, ready to go on."""
     plan = left.plan(node_config)
     store_app(session.engine, app, plan.bundle.key)  # the engine may have lost it
-    if _waits_for_members(session, wait_for_members):
+    if _waits_for_members(session, left.resumed.chain.run, wait_for_members):
         settings = replace(settings, waits_for_members=True)
     as_begun = replace(session.computing, threads=left.environment.threads, numerics=left.environment.numerics)
     return _leading(session, plan, settings, left.resumed, as_begun, job)
@@ -146,11 +146,11 @@ def _leading(
     return Leading(prepared, leader)
 
 
-def _waits_for_members(session: Session, asked: bool | None) -> bool:
+def _waits_for_members(session: Session, run: CID, asked: bool | None) -> bool:
     """Whether to wait for all clients before going on with a run, because this home may have forgotten records."""
-    has_moved = session.journal.place() not in (None, location_of(session.home.path))
-    waits = has_moved if asked is None else asked
-    if has_moved:
+    may_lack = session.journal.may_have_forgotten(run, location_of(session.home.path))
+    waits = may_lack if asked is None else asked
+    if may_lack:
         session.on_report(Report(What.HOME_MOVED, {"waits": int(waits)}))
     return waits
 

@@ -73,7 +73,9 @@ class KeepAcks:
 
 @dataclass(frozen=True, slots=True)
 class KeepPlace:
-    """Keep that this home is where it is now: whoever may know what it has forgotten has been heard."""
+    """Keep that this home is where it is now: whoever may know what it has forgotten of the run has been heard."""
+
+    run: CID
 
 
 @dataclass(frozen=True, slots=True)

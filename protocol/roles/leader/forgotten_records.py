@@ -105,7 +105,7 @@ class ForgottenRecords:
         may_sign = self._machine.copies.may_sign and self._has_recalled and not self.holds
         if may_sign and not self._is_placed:
             self._is_placed = True
-            self._outbox.emit(KeepPlace())
+            self._outbox.emit(KeepPlace(self._chain.run))
         return may_sign
 
     @property

@@ -234,6 +234,20 @@ def test_a_run_keeps_the_name_that_this_home_gave_it_first(tmp_path: Path) -> No
         assert journal.name_run(other, "digits", 3.0).name == "digits-2"
 
 
+def test_a_home_that_was_moved_is_told_of_each_run_that_it_left_open(tmp_path: Path) -> None:
+    one, other, closed = (cbor_block(number).cid for number in (1, 2, 3))
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.keep_place("here")
+        for run in (one, other, closed):
+            journal.keep_head(RunHead(run, run, run, 3, 1, run == closed, Role.SERVER, "local:x", 1.0))
+        assert not journal.may_have_forgotten(one, "here")
+        assert journal.may_have_forgotten(one, "there")
+        journal.keep_place("there")  # a new run begins, before the others are taken up
+        assert [journal.may_have_forgotten(run, "there") for run in (one, other, closed)] == [True, True, False]
+        journal.keep_place("there", one)
+        assert [journal.may_have_forgotten(run, "there") for run in (one, other)] == [False, True]
+
+
 def test_how_far_a_run_is_and_how_it_ended_is_kept(tmp_path: Path) -> None:
     run = cbor_block(1).cid
     with Journal(tmp_path / "journal.db") as journal:
