@@ -40,10 +40,14 @@ class Metric:
     curves: dict[str, array[float]] = field(default_factory=dict)
     """By participant; the mean is under the empty name."""
 
-    def add(self, step: int, who: str, value: float) -> None:
-        """Add a value. Steps do not fall."""
-        if not self.steps or step > self.steps[-1]:
-            self.steps.append(step)
+    newest: int | None = None
+    """The exchange that the last step is of."""
+
+    def add(self, exchange: int, step: int, who: str, value: float) -> None:
+        """Add a value of an exchange. An app that counts its rounds from 1 again goes on behind the last one."""
+        if exchange != self.newest:
+            self.newest = exchange
+            self.steps.append(max(step, self.steps[-1] + 1) if self.steps else step)
         curve = self.curves.setdefault(who, array("d"))
         curve.extend(math.nan for _ in range(len(self.steps) - len(curve)))
         curve[-1] = value
@@ -70,7 +74,7 @@ class Curves:
                 return
             self._counts[who] += 1
             metric = self._metrics.setdefault(name, Metric())
-        metric.add(point.step, who, point.value)
+        metric.add(point.exchange, point.step, who, point.value)
 
     def shown(self) -> list[dict[str, Any]]:
         """Metrics for a chart each: ``x``, and ``y`` of each curve, as long as ``x``; None where there is no number."""

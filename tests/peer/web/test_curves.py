@@ -41,6 +41,16 @@ def test_ten_thousand_rounds_of_ten_clients_are_a_thousand_points_each() -> None
     assert max(next(curve["y"] for curve in shown["curves"] if curve["who"] == "c")) == 1.0
 
 
+def test_an_app_that_counts_its_rounds_again_has_one_curve_that_goes_on() -> None:
+    curves = Curves()
+    for exchange, round in enumerate((1, 2, 1, 2), 1):
+        for who in ("", "a"):
+            curves.take(Point(exchange, round, 0.0, "train", who, len(who) or None, "loss", exchange / 8))
+    (shown,) = curves.shown()
+    assert shown["x"] == [1, 2, 3, 4]
+    assert [curve["y"] for curve in shown["curves"]] == [[0.125, 0.25, 0.375, 0.5]] * 2
+
+
 def test_a_client_that_joins_late_has_no_numbers_before() -> None:
     curves = Curves()
     curves.take(point(1, 0.5))
