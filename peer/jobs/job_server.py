@@ -146,18 +146,7 @@ class JobServer:
         return [jobs[number] for number in numbers]
 
     def _open_jobs(self) -> list[KeptJob]:
-        jobs = [job for job in self._journal.jobs() if job.ended is None and job.federation in self._sessions]
-        return list(filter(self._can_be_read, jobs))
-
-    def _can_be_read(self, job: KeptJob) -> bool:
-        """Whether the settings of a job can be read. If not, it ends: it must not hold up all others."""
-        try:
-            JobSettings.of(job)
-        except PeerError as error:
-            logs.event("job-damaged", logging.ERROR, job=job.name, why=str(error))
-            self._journal.end_job(job.number, time.time(), str(error))
-            return False
-        return True
+        return [job for job in self._journal.jobs() if job.ended is None and job.federation in self._sessions]
 
     def _queue(self, jobs: Collection[KeptJob]) -> Iterator[Queued]:
         return (queued(job, is_running=job.number in self._running) for job in jobs)

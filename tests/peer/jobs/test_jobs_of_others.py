@@ -40,15 +40,6 @@ def test_a_flood_of_what_is_not_taken_does_not_fill_the_log(server: Server, capl
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == ["job-not-taken"]
 
 
-def test_a_damaged_job_holds_up_no_other(server: Server) -> None:
-    journal, federation = server.session.journal, server.session.stored.id
-    journal.accept_job(bytes(16), server.asker.id, federation, federation, "app", "", b"{", 0.0)
-    (told,) = server.told(server.request(1))
-    damaged, taken = journal.jobs()
-    assert (told.number, taken.ended) == (taken.number, None)
-    assert "damaged" in damaged.why
-
-
 def test_a_flood_of_one_member_stops_at_its_places(server: Server) -> None:
     told = server.told(*map(server.request, range(MAX_OF_ONE + 3)))
     assert [each.number is not None for each in told] == [True] * MAX_OF_ONE + [False] * 3
