@@ -12,6 +12,7 @@ import platform
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
@@ -23,19 +24,24 @@ SHIFT: Final = datetime.timedelta(days=400, hours=5, minutes=7, seconds=11)
 _SECONDS: Final = SHIFT.total_seconds()
 NAME: Final = "another-place"
 """Of the machine and of its user."""
+RELEASE: Final = f"4.19.0-{NAME}"
+"""Of the system's kernel, which computes nothing."""
+_CARD: Final = 0x02_00_00_00_00_01
+"""The number of the machine's network card."""
 
 
 @contextmanager
 def another_place() -> Iterator[None]:
-    """Have Python's own functions tell another time, another machine and another user, and threads take other turns."""
+    """Have Python's own functions tell another time, machine, system and user, and threads take other turns."""
     system = os.uname()
-    renamed = os.uname_result((system.sysname, NAME, system.release, system.version, system.machine))
+    renamed = os.uname_result((system.sysname, NAME, RELEASE, NAME, system.machine))
     replaced: list[tuple[object, str, Callable[..., Any] | type]] = [
         (datetime, "datetime", _Datetime),
         (datetime, "date", _Date),
         (os, "uname", lambda: renamed),
         (os, "cpu_count", _plus_one(os.cpu_count)),
         (platform, "node", lambda: NAME),
+        (uuid, "getnode", lambda: _CARD),
         (socket, "gethostname", lambda: NAME),
         (socket, "getfqdn", lambda name="": name or NAME),
         *_times(time.time, time.time_ns),
@@ -48,6 +54,9 @@ def another_place() -> Iterator[None]:
         for module, name, function in replaced:
             stack.enter_context(mock.patch.object(module, name, function))
         stack.enter_context(mock.patch.dict(os.environ, HOME=home, USER=NAME, LOGNAME=NAME))
+        # what `platform` has found out already
+        stack.enter_context(mock.patch.object(platform, "_uname_cache", None))
+        stack.enter_context(mock.patch.dict(platform._platform_cache, clear=True))  # type: ignore[attr-defined]
         yield
 
 

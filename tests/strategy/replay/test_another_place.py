@@ -8,6 +8,7 @@ import platform
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,10 @@ from strategy.replay.another_place import another_place
         pytest.param(lambda: socket.gethostname(), id="gethostname"),
         pytest.param(lambda: platform.node(), id="platform.node"),
         pytest.param(lambda: os.uname().nodename, id="uname"),
+        pytest.param(lambda: platform.uname().node, id="platform.uname"),
+        pytest.param(lambda: platform.release(), id="platform.release"),
+        pytest.param(lambda: platform.platform(), id="platform.platform"),
+        pytest.param(lambda: uuid.getnode(), id="the network card"),
         pytest.param(lambda: os.cpu_count(), id="cpu_count"),
         pytest.param(lambda: Path.home(), id="home"),
         pytest.param(lambda: sys.getswitchinterval(), id="turns of threads"),
