@@ -167,7 +167,7 @@ def previous_of(written: WrittenRun) -> CID:
 
 def test_a_home_without_runs_says_how_to_start_one(peer: Peer) -> None:
     assert "peer start" in peer("ls").out
-    assert peer("ls", "--json").json == {"runs": [], "waiting": []}
+    assert peer("ls", "--json").json == {"runs": [], "waiting": [], "given_up": []}
 
 
 def test_the_log_of_a_run_says_that_it_has_not_looked_at_contents(
