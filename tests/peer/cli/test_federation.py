@@ -294,7 +294,7 @@ def test_a_file_in_no_folder_is_refused_with_what_makes_it(admin: Peer, tmp_path
     [
         (("federation", "sign", "x"), "peer federation proposals"),
         (("app", "approve", "x"), "peer app list"),
-        (("show", "x"), "peer ls"),
+        (("show", "x"), "peer import FILE.car"),
     ],
 )
 def test_what_is_no_cid_is_refused_with_what_shows_some(admin: Peer, command: tuple[str, ...], fix: str) -> None:
