@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import stat
 from collections.abc import Callable
@@ -41,8 +42,9 @@ def said(home: Home, data: bytes) -> bytes:
     connection = connected(home, 10)
     assert connection is not None
     with connection, connection.makefile("rb") as answers:
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(BrokenPipeError):  # a peer that cuts a question off answers before it has read all
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
         return answers.readline()
 
 
