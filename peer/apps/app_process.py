@@ -14,7 +14,7 @@ from typing import Final
 from peer.apps.app_log import AppLog
 from peer.apps.app_python import OUR_PYTHON, folders_of
 from peer.apps.block_server import BlockServer, Contents
-from peer.apps.child_processes import MARK, lives, new_mark, signal_marked
+from peer.apps.child_processes import MARK, Marked, lives, new_mark
 from peer.apps.contents_given import CONTENTS_VARIABLE
 from peer.apps.open_calls import OpenCalls
 from peer.base import posix
@@ -33,7 +33,7 @@ _END_SECONDS: Final = 5.0
 """How long an app process has to end after its pipe is closed."""
 
 _CHILDREN_SECONDS: Final = 1.0
-"""How long the app's own child processes have to end after SIGTERM."""
+"""How long the app's own child processes have to end after SIGTERM, and then after SIGKILL."""
 
 _SIGNALLED: Final = 128
 """An exit code over this is that of a process which a signal killed, as shells tell it."""
@@ -309,19 +309,19 @@ async def _keep(log: AppLog, descriptor: int) -> None:
 async def _end_processes(group: int, mark: str) -> None:
     """End the app's child processes that are left: first SIGTERM, so that they can clean up, then SIGKILL."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + _CHILDREN_SECONDS
-    left = _signal_all(group, mark, signal.SIGTERM)
-    while left and loop.time() < until:
-        await asyncio.sleep(0.02)
-        left = _signal_all(group, mark, 0)
-    if left:
-        _signal_all(group, mark, signal.SIGKILL)
+    marked = Marked(mark)
+    left = _signal_all(group, marked, signal.SIGTERM)
+    for while_they_run in (0, signal.SIGKILL):
+        until = loop.time() + _CHILDREN_SECONDS
+        while left and loop.time() < until:
+            await asyncio.sleep(0.02)
+            left = _signal_all(group, marked, while_they_run)
 
 
-def _signal_all(group: int, mark: str, number: int) -> bool:
-    """Signal the processes in the group and those that have left it. Returns whether there were any."""
+def _signal_all(group: int, marked: Marked, number: int) -> bool:
+    """Signal the processes in the group and those that have left it. Returns whether any of them runs, or may."""
     in_group = _signal_group(group, number)
-    return signal_marked(mark, number) or in_group
+    return marked.signal(number) or in_group
 
 
 def _signal_group(group: int, number: int) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,47 +16,75 @@ from typing import Final
 MARK: Final = "POLLEN_APP_PROCESS"
 """The variable with the mark. An app process and all its children have the same value."""
 
+_PROCESSES: Final = Path("/proc")
+
 
 def new_mark() -> str:
     """A mark for one app process."""
     return secrets.token_hex(16)
 
 
-def signal_marked(mark: str, number: int) -> bool:
-    """Signal all processes with this mark but our own; 0 only looks. Returns whether there were any."""
-    found = False
-    for process in _marked(mark):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(process, number)
-            found = True
-    return found
+class Marked:
+    """The processes with one mark but our own, from one look to the next."""
+
+    def __init__(self, mark: str) -> None:
+        self._wanted = f"{MARK}={mark}".encode()
+        self._found: set[int] = set()
+        """Those that had the mark when they were looked at, and have not ended since."""
+
+    def signal(self, number: int) -> bool:
+        """Signal them; 0 only looks. Returns whether one of them runs, or may: what mark a process has that is just
+        starting shows a moment later, and one that is ending has none any more."""
+        self._found = {process for process in self._found if _is_alive(_stat(process))}
+        is_starting = False
+        for process in _all():
+            match self._has_mark(process):
+                case None:
+                    is_starting = True
+                case True:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(process, number)
+                        self._found.add(process)
+        return bool(self._found) or is_starting
+
+    def _has_mark(self, process: int) -> bool | None:
+        """None if the kernel has not filled in yet what shows it."""
+        folder = _PROCESSES / str(process)
+        with suppress(OSError):  # it has ended, or belongs to another user
+            if process != os.getpid():
+                environment = (folder / "environ").read_bytes()
+                if not environment and not (folder / "cmdline").read_bytes():
+                    (folder / "exe").readlink()  # raises for a thread of the kernel and a zombie, which have no program
+                    return None
+                return self._wanted in environment.split(b"\0")
+        return False
 
 
 def lives(group: int) -> bool:
     """Whether a process of the group runs. One that has ended and that nobody has waited for takes signals too, and
     in a container without an init that may be for ever. If the system does not show it, the answer is yes."""
-    processes = list(Path("/proc").glob("[0-9]*/stat"))
-    return not processes or any(_is_alive_in(group, process) for process in processes)
+    processes = _all()
+    return not processes or any(_is_alive(stat) and stat[2] == str(group) for stat in map(_stat, processes))
 
 
-def _is_alive_in(group: int, process: Path) -> bool:
+def _all() -> list[int]:
+    return [int(folder.name) for folder in _PROCESSES.glob("[0-9]*")]
+
+
+def _stat(process: int) -> list[str]:
+    """The fields from its state on (proc(5)); none if it has ended."""
     with suppress(OSError):
-        state, _, of_group = process.read_text(errors="replace").rpartition(")")[2].split()[:3]  # proc(5)
-        return int(of_group) == group and state != "Z"
-    return False
+        return (_PROCESSES / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    return []
+
+
+def _is_alive(stat: list[str]) -> bool:
+    return bool(stat) and stat[0] != "Z"
 
 
 def kill_marked(mark: str) -> None:
     """Kill all processes with this mark but our own, and those that they start meanwhile."""
+    marked = Marked(mark)
     for _ in range(10):
-        if not signal_marked(mark, signal.SIGKILL):
+        if not marked.signal(signal.SIGKILL):
             return
-
-
-def _marked(mark: str) -> Iterator[int]:
-    wanted = f"{MARK}={mark}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        process = int(folder.name)
-        with suppress(OSError):  # it has ended, or belongs to another user
-            if process != os.getpid() and wanted in (folder / "environ").read_bytes().split(b"\0"):
-                yield process  # never a zombie: its environment is empty
