@@ -109,9 +109,15 @@ def test_what_is_no_question_is_answered_as_wrong_use(home: Home, data: bytes) -
     assert (answer.done, answer.code) == (None, ExitCode.WRONG_USE)
 
 
-def test_a_question_without_an_end_is_cut_off(home: Home) -> None:
-    answer = parse_answer(while_answering(home, lambda: said(home, bytes(2 * MAX_LINE + 1))))
-    assert answer.code == ExitCode.WRONG_USE
+def test_a_question_without_an_end_is_cut_off_and_the_next_one_is_answered(home: Home) -> None:
+    def both() -> dict[str, Any] | None:
+        connection = connected(home, 60)
+        assert connection is not None
+        with connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.sendall(bytes(64 * MAX_LINE))
+        return ask(home, Status())
+
+    assert while_answering(home, both) == {"asked": "Status"}
 
 
 def test_a_file_in_the_place_of_the_socket_is_not_talked_to(home: Home) -> None:
