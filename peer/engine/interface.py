@@ -88,16 +88,12 @@ class Subscription(Protocol):
         """Stop. No call to the receiver begins after this returns."""
 
 
-class Streams(Protocol):
-    """Asks other engines, and answers them, because announcements may not arrive. Safe from several threads."""
+class OtherEngines(Protocol):
+    """Other engines, which ours dials and asks. Safe from several threads."""
 
-    def listen(self, name: str, answer: Callable[[str, bytes], bytes | None]) -> Subscription:
-        """Answer what is asked under ``name``. ``answer`` is called, in threads, with the asking engine's name, which
-        may be false, and its question. If it returns None, we hang up.
-
-        Raises:
-            AskingOff: if the engine cannot do that; it says what fixes it.
-        """
+    @property
+    def own_name(self) -> str:
+        """Our engine's name."""
 
     def ask(self, node: str, name: str, question: bytes) -> bytes:
         """What the engine ``node`` answers under ``name``.
@@ -120,6 +116,18 @@ class Streams(Protocol):
     def seen_at(self, node: str) -> str | None:
         """The address from which, or at which, the engine ``node`` is connected to ours."""
 
+
+class Streams(OtherEngines, Protocol):
+    """Asks other engines, and answers them, because announcements may not arrive. Safe from several threads."""
+
+    def listen(self, name: str, answer: Callable[[str, bytes], bytes | None]) -> Subscription:
+        """Answer what is asked under ``name``. ``answer`` is called, in threads, with the asking engine's name, which
+        may be false, and its question. If it returns None, we hang up.
+
+        Raises:
+            AskingOff: if the engine cannot do that; it says what fixes it.
+        """
+
     def heard_ago(self, node: str) -> float | None:
         """Seconds since a subscription of ours heard that engine; None if none did."""
 
@@ -128,10 +136,6 @@ class Streams(Protocol):
 
     def how_to_hear(self, node: str) -> str:
         """The command that makes an engine hear ``node`` again."""
-
-    @property
-    def own_name(self) -> str:
-        """Our engine's name."""
 
 
 class Engine(Protocol):

@@ -19,7 +19,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from peer.engine.interface import AskingOff, EngineError, Streams
+from peer.engine.interface import AskingOff, EngineError, OtherEngines, Streams
 from peer.engine.kubo.api import shut_down
 from protocol.pacing.token_bucket import TokenBucket
 from protocol.wire.asking import BadMessage, Channel
@@ -48,7 +48,7 @@ _ALLOWANCE: Final = TokenBucket(CALLS, RATE)
 """For all requests of this process, whoever asks: nodes take new names at will."""
 
 
-def called_back(streams: Streams, node: str, request: CallBack, known: Collection[str]) -> CalledBack:
+def called_back(streams: OtherEngines, node: str, request: CallBack, known: Collection[str]) -> CalledBack:
     """What came of calling the addresses for the engine ``node``. Those ``known`` are dialled anyway, and
     named by an admin.
 
@@ -99,7 +99,7 @@ def answering(streams: Streams | None, own: Channel, known: Collection[str]) -> 
         listening.close()
 
 
-def _place_of(streams: Streams, node: str) -> IPv4Address | IPv6Address | None:
+def _place_of(streams: OtherEngines, node: str) -> IPv4Address | IPv6Address | None:
     """Where a node is connected from. A web server in between hides that."""
     try:
         address = NodeAddress.parse(streams.seen_at(node) or "")

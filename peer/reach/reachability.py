@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
-from peer.engine.interface import EngineError, Streams
+from peer.engine.interface import EngineError, OtherEngines
 from peer.home.federations import StoredFederation
 from protocol.wire.asking import BadMessage, Channel
 from protocol.wire.calling_back import MAX_CALLED, Call, CallBack, CalledBack
@@ -63,7 +63,9 @@ class Reachability:
         return any(Call.OPEN in each.outcomes for each in self.inward)
 
 
-def both_ways(streams: Streams, own: Sequence[str], others: Iterable[str], channels: Sequence[Channel]) -> Reachability:
+def both_ways(
+    streams: OtherEngines, own: Sequence[str], others: Iterable[str], channels: Sequence[Channel]
+) -> Reachability:
     """Dial ``others``, and have members call our ``own`` addresses. ``channels`` lead to the members.
 
     Raises:
@@ -90,7 +92,7 @@ def channels_to(federation: StoredFederation, own: Collection[bytes]) -> list[Ch
     return [Channel(federation.id, member, key) for member in federation.manifest.members if member not in own]
 
 
-def _asked(streams: Streams, channels: Sequence[Channel], addresses: list[str]) -> list[list[Call]]:
+def _asked(streams: OtherEngines, channels: Sequence[Channel], addresses: list[str]) -> list[list[Call]]:
     """The answers of connected members that were asked to call ``addresses``."""
     if not addresses:
         return []

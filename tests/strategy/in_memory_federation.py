@@ -12,7 +12,7 @@ import torch
 from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.config import get_fused_config_from_dir
-from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp import ServerApp
 from flwr.supercore.task_identity import TaskIdentity
 
 from strategy.apps.builtin_app import builtin_app_folder
@@ -37,27 +37,12 @@ class Outcome:
         return sum(m["accuracy"] * m["num-examples"] for m in self.evaluations[-1]) / total
 
 
-class InMemoryGrid(Grid):
-    """Nodes 0, 1, ... are ClientApps with contexts; an exception becomes an error reply, as in Flower."""
+class InMemoryGrid:
+    """As much of a Grid as Flower's strategies use. Nodes 0, 1, ... are ClientApps with contexts; an exception becomes
+    an error reply, as in Flower."""
 
     def __init__(self, app: ClientApp, contexts: list[Context]) -> None:
         self.app, self.contexts, self.outcome = app, contexts, Outcome()
-
-    @property
-    def run(self):
-        raise NotImplementedError
-
-    def set_run(self, run):
-        raise NotImplementedError
-
-    def create_message(self, *args, **kwargs):
-        raise NotImplementedError
-
-    def push_messages(self, messages):
-        raise NotImplementedError
-
-    def pull_messages(self, message_ids):
-        raise NotImplementedError
 
     def get_node_ids(self) -> list[int]:
         return list(range(len(self.contexts)))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
 
 from crypto.symmetric import SymmetricKey
-from peer.engine.interface import Subscription, Unanswered
+from peer.engine.interface import Unanswered
 from peer.engine.kubo.dial_errors import outcome_of
 from peer.reach import calling_back
 from peer.reach.calling_back import called_back
@@ -28,7 +27,7 @@ CHANNEL = Channel(raw_block(b"federation").cid, bytes(32), SymmetricKey(bytes(32
 
 
 class Wire:
-    """Streams to one member, which answers ``answered`` if it is asked, and to whose addresses dials come to this."""
+    """The engine of one member. It answers ``answered`` if it is asked, and dials come to what is given."""
 
     own_name = "ours"
 
@@ -48,18 +47,6 @@ class Wire:
 
     def seen_at(self, node: str) -> str | None:
         return self.seen
-
-    def listen(self, name: str, answer: Callable[[str, bytes], bytes | None]) -> Subscription:
-        raise NotImplementedError
-
-    def heard_ago(self, node: str) -> float | None:
-        return None
-
-    def hear(self, node: str) -> bool:
-        return True
-
-    def how_to_hear(self, node: str) -> str:
-        return ""
 
 
 @pytest.mark.parametrize(
