@@ -41,7 +41,7 @@ MODES = [
     "one more",
     "ask",
 ]
-"""Ways of the app `steering`."""
+"""Ways of the app `every_strategy` to be steered."""
 SAMPLE = {
     ("there", "model"),
     ("there", "step"),
@@ -197,7 +197,7 @@ def test_what_an_app_decides_by_a_number_accuses_nobody(
 ) -> None:
     there, here = NUMBERS[where]
     with machine(there):
-        run = recorded_app("steering", tmp_path, f'mode="{mode}"', clients=3)
+        run = recorded_app("every_strategy", tmp_path, f'steering="{mode}"', clients=3)
 
     with machine(here):
         assert outcomes(run) == {Outcome.UNDECIDED}
@@ -207,7 +207,7 @@ def test_the_final_model_is_the_one_that_start_returned_whatever_the_app_does_wi
     tmp_path: Path, machine: Machine
 ) -> None:
     with machine("1.5"):
-        run = recorded_app("steering", tmp_path, 'mode="final model"', clients=3)
+        run = recorded_app("every_strategy", tmp_path, 'steering="final model"', clients=3)
 
     with machine("1"):
         assert outcomes(run) == set()

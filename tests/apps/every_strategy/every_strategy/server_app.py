@@ -1,9 +1,12 @@
-"""Any strategy of Flower's over arrays of several types, with an evaluation on the server that draws at random."""
+"""Any strategy of Flower's over arrays of several types, with an evaluation on the server that draws at random; or one
+that the app's own code has a part in."""
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp import strategy as strategies
+
+from every_strategy.steering import steered
 
 app = ServerApp()
 
@@ -54,6 +57,9 @@ def evaluate(_round, model):
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     config = context.run_config
+    if config["steering"]:
+        steered(grid, config["steering"])
+        return
     build(config["strategy"], config).start(
         grid=grid,
         initial_arrays=first_model(config["strategy"]),

@@ -8,12 +8,10 @@ import random
 from functools import partial
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
-from flwr.serverapp import Grid, ServerApp
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import fedavg, strategy_utils
-
-app = ServerApp()
 
 NODES = {"min_train_nodes": 2, "min_available_nodes": 3}
 
@@ -180,9 +178,7 @@ AFTER = {
 }
 
 
-@app.main()
-def main(grid: Grid, context: Context) -> None:
-    mode = context.run_config["mode"]
+def steered(grid, mode):
     BEFORE.get(mode, bool)()
     strategy = STRATEGIES.get(mode, partial(flower.FedAdam, **NODES))()
     SET.get(mode, bool)(strategy)
