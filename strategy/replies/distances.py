@@ -4,7 +4,8 @@ What is compared are *changes*: an update less the model that was sent for it (t
 The mean is of the changes, weighted or not. It is computed here, and need not be what a strategy makes of them.
 
 All updates are read once, side by side, a chunk at a time: memory grows with the number of updates, and not with the
-size of a model.
+size of a model. Time grows with the blocks that are there: what links few of them again and again is not read to its
+end.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ _NUMBERS: Final = 1 << 18
 """How many numbers of all updates together are computed on at once: 2 MiB, which a processor's cache holds."""
 _LEAST: Final = 1 << 12
 """How many of one update, however many updates there are."""
+
+MAX_EXPANSION: Final = 16
+"""How often the blocks of a content are read, on the average. Of a model in which much is still zero, or that a few
+values fill, it is more than twice."""
+_ALWAYS_READ: Final = 16 << 20
+"""Bytes that are read of a content however few its blocks have together."""
 
 Matrix = NDArray[np.float64]
 
@@ -71,16 +78,16 @@ def update_distances(updates: Sequence[Update], source: BlockSource) -> tuple[fl
     """The L2 norm of the mean change, and each update's distance from it.
 
     Raises:
-        NotMeasured: if there are no updates with arrays, they differ in layout, or are no numbers.
+        NotMeasured: if there are no updates with arrays, they differ in layout, are no numbers, or expand without end.
         protocol.blocks.content.ContentError: if a content is malformed, or not encrypted with its key.
         protocol.blocks.cid.MissingBlock: if ``source`` lacks a block.
     """
     if not updates:
         raise NotMeasured("nobody sent an update")
     recent = _RecentBlocks(source, 2 * len(updates) + 2)
-    opened = [decode(update.given.root, recent, update.given.key) for update in updates]
+    opened = [decode(update.given.root, _BoundedContent(recent), update.given.key) for update in updates]
     keys = {update.sent.root: update.sent.key for update in updates}  # most often one model was sent to all
-    sent = {root: decode(root, recent, key) for root, key in keys.items()}
+    sent = {root: decode(root, _BoundedContent(recent), key) for root, key in keys.items()}
     beside = [update.sent.root for update in updates]
     sums = _Sums([update.weight for update in updates])
     for record, key in _places(opened):
@@ -104,6 +111,30 @@ class _RecentBlocks:
     def get(self, cid: CID) -> bytes:
         """As `BlockSource`."""
         return self._read(cid)
+
+
+class _BoundedContent:
+    """The blocks of one content, as long as it does not have the same ones read again and again. One who writes it may
+    link a chunk so often that gigabytes stand in it."""
+
+    def __init__(self, source: BlockSource) -> None:
+        self._source = source
+        self._read = 0
+        """Bytes."""
+        self._blocks: set[CID] = set()
+        self._size = 0
+        """Of the blocks that were read, each once."""
+
+    def get(self, cid: CID) -> bytes:
+        """As `BlockSource`; raises NotMeasured."""
+        data = self._source.get(cid)
+        self._read += len(data)
+        if cid not in self._blocks:
+            self._blocks.add(cid)
+            self._size += len(data)
+        if self._read > _ALWAYS_READ + MAX_EXPANSION * self._size:
+            raise NotMeasured(f"a content links the same blocks more than {MAX_EXPANSION} times over")
+        return data
 
 
 @dataclass(frozen=True, slots=True)

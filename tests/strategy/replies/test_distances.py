@@ -69,3 +69,16 @@ def test_updates_of_other_shapes_are_not_measured() -> None:
     updates = [Update(exchange.content(each), start, 1.0) for each in (given, other)]
     with pytest.raises(NotMeasured, match="different shapes"):
         update_distances(updates, exchange.source)
+
+
+def test_a_model_of_zeros_is_measured() -> None:
+    exchange, zeros = Exchange(), {"w": np.zeros(5 << 20, np.float32)}
+    norm, _ = update_distances([Update(exchange.content(zeros), exchange.content(zeros), 1.0)], exchange.source)
+    assert norm == 0
+
+
+def test_what_links_one_block_again_and_again_is_not_read_to_its_end() -> None:
+    exchange, (sent,) = Exchange(), models(1)
+    expands = exchange.content({"w": np.zeros(20 << 20, np.float32)})
+    with pytest.raises(NotMeasured, match="links the same blocks"):
+        update_distances([Update(expands, exchange.content(sent), 1.0)], exchange.source)
