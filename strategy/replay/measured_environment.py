@@ -32,7 +32,7 @@ from strategy.apps.config import AppError, read_app
 
 ALWAYS: Final = ("flwr", "numpy")
 """Packages that every ServerApp runs on."""
-NOT_FOLLOWED: Final = ("flwr", "torch", "torchvision")
+NOT_FOLLOWED: Final = ("flwr", "torch")
 """Packages whose own requirements are not listed: they pin those that matter themselves, and have many."""
 
 _IMPORT: Final = re.compile(r"^[ \t]*(?:from[ \t]+(\w+)|import[ \t]+(\w[^\n#;]*))", re.MULTILINE)

@@ -58,3 +58,10 @@ def test_what_an_app_imports_is_named_even_if_it_does_not_say_that_it_needs_it(t
     assert environment.version("msgspec") == metadata.version("msgspec")
     assert environment.version("scikit-learn") == metadata.version("scikit-learn")
     assert not environment.version("own")
+
+
+def test_what_decodes_images_for_torchvision_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text((APP / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "server_app.py").write_text("from torchvision import datasets\n", encoding="utf-8")
+
+    assert measure_environment(tmp_path, Numerics.NATIVE).version("pillow") == metadata.version("pillow")
