@@ -272,12 +272,14 @@ class FederationStore:
                     self.save(replace(stored, addresses=merged))
 
     def opened(self, stored: StoredFederation, reader: Reader) -> StoredFederation:
-        """The federation as ``reader``, an identity of this home, reads it. Keeps the manifest keys."""
+        """The federation as ``reader``, an identity of this home, reads it. Keeps the manifest keys that are new."""
         if not stored.manifest.encrypted:
             return stored
         with self.changing():
-            read = (self.get(stored.id) or stored).read_by(reader)
-            self.save(read)
+            kept = self.get(stored.id) or stored
+            read = kept.read_by(reader)
+            if _commitments(read) != _commitments(kept):
+                self.save(read)
             return read
 
     def learn(
@@ -325,6 +327,10 @@ class FederationStore:
                     f"the file is of {offered.id}",
                     fix="ask the sender of the file, or join with another home: --home DIR",
                 )
+
+
+def _commitments(stored: StoredFederation) -> set[bytes]:
+    return {key.commitment() for key in stored.manifest_keys}
 
 
 def _merged(known: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from crypto.identity import Identity
 from peer.base import logs
 from peer.base.errors import PeerError
+from peer.home.home import Stamp
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 
@@ -19,11 +21,13 @@ class KeyWatch:
     """
 
     def __init__(self, store: KeyStore, identity: Identity, passphrases: Passphrases) -> None:
-        """``passphrases`` have opened the file for ``identity``. Nobody is asked again."""
+        """``passphrases`` have opened the file for ``identity``, however long ago. Nobody is asked again."""
         self._store = store
         self._identity = identity
         self._passphrases = passphrases.unattended()
-        self._stamp = store.stamp(identity.name)
+        self._stamp: Stamp | None = None
+        """Of the file as it was looked at last; None before, so that no change since it was opened is lost."""
+        self._looking = threading.Lock()
 
     def again(self) -> KeyWatch:
         """Another watch of the same file, for another run: each is told of new keys once."""
@@ -36,11 +40,18 @@ class KeyWatch:
 
     @property
     def changed(self) -> bool:
-        """Whether the file was written since `newer` was last called."""
+        """Whether the file was written since `newer` was last called, or that was never called."""
         return self._store.stamp(self._identity.name) != self._stamp
 
+    def newest(self) -> Identity:
+        """The identity with the newest keys that can be opened. As slow as `newer` if the file has changed."""
+        with self._looking:
+            if self.changed:
+                self.newer()
+            return self._identity
+
     def newer(self) -> Identity | None:
-        """The identity with its new keys; None if only the passphrase is new, or the file cannot be opened.
+        """The identity with its new keys; None if it has none, or the file cannot be opened.
 
         Deriving the file's key is slow, so do not call it in an event loop.
         """

@@ -27,7 +27,6 @@ from peer.base.errors import ExitCode, PeerError
 from peer.control.requests import CancelJob, ResumeRun, RunJob, TakeUpJob
 from peer.engine.interface import EngineError
 from peer.history.named_runs import cid_of
-from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, KeptJob, RunHead
 from peer.jobs.settings import JobSettings, queued, with_settings
@@ -293,11 +292,8 @@ class JobServer:
         return ToldJob(job.number, job.name, "")
 
     def _of_member(self, federation: CID, signed: bytes) -> KeptJob:
-        session, stored = self._sessions[federation], FederationStore(self._home).get(federation)
-        if stored is None:
-            raise PeerError("this peer is not in that federation any more")
-        accepted = self._askers.get(federation, frozenset())
-        request = read_request(signed, stored.manifest, session.identity.id, accepted)
+        session, accepted = self._sessions[federation], self._askers.get(federation, frozenset())
+        request = read_request(signed, session.stored().manifest, session.identity.id, accepted)
 
         def take() -> _Taken:
             app = taken_files(self._home, request.files)
@@ -329,17 +325,17 @@ class JobServer:
                 request.memory,
                 request.gpus,
             )
-            app, federation = taken.app, session.stored.id
+            app, federation = taken.app, session.federation
             return self._journal.accept_job(
                 key, asker, federation, app.id, app.config.name, request.name, settings.to_bytes(), time.time()
             )
 
     def _session(self, named: str | None) -> Session:
-        known = list(self._sessions.values())
-        fitting = [each for each in known if named in (None, each.stored.manifest.name, str(each.stored.id))]
+        known = [(each, each.stored()) for each in self._sessions.values()]
+        fitting = [each for each, stored in known if named in (None, stored.manifest.name, str(stored.id))]
         if len(fitting) == 1:
             return fitting[0]
-        names = ", ".join(each.stored.manifest.title for each in known)
+        names = ", ".join(stored.manifest.title for _, stored in known)
         raise PeerError(
             f"this peer is a server in {names}" if known else "this peer is a server in no federation",
             fix="say in which the run is to be: --federation NAME",

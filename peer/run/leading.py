@@ -29,6 +29,7 @@ from protocol.records.signed_records import parse_record
 from protocol.roles.effects import Report, What
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, first_content_key
+from protocol.roles.newest_manifest import TrustedManifest
 from protocol.wire.announcements import topic_all, topic_leader
 from strategy.models.initial_model import InitialModel
 from strategy.replay.format import REPLAY_FORMAT, server_environment
@@ -83,12 +84,14 @@ def leading(
     Raises:
         PeerError: if a run was left open, but with another app or other settings.
     """
+    trusted = session.trusted(Role.SERVER)
     left = None if new_run else _left_open(session, app, run_config, seed)
     if left is not None:
-        return _going_on(session, left, app, node_config, settings, job, wait_for_members)
+        return _going_on(session, trusted, left, app, node_config, settings, job, wait_for_members)
     session.journal.keep_place(location_of(session.home.path))
-    plan = _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial)
-    return _leading(session, plan, settings, None, session.computing, job)
+    model_key = SymmetricKey.generate() if trusted.manifest.encrypted else None
+    plan = _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial, model_key)
+    return _leading(session, trusted, plan, settings, None, session.computing, job)
 
 
 def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) -> Leading | None:
@@ -97,7 +100,8 @@ def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) 
     Raises:
         PeerError: if it cannot be verified, or this home no longer has its app.
     """
-    left = run_to_resume(session.journal, session.stored.id, reader_of(session.identity), session.engine, run)
+    trusted = session.trusted(Role.SERVER)
+    left = run_to_resume(session.journal, session.federation, reader_of(session.identity), session.engine, run)
     if left is None:
         return None
     folder = UnpackedApps(session.home).folder(left.bundle.app)
@@ -108,11 +112,12 @@ def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) 
             fix="go on with it by the command that began it: peer start --role server --app DIR",
             code=ExitCode.UNFINISHED,
         )
-    return _going_on(session, left, app, (), settings, job, None)
+    return _going_on(session, trusted, left, app, (), settings, job, None)
 
 
 def _going_on(
     session: Session,
+    trusted: TrustedManifest,
     left: RunToResume,
     app: App,
     node_config: RunConfig,
@@ -126,11 +131,12 @@ def _going_on(
     if _waits_for_members(session, left.resumed.chain.run, wait_for_members):
         settings = replace(settings, waits_for_members=True)
     as_begun = replace(session.computing, threads=left.environment.threads, numerics=left.environment.numerics)
-    return _leading(session, plan, settings, left.resumed, as_begun, job)
+    return _leading(session, trusted, plan, settings, left.resumed, as_begun, job)
 
 
 def _leading(
     session: Session,
+    trusted: TrustedManifest,
     plan: RunPlan,
     settings: LeaderSettings,
     resumed: ResumedRun | None,
@@ -138,8 +144,8 @@ def _leading(
     job: int | None,
 ) -> Leading:
     settings = replace(settings, known_runs=frozenset(head.run for head in session.journal.heads()))
-    leader = Leader(session.author(), session.trusted(), plan, settings, resumed)
-    topics = [topic_all(session.stored.id), topic_leader(session.stored.id)]
+    leader = Leader(session.author(), trusted, plan, settings, resumed)
+    topics = [topic_all(session.federation), topic_leader(session.federation)]
     scratch = session.home.path / "scratch"
     environment = server_environment(plan.seed, computing.threads, computing.numerics, machine_of(computing.python))
     prepared = Prepared(session, leader.machine, Role.SERVER, topics, environment, scratch, job)
@@ -157,7 +163,7 @@ def _waits_for_members(session: Session, run: CID, asked: bool | None) -> bool:
 
 def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> RunToResume | None:
     """The run to go on with. A closed run is left alone if the owner asks for something else now."""
-    left = run_to_resume(session.journal, session.stored.id, reader_of(session.identity), session.engine)
+    left = run_to_resume(session.journal, session.federation, reader_of(session.identity), session.engine)
     if left is None or not (why := left.difference(app.id, run_config, REPLAY_FORMAT, seed)):
         return left
     if left.is_closed:
@@ -176,10 +182,11 @@ def _new_plan(
     node_config: RunConfig,
     seed: bytes,
     initial: InitialModel | None,
+    model_key: SymmetricKey | None,
 ) -> RunPlan:
-    """The plan of a new run. Stores its app and initial model, encrypted with the model key of the first epoch."""
-    model_key = SymmetricKey.generate() if session.stored.manifest.encrypted else None
-    key = None if model_key is None else first_content_key(model_key, session.stored.id, session.identity.id)
+    """The plan of a new run. Stores its app and initial model, encrypted with the model key of the first epoch; in a
+    federation that does not encrypt there is none."""
+    key = None if model_key is None else first_content_key(model_key, session.federation, session.identity.id)
     return RunPlan(
         bundle=store_app(session.engine, app, key),
         seed=seed,

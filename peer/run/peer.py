@@ -27,12 +27,9 @@ from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.home_location import location_of
-from peer.home.invitations import Invitations
-from peer.home.key_watch import KeyWatch
-from peer.membership.changes import is_admin
-from peer.membership.joining import Inviter
 from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import DurableEffects
+from peer.run.letting_in import letting_in
 from peer.run.run_book import RunBook
 from peer.run.runner import Ending, Runner
 from peer.run.session import Session
@@ -116,7 +113,6 @@ class Peer:
         self._since = time.time()
         self._is_stopping = False
         self._askings: dict[tuple[CID, bytes], SharedAsking] = {}
-        self._letting_in: set[CID] = set()
         self.jobs: JobDesk | None = None
         """What takes jobs, if this peer does."""
         self.stopped = asyncio.Event()
@@ -161,11 +157,11 @@ class Peer:
             book.note(report)
             prepared.session.on_report(report)
 
-        keys, place = prepared.session.keys.again(), self._free_place()
-        runner = self._runner(prepared, keys, place, reported)
+        place = self._free_place()
+        runner = self._runner(prepared, place, reported)
         health = HealthWatch(prepared.session.engine, self._home.path)
         held = Held(prepared, runner, place, time.time(), health)
-        with self.letting_in(prepared.session, keys), health.watching():
+        with health.watching():
             self._held.append(held)
             try:
                 if self._is_stopping:
@@ -241,23 +237,6 @@ class Peer:
         return next(place for place in count(1) if place not in taken)
 
     @contextlib.contextmanager
-    def letting_in(self, session: Session, keys: KeyWatch) -> Iterator[None]:
-        """Answer newcomers with tickets, if this home may have issued any and nothing here does yet."""
-        home, federation = session.home, session.stored
-        may_invite = is_admin(federation.manifest, session.identity.public)
-        nobody = not may_invite and not Invitations(home, federation.id).all()
-        if nobody or federation.id in self._letting_in:
-            yield
-            return
-        inviter = Inviter(home, federation.id, lambda: keys.identity, session.engine, session.on_report)
-        self._letting_in.add(federation.id)
-        try:
-            with inviter.listening():
-                yield
-        finally:
-            self._letting_in.discard(federation.id)
-
-    @contextlib.contextmanager
     def taking_jobs(self, session: Session, take: Callable[[bytes], ToldJob]) -> Iterator[None]:
         """Be asked for jobs in the federation of ``session``, whether or not something runs in it."""
         asking = self._asking(session)
@@ -273,17 +252,17 @@ class Peer:
 
     def _asking(self, session: Session) -> SharedAsking | None:
         """What asks members; None if the engine loses no announcements."""
-        streams, member, federation = session.engine.streams, session.identity.id, session.stored.id
+        streams, member, federation = session.engine.streams, session.identity.id, session.federation
         if streams is None:
             return None
         if (federation, member) not in self._askings:
-            own = Channel(federation, member, SymmetricKey(session.stored.swarm_key))
+            own = Channel(federation, member, SymmetricKey(session.stored().swarm_key))
             self._askings[federation, member] = SharedAsking(streams, own)
         return self._askings[federation, member]
 
-    def _runner(self, prepared: Prepared, keys: KeyWatch, place: int, reported: Callable[[Report], None]) -> Runner:
+    def _runner(self, prepared: Prepared, place: int, reported: Callable[[Report], None]) -> Runner:
         session, role = prepared.session, prepared.role
-        log, limit = session.home.app_log(role), session.stored.manifest.settings.max_content_bytes
+        log, limit = session.home.app_log(role), prepared.machine.newest.manifest.settings.max_content_bytes
         _try_log(log)
         command = AppCommand(
             role=role,
@@ -299,7 +278,7 @@ class Peer:
             engine=session.engine,
             journal=session.journal,
             federations=FederationStore(session.home),
-            federation=session.stored.id,
+            federation=session.federation,
             role=role,
             engine_name=session.engine_name,
             place=location_of(session.home.path),
@@ -312,9 +291,7 @@ class Peer:
             command,
             prepared.topics,
             home=session.home,
-            keys=keys,
-            addresses=session.stored.reached_at,
-            max_content_bytes=limit,
+            keys=session.keys.again(),
             asking=self._asking(session),
             place=place,
             on_report=reported,
@@ -326,7 +303,7 @@ def run_alone(prepared: Prepared, show: Callable[[PeerStatus], None] | None = No
 
     async def alone() -> Ending:
         peer = Peer(prepared.session.home, prepared.session.interrupts)
-        async with peer.standing(show):
+        async with peer.standing(show), letting_in(prepared.session):
             return await peer.hold(prepared)
 
     return asyncio.run(alone())

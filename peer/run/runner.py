@@ -32,6 +32,7 @@ from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import Durable, DurableEffects
 from peer.run.effect_threads import BackgroundEffect, EffectThreads
 from peer.run.event_queue import EventQueue
+from peer.run.home_watch import HomeWatch
 from protocol.app.calls import (
     Answered,
     AppReady,
@@ -148,8 +149,6 @@ class Runner:
         *,
         home: Home,
         keys: KeyWatch,
-        addresses: Sequence[str],
-        max_content_bytes: int,
         asking: SharedAsking | None,
         place: int,
         on_report: Callable[[Report], None],
@@ -159,13 +158,12 @@ class Runner:
         self._durable = durable
         self._topics = topics
         self._keys = keys
-        self._addresses = addresses
-        self._max_content_bytes = max_content_bytes
         self._on_report = on_report
         self._clock = Clock()
         self._events: EventQueue[Event | _FromApp] = EventQueue()
         self._app = AppProcess(command, self._heard, self._lost)
         self._apps = UnpackedApps(home, place)
+        self._home = HomeWatch(durable.federations, durable.federation, durable.journal, durable.role)
         self._looked_at: set[CID] = set()
         """The apps whose dependencies were checked."""
         self._faults = Faults(home.path, lambda: self._app.pid)
@@ -190,6 +188,7 @@ class Runner:
     async def run(self) -> Ending:
         """Run until the machine stops, or `interrupt` is called."""
         self._loop = asyncio.get_running_loop()
+        changed = await self._looked_at_home()
         subscriptions = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
         if self._asking is not None:
             await asyncio.to_thread(self._asking.join, self._place, self._talker())
@@ -197,6 +196,8 @@ class Runner:
         watching = [asyncio.create_task(each) for each in kept_up]
         try:
             self._events.put(Started(self._engine.addresses()))
+            for each in changed:
+                self._events.put(each)
             while not self._is_over:
                 event = self._current(await self._events.next())
                 if event is None:
@@ -245,7 +246,7 @@ class Runner:
     def _named_by_admins(self) -> tuple[str, ...]:
         """The addresses that we dial, without those that members announced: else each of them could name some, and ask
         what is there."""
-        return (*self._machine.newest.manifest.addresses, *self._addresses)
+        return (*self._machine.newest.manifest.addresses, *self._home.addresses)
 
     def _report(self, report: Report) -> None:
         """Report from any thread, in the event loop."""
@@ -392,7 +393,7 @@ class Runner:
         return Fetched(effect.id, self._retries(lambda: records.fetch(effect.cid, effect.kind, effect.trusted)))
 
     def _fetch_content(self, id: int, cid: CID) -> Event:
-        limit = self._max_content_bytes
+        limit = self._machine.newest.manifest.settings.max_content_bytes
         self._retries(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(id)
 
@@ -428,11 +429,7 @@ class Runner:
 
     async def _stay_connected(self) -> None:
         while True:
-            addresses = (
-                *self._machine.newest.manifest.addresses,
-                *self._addresses,
-                *self._machine.known_addresses,
-            )
+            addresses = (*self._named_by_admins(), *self._machine.known_addresses)
             await self._loop.run_in_executor(self._threads.staying_connected, self._connect, addresses)
             await asyncio.sleep(STAY_CONNECTED)
 
@@ -499,17 +496,13 @@ class Runner:
 
     async def _watch_home(self) -> None:
         """Hand in what `peer federation` and `peer app` change in this home meanwhile."""
-        store, federation = self._durable.federations, self._durable.federation
-        stamp, approved = store.stamp(federation), None
         while True:
             await asyncio.sleep(HOME_POLL)
-            newest = store.stamp(federation)
-            if newest != stamp and (stored := store.get(federation)) is not None:
-                stamp = newest
-                self._events.put(ManifestChanged(stored.manifest.cid, stored.blocks))
-            if self._durable.role is Role.CLIENT and (allowed := self._durable.journal.approved_apps()) != approved:
-                approved = allowed
-                self._events.put(AppsApproved(allowed))
+            for event in await self._looked_at_home():
+                self._events.put(event)
+
+    async def _looked_at_home(self) -> list[ManifestChanged | AppsApproved]:
+        return await asyncio.to_thread(self._home.look, self._machine.newest.manifest)
 
 
 def _level(error: EngineError) -> int:

@@ -12,13 +12,15 @@ from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 from peer.confinement.confined import Confiner
 from peer.engine.interface import Engine
-from peer.home.federations import StoredFederation
+from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.home.key_watch import KeyWatch
 from peer.home.reader_choice import reader_of
-from protocol.blocks.cid import MemoryBlocks
+from peer.membership.changes import require_role
+from protocol.blocks.cid import CID, MemoryBlocks
 from protocol.federation.manifest import why_unreadable
+from protocol.records.bodies import Role
 from protocol.records.environment import Numerics
 from protocol.records.equivocation import Equivocation, read_proof
 from protocol.roles.acting import Acting
@@ -57,12 +59,15 @@ class ActingAuthor:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a peer of either role needs."""
+    """What a peer of either role needs.
+
+    It may stand for months, and other commands change its home meanwhile. So it holds neither the federation nor its
+    member's keys: each run that begins asks the home for the newest.
+    """
 
     home: Home
-    identity: Identity
+    federation: CID
     keys: KeyWatch
-    stored: StoredFederation
     engine: Engine
     engine_name: str
     journal: Journal
@@ -75,33 +80,55 @@ class Session:
     confiner: Confiner | None = None
     """Confines the app; None lets it do whatever the peer may do."""
 
+    @property
+    def identity(self) -> Identity:
+        """The member, with the keys that were found last."""
+        return self.keys.identity
+
+    def stored(self) -> StoredFederation:
+        """The federation as this home has it now. Cheap, unless it was changed.
+
+        Raises:
+            PeerError: if the home is not in it any more.
+        """
+        if (stored := FederationStore(self.home).get(self.federation)) is None:
+            raise PeerError(
+                f"the home {self.home.path} is not in the federation {self.federation} any more",
+                fix="take in what an admin exports now: peer federation join FILE",
+            )
+        return stored
+
     def author(self) -> Author:
-        """As whom its machines act."""
-        identity, ours = self.keys.identity, self.acting
+        """As whom a machine that begins now acts. Not for an event loop: new keys are slow to open."""
+        identity, ours = self.keys.newest(), self.acting
         reader = reader_of(identity)
         return Author(identity.id, identity.signing_keys, ours.first_counter, reader, ours.session, ours.acting)
 
-    def trusted(self) -> TrustedManifest:
-        """The manifest to start with.
+    def trusted(self, role: Role) -> TrustedManifest:
+        """The manifest that a run of ``role`` begins with: the newest that this home has.
 
         Raises:
-            PeerError: if this identity cannot open it. Nobody could then hear this peer, nor it the others.
+            PeerError: if it does not give this member the role, or the member cannot open it. Nobody could then hear
+                this peer, nor it the others.
         """
-        manifest = self.stored.manifest
+        identity = self.keys.newest()
+        stored = FederationStore(self.home).opened(self.stored(), reader_of(identity))
+        manifest = stored.manifest
+        require_role(manifest, identity.public, role)
         if manifest.misled:
             raise PeerError(
-                f"{self.identity.name} cannot take part: {why_unreadable(manifest)}",
+                f"{identity.name} cannot take part: {why_unreadable(manifest)}",
                 fix="after that admin has made any change and exported it (peer federation export FILE): "
                 "peer federation join FILE",
                 code=ExitCode.VERIFICATION_FAILED,
             )
         if not manifest.readable:
             raise PeerError(
-                f"{self.identity.name} cannot open the encrypted manifest of the federation {self.stored.id}",
+                f"{identity.name} cannot open the encrypted manifest of the federation {stored.id}",
                 fix="restore its newest keys (peer keys restore FILE), or take in what an admin exports now: "
                 "peer federation join FILE",
             )
-        return TrustedManifest(manifest, self.stored.blocks, tuple(_proofs(self.journal)))
+        return TrustedManifest(manifest, stored.blocks, tuple(_proofs(self.journal)))
 
 
 def _proofs(journal: Journal) -> Iterator[Equivocation]:

@@ -63,8 +63,9 @@ def training(session: Session, choice: AppChoice, *, works_in: Path, once: bool)
     in the folder ``works_in``.
 
     Raises:
-        PeerError: if the choice cannot be used, or the federation not be read.
+        PeerError: if the choice cannot be used, or the federation not be read, or it gives this member no such role.
     """
+    trusted = session.trusted(Role.CLIENT)
     node_config = choice.client_config(session.computing.python)
     app = take_app(session.home, choice.app_folder)
     if choice.folder is not None:
@@ -92,10 +93,10 @@ def training(session: Session, choice: AppChoice, *, works_in: Path, once: bool)
     )
     if unfit:
         session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))
-    client = Client(session.author(), session.trusted(), plan, _kept_runs(session), _verified(session))
+    client = Client(session.author(), trusted, plan, _kept_runs(session), _verified(session))
     environment = child_environment(secret, session.computing.threads, Numerics.NATIVE)
     _repair_replies(session)
-    topics = [topic_all(session.stored.id)]
+    topics = [topic_all(session.federation)]
     return Training(Prepared(session, client.machine, Role.CLIENT, topics, environment, works_in), client)
 
 
@@ -122,7 +123,7 @@ def _tell_of_the_last_run(session: Session) -> None:
 def _trained_in(session: Session) -> Iterator[RunHead]:
     """The runs of the federation that this peer has followed, the last changed first."""
     heads = session.journal.heads()
-    return (head for head in heads if head.role is Role.CLIENT and head.federation == session.stored.id)
+    return (head for head in heads if head.role is Role.CLIENT and head.federation == session.federation)
 
 
 def _closed_as_we_were_killed(session: Session) -> bool:

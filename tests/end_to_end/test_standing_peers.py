@@ -6,17 +6,27 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from federation import GATED, Federation, Gate, PeerProcess, until
 
+from peer.audit.audit import Audit
 from peer.base.faults import VARIABLE, Fault, Step, Victim, When
 from peer.control.asking import ask
 from peer.control.requests import Status
+from peer.history.run_sources import EngineSource
+from peer.history.scratch import Scratch
+from peer.home.federations import FederationStore
 from peer.home.journal import Journal, KeptJob
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader_choice import reader_of
+from peer.membership.changes import add_member, remove_member
 from peer.status.peer_status import parse_status
+from protocol.records.bodies import Role
 
 
 class Standing:
@@ -27,11 +37,12 @@ class Standing:
         self.home = federation.home("server")
         self.gate = gate
         self.server = self.serve("server", "--max-runs", str(side_by_side), **variables)
-        self.clients: list[PeerProcess] = []
-        for number, name in enumerate(federation.names):
-            config = f'partition-id={number} num-partitions=2 gate="{gate.folder}"'
-            options = ["--app", GATED, "--node-config", config, "--train-runs", str(side_by_side)]
-            self.clients.append(self.serve(name, *options))
+        several = ("--train-runs", str(side_by_side))
+        self.clients = [self.train(name, number, *several) for number, name in enumerate(federation.names)]
+
+    def train(self, name: str, number: int, *arguments: str | Path) -> PeerProcess:
+        config = f'partition-id={number} num-partitions=2 gate="{self.gate.folder}"'
+        return self.serve(name, "--app", GATED, "--node-config", config, *arguments)
 
     def serve(self, name: str, *arguments: str | Path, **variables: str) -> PeerProcess:
         home = self.federation.home(name).path
@@ -149,3 +160,34 @@ def test_two_runs_of_one_server_go_on_side_by_side_with_the_same_clients(federat
     first, second = standing.wait(2)
     assert (first.why, second.why) == ("", "")
     assert [run["state"] for run in standing.peer("ls")["runs"]] == ["closed", "closed"]
+
+
+def test_who_came_and_who_was_removed_while_no_run_was_on_is_so_in_the_next(federation: Federation, gate: Gate) -> None:
+    standing = Standing(federation, gate)
+    gate.open("round-1", "train-1")
+    standing.run("first")
+    standing.wait(1)
+
+    store, admin = FederationStore(standing.home), federation.admin
+    stored = remove_member(federation.stored, admin, "two", time=time.time())
+    public = federation.identity("three").public_for(bytes(stored.id))
+    stored = add_member(stored, admin, public, name="three", roles=[Role.CLIENT], time=time.time())
+    store.save(stored)
+    FederationStore(federation.home("three")).join(stored)
+    three = standing.train("three", 1)
+    standing.run("second")
+
+    first, second = standing.wait(2)
+    assert (first.why, second.why) == ("", "")
+    assert len(three.events("task-answered")) == 1
+    assert [read_by(federation, "two", job) for job in (first, second)] == [True, False]
+
+
+def read_by(federation: Federation, name: str, job: KeptJob) -> bool:
+    """Whether a client has the key of the models of a job's run."""
+    reader = reader_of(KeyStore(federation.home(name).path).load(name, Passphrases()))
+    with Journal(federation.home("server").journal) as journal, federation.blocks() as engine, Scratch() as scratch:
+        head = next(head.head for head in journal.heads() if head.run == job.run)
+        audit = Audit(head, EngineSource(engine, 1.0), scratch, known=[federation.stored], reader=reader)
+        audit.run()
+    return audit.keys.content(1) is not None

@@ -58,9 +58,8 @@ def opened_session(
 
         yield Session(
             home=home,
-            identity=identity,
+            federation=stored.id,
             keys=KeyWatch(KeyStore(home.path), identity, passphrases),
-            stored=stored,
             engine=engine,
             engine_name=name,
             journal=journal,

@@ -247,6 +247,7 @@ def serve(
         starts=starts,
     ) as base:
         from peer.jobs.job_server import JobServer, ServerDefaults
+        from peer.run.letting_in import letting_in
         from peer.run.peer import Peer
         from peer.run.session import ActingAuthor
         from peer.run.training import training as prepared_training
@@ -254,8 +255,8 @@ def serve(
         trained = partial(prepared_training, choice=choice, works_in=works_in, once=False)
         sessions = {
             each.stored.id: base
-            if each.stored is base.stored
-            else replace(base, stored=each.stored, acting=ActingAuthor.of(base.journal))
+            if each.stored.id == base.federation
+            else replace(base, federation=each.stored.id, acting=ActingAuthor.of(base.journal))
             for each in served
         }
 
@@ -270,14 +271,14 @@ def serve(
             defaults = ServerDefaults(server.client_timeout, server.leave_timeout, admitted)
             jobs = JobServer(peer, place, base.journal, leads, limits, defaults, tell, accepted)
             peer.jobs = jobs if leads else None
-            with contextlib.ExitStack() as desks:
+            async with contextlib.AsyncExitStack() as desks:
                 show = desks.enter_context(live_status(wanted=not json))
                 async with peer.standing(show):
                     for each in sessions.values():
-                        desks.enter_context(peer.letting_in(each, each.keys.again()))
+                        await desks.enter_async_context(letting_in(each))
                     desks.callback(asyncio.create_task(_tell_what_waits(place, served, tell)).cancel)
                     for each in leads.values():
-                        desks.enter_context(peer.taking_jobs(each, partial(jobs.taken, each.stored.id)))
+                        desks.enter_context(peer.taking_jobs(each, partial(jobs.taken, each.federation)))
                     clients = [
                         await asyncio.to_thread(trained, session(each, Role.CLIENT))
                         for each in served

@@ -35,8 +35,12 @@ def watch(store: KeyStore, alice: Identity) -> KeyWatch:
     return KeyWatch(store, store.load("alice", passphrases), passphrases)
 
 
-def test_nothing_has_changed_at_first(watch: KeyWatch) -> None:
-    assert not watch.changed
+def test_keys_that_came_before_the_first_look_are_found(watch: KeyWatch, store: KeyStore, alice: Identity) -> None:
+    rotated = alice.rotated()
+    store.replace(rotated, TYPED)
+    later = watch.again()
+    assert later.changed
+    assert later.newest().public == rotated.public
 
 
 def test_new_keys_are_opened_with_what_was_typed(watch: KeyWatch, store: KeyStore, alice: Identity) -> None:
@@ -68,7 +72,6 @@ def test_new_keys_under_another_passphrase_do_not_stop_the_peer(
 
 def test_a_key_file_that_is_gone_does_not_stop_the_peer(watch: KeyWatch, store: KeyStore) -> None:
     store.path("alice").unlink()
-    assert watch.changed
     assert watch.newer() is None
 
 

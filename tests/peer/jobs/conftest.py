@@ -39,9 +39,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
     with Journal(home.journal) as journal:
         session = Session(
             home=home,
-            identity=owner,
+            federation=stored.id,
             keys=KeyWatch(KeyStore(home.path), owner, Passphrases()),
-            stored=stored,
             engine=engine,
             engine_name=engine.address,
             journal=journal,

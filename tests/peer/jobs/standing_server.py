@@ -29,7 +29,7 @@ class Server:
 
     def jobs(self, peer: Peer | None = None) -> JobServer:
         """Its queue, in the event loop that runs now."""
-        federation, home = self.session.stored.id, self.session.home
+        federation, home = self.session.federation, self.session.home
         return JobServer(
             peer or Peer(home, self.session.interrupts),
             home,
@@ -48,7 +48,7 @@ class Server:
     def request(self, number: int = 0) -> JobRequest:
         """What the other one asks for."""
         return JobRequest(
-            federation=bytes(self.session.stored.id),
+            federation=bytes(self.session.federation),
             to=self.session.identity.id,
             by=self.asker.id,
             key=number.to_bytes(16),
@@ -66,7 +66,7 @@ class Server:
 
         async def ask() -> list[ToldJob]:
             jobs, key = self.jobs(), self.asker.signing_keys[0]
-            return [jobs.taken(self.session.stored.id, sign_request(request, key)) for request in requests]
+            return [jobs.taken(self.session.federation, sign_request(request, key)) for request in requests]
 
         return asyncio.run(ask())
 
