@@ -18,9 +18,8 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from peer.confinement.landlock import keep_to_itself
-from peer.confinement.system_calls import refuse_calls
+from peer.confinement.system_calls import FORBIDDEN, PROCESSORS, refuse_calls
 
-_KEYCTL: Final = {"x86_64": 250, "aarch64": 219}
 _JOIN_SESSION_KEYRING: Final = 1  # linux/keyctl.h
 
 
@@ -49,9 +48,10 @@ def leave_session_keyring() -> None:
     Raises:
         OSError: if the kernel has keyrings, and refuses.
     """
-    number = _KEYCTL.get(os.uname().machine)
-    if number is None:
+    machine = os.uname().machine
+    if machine not in PROCESSORS:
         return
+    number = FORBIDDEN["keyctl"][PROCESSORS[machine].column]
     if ctypes.CDLL(None, use_errno=True).syscall(number, _JOIN_SESSION_KEYRING, None) < 0:
         code = ctypes.get_errno()
         if code not in (errno.ENOSYS, errno.EPERM):  # by a call that it may not make, an app reads no key either

@@ -110,12 +110,6 @@ ABSENT: Final[dict[str, _Numbers]] = {
 }
 """Answered as by a kernel that lacks them, so that libraries do without."""
 
-_CLONE: Final[_Numbers] = (56, 220)
-_IOCTL: Final[_Numbers] = (16, 29)
-_SOCKET: Final[_Numbers] = (41, 198)
-_SOCKET_PAIR: Final[_Numbers] = (53, 199)
-_FALLOCATE: Final[_Numbers] = (285, 47)
-
 _NEW_NAMESPACES, _THREAD, _SAME_FILES = 0x7E020000, 0x10000, 0x400  # CLONE_... in linux/sched.h
 _TERMINAL_INPUT: Final = (0x5412, 0x541C)  # TIOCSTI and TIOCLINUX type on a terminal
 _UNIX, _INTERNET, _NETLINK = (1,), (2, 10), (16,)
@@ -132,50 +126,6 @@ _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 
 Code = list[tuple[int, int, int, int]]
 """Instructions: operation, how many to skip if so, how many if not, and a number."""
-
-
-def filter_for(machine: str) -> bytes:
-    """The filter for a machine (``uname -m``), as the kernel takes it.
-
-    Raises:
-        OSError: if there is none for it.
-    """
-    if machine not in PROCESSORS:
-        raise OSError(f"there is no filter of system calls for a processor of the kind {machine}")
-    processor = PROCESSORS[machine]
-    code: Code = [
-        (_LOAD, 0, 0, _AUDIT_AT),
-        (_EQUAL, 1, 0, processor.audit),
-        _refuse(errno.ENOSYS),
-        (_LOAD, 0, 0, _NUMBER_AT),
-        (_AT_LEAST, 0, 1, processor.most),
-        _refuse(errno.ENOSYS),
-    ]
-    for names, number in ((FORBIDDEN, errno.EPERM), (ABSENT, errno.ENOSYS)):
-        for numbers in names.values():
-            code += _on_call(numbers[processor.column], [_refuse(number)])
-    code += _on_call(_CLONE[processor.column], _no_namespace_and_no_hidden_files())
-    code += _on_call(_IOCTL[processor.column], [*_if_one_of(1, _TERMINAL_INPUT, [_refuse(errno.EPERM)]), _allow()])
-    # it takes a disk's space in no time; the C library writes instead
-    code += _on_call(_FALLOCATE[processor.column], [_refuse(errno.EOPNOTSUPP)])
-    code += _on_call(_SOCKET_PAIR[processor.column], [*_if_one_of(0, _UNIX, [_allow()]), _refuse(errno.EAFNOSUPPORT)])
-    code += _on_call(_SOCKET[processor.column], [*_local_or_internet(), _refuse(errno.EAFNOSUPPORT)])
-    return b"".join(struct.pack("=HBBI", *each) for each in [*code, _allow()])
-
-
-def refuse_calls() -> None:
-    """Refuse these calls to this process and all that it will run, for good.
-
-    Raises:
-        OSError: if the kernel does not take a filter, or there is none for this processor.
-    """
-    code = filter_for(os.uname().machine)
-    libc = ctypes.CDLL(None, use_errno=True)
-    held = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(held))  # struct sock_fprog
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, program, 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, f"the filter of system calls: {os.strerror(number)}")
 
 
 def _no_namespace_and_no_hidden_files() -> Code:
@@ -198,6 +148,7 @@ def _local_or_internet() -> Code:
         *_if_one_of(0, _UNIX, allow),
         *_if_one_of(0, _INTERNET, [*internet, _refuse(errno.EPROTONOSUPPORT)]),
         *_if_one_of(0, _NETLINK, [*routes, _refuse(errno.EPROTONOSUPPORT)]),
+        _refuse(errno.EAFNOSUPPORT),
     ]
 
 
@@ -220,3 +171,54 @@ def _refuse(number: int) -> tuple[int, int, int, int]:
 
 def _allow() -> tuple[int, int, int, int]:
     return _RETURN, 0, 0, _ALLOW
+
+
+BY_ARGUMENT: Final[dict[str, tuple[_Numbers, Code]]] = {
+    "clone": ((56, 220), _no_namespace_and_no_hidden_files()),
+    "ioctl": ((16, 29), [*_if_one_of(1, _TERMINAL_INPUT, [_refuse(errno.EPERM)]), _allow()]),
+    "socket": ((41, 198), _local_or_internet()),
+    "socketpair": ((53, 199), [*_if_one_of(0, _UNIX, [_allow()]), _refuse(errno.EAFNOSUPPORT)]),
+    # it takes a disk's space in no time; the C library writes instead
+    "fallocate": ((285, 47), [_refuse(errno.EOPNOTSUPP)]),
+}
+"""What becomes of a call depends on its arguments, or is answered in words of its own."""
+
+
+def filter_for(machine: str) -> bytes:
+    """The filter for a machine (``uname -m``), as the kernel takes it.
+
+    Raises:
+        OSError: if there is none for it.
+    """
+    if machine not in PROCESSORS:
+        raise OSError(f"there is no filter of system calls for a processor of the kind {machine}")
+    processor = PROCESSORS[machine]
+    code: Code = [
+        (_LOAD, 0, 0, _AUDIT_AT),
+        (_EQUAL, 1, 0, processor.audit),
+        _refuse(errno.ENOSYS),
+        (_LOAD, 0, 0, _NUMBER_AT),
+        (_AT_LEAST, 0, 1, processor.most),
+        _refuse(errno.ENOSYS),
+    ]
+    for names, number in ((FORBIDDEN, errno.EPERM), (ABSENT, errno.ENOSYS)):
+        for numbers in names.values():
+            code += _on_call(numbers[processor.column], [_refuse(number)])
+    for numbers, then in BY_ARGUMENT.values():
+        code += _on_call(numbers[processor.column], then)
+    return b"".join(struct.pack("=HBBI", *each) for each in [*code, _allow()])
+
+
+def refuse_calls() -> None:
+    """Refuse these calls to this process and all that it will run, for good.
+
+    Raises:
+        OSError: if the kernel does not take a filter, or there is none for this processor.
+    """
+    code = filter_for(os.uname().machine)
+    libc = ctypes.CDLL(None, use_errno=True)
+    held = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(held))  # struct sock_fprog
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, program, 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, f"the filter of system calls: {os.strerror(number)}")
