@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from peer.base import logs
 from peer.base.errors import ExitCode, PeerError
-from peer.control.requests import MAX_LINE, Answer, BadRequest, Request, line_of, parse_request
+from peer.control.requests import MAX_LINE, Answer, BadRequest, Request, Told, line_of, parse_request
 from peer.control.socket_file import NAME, bound
 from peer.home.home import Home
+from protocol.blocks.json_values import json_value
 
 SECONDS: Final = 10.0
 """How long a question may take to arrive."""
@@ -20,7 +21,7 @@ SECONDS: Final = 10.0
 AT_ONCE: Final = 64
 """Connections at most. More are turned away at once."""
 
-Answerer = Callable[[Request], Awaitable[dict[str, Any]]]
+Answerer = Callable[[Request], Awaitable[Told]]
 """Does what is asked and tells the result, or raises PeerError."""
 
 
@@ -71,7 +72,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ans
 
 async def _answered(request: Request, answer: Answerer) -> Answer:
     try:
-        return Answer(done=await answer(request))
+        return Answer(done=json_value(await answer(request)))
     except PeerError as error:
         return Answer.of_error(error)
     except Exception as error:  # noqa: BLE001  # whoever asked is told, whatever it is; silence says nothing

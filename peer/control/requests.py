@@ -6,12 +6,15 @@ code. Only the owner of the home can ask, but the bytes are parsed as if anybody
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from peer.base.errors import ExitCode, PeerError
+from peer.status.peer_status import PeerStatus
+from protocol.blocks.cid import CID
 
 MAX_LINE: Final = 1 << 20
 """Bytes of a question."""
@@ -22,18 +25,19 @@ character."""
 
 
 class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="status"):
-    """What the peer does: a `peer.status.peer_status.PeerStatus` as JSON."""
+    """What the peer does: a `PeerStatus` is told."""
 
 
 class StopRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="stop"):
-    """Close a run that this peer leads, in its chain."""
+    """Close a run that this peer leads, in its chain: a `ClosingRun` is told."""
 
     run: str
     """Its CID."""
 
 
 class RunJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="run"):
-    """Take a job: a run of the app in a folder of this machine."""
+    """Take a job: a run of the app in a folder of this machine. A `JobDone` is told, as after
+    whatever is asked about jobs."""
 
     key: str
     """32 hexadecimal digits, random: asked twice with one key, it is one job."""
@@ -69,13 +73,37 @@ class ResumeRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """Its CID."""
 
 
-Request = Status | StopRun | RunJob | CancelJob | TakeUpJob | ResumeRun
+AboutJob = RunJob | CancelJob | TakeUpJob | ResumeRun
+Request = Status | StopRun | AboutJob
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingRun:
+    """A run that is being closed."""
+
+    run: CID
+
+
+@dataclass(frozen=True, slots=True)
+class JobDone:
+    """The job that something was asked about, after it was done."""
+
+    number: int
+    name: str
+    """How the run is called here."""
+    app: CID
+    run: CID | None
+    """None if it has not begun."""
+
+
+Told = PeerStatus | ClosingRun | JobDone
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An answer: what was done, or an error for people."""
 
-    done: dict[str, Any] | None = None
+    done: Any = None
+    """A `Told` as the values of JSON."""
     error: str = ""
     fix: str = ""
     code: int = ExitCode.DONE
@@ -85,7 +113,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """An error as an answer."""
         return cls(error=str(error), fix=error.fix, code=error.exit_code)
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Any:  # a value of JSON, which `peer.control.asking` reads
         """What was done.
 
         Raises:
@@ -123,4 +151,4 @@ def parse_answer(line: bytes) -> Answer:
 
 def line_of(message: Request | Answer) -> bytes:
     """The message as it goes over the socket."""
-    return msgspec.json.encode(message, enc_hook=str) + b"\n"
+    return msgspec.json.encode(message) + b"\n"

@@ -13,7 +13,6 @@ from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, KeptJob, KnownRun, RunHead
-from peer.status.peer_status import NotAStatus, parse_status
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Outcome
 
@@ -141,7 +140,7 @@ def listed_jobs(home: Home) -> list[ListedJob]:
 def _running(home: Home) -> frozenset[CID]:
     try:
         said = ask(home, Status(), SECONDS)
-        parts = () if said is None else parse_status(said).parts
-    except (PeerError, NotAStatus):
+        parts = () if said is None else said.parts
+    except PeerError:
         return frozenset()
     return frozenset(part.role.run.run for part in parts if part.role.run is not None)

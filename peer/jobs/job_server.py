@@ -18,13 +18,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from peer.apps.app_choice import AppChoice
 from peer.apps.taken_apps import App, kept_app, take_app, taken_files
 from peer.base import logs
 from peer.base.errors import ExitCode, PeerError
-from peer.control.requests import CancelJob, ResumeRun, RunJob, TakeUpJob
+from peer.control.requests import AboutJob, CancelJob, JobDone, ResumeRun, RunJob, TakeUpJob
 from peer.engine.interface import EngineError
 from peer.history.named_runs import cid_of
 from peer.home.home import Home
@@ -234,15 +234,15 @@ class JobServer:
 
     # -- what is asked ----------------------------------------------------------------------------------------------
 
-    async def asked(self, request: RunJob | CancelJob | TakeUpJob | ResumeRun) -> dict[str, Any]:
+    async def asked(self, request: AboutJob) -> JobDone:
         """Do what is asked about a job. When this returns, it is on disk."""
         job = await asyncio.to_thread(self._done, request)
         if isinstance(request, CancelJob) and job.ended is None and not self._peer.stop_job(job.number):
             raise PeerError(f"{job.name} begins just now", fix="ask again", code=ExitCode.UNFINISHED)
         self._changed.set()
-        return {"number": job.number, "name": job.name, "app": str(job.app), "run": job.run and str(job.run)}
+        return JobDone(job.number, job.name, job.app, job.run)
 
-    def _done(self, request: RunJob | CancelJob | TakeUpJob | ResumeRun) -> KeptJob:
+    def _done(self, request: AboutJob) -> KeptJob:
         match request:
             case RunJob():
                 return self._of_owner(request)

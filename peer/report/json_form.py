@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from peer.history.verdict import Finding
 from peer.report.facts import VERSION, RunReport, Table
-from protocol.blocks.cid import CID
+from protocol.blocks.json_values import json_value
 
 FORMAT: Final = "pollen-report"
 
@@ -38,13 +35,4 @@ def _list(rows: Iterable[object]) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
-    return json.dumps(msgspec.to_builtins(value, enc_hook=_plain, str_keys=True), allow_nan=False)
-
-
-def _plain(value: Any) -> object:
-    match value:
-        case CID():
-            return str(value)
-        case Finding():
-            return {"height": value.height, "cid": value.cid, "rule": value.rule, "message": value.message}
-    raise TypeError(f"a {type(value).__name__} is no part of a report")
+    return json.dumps(json_value(value), allow_nan=False)

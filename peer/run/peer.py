@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from crypto.symmetric import SymmetricKey
 from peer.apps.app_process import AppCommand
@@ -22,7 +22,19 @@ from peer.apps.block_server import ServedEngine
 from peer.base.errors import PeerError
 from peer.base.interrupts import Interrupts
 from peer.control.answering import answering
-from peer.control.requests import CancelJob, Request, ResumeRun, RunJob, Status, StopRun, TakeUpJob
+from peer.control.requests import (
+    AboutJob,
+    CancelJob,
+    ClosingRun,
+    JobDone,
+    Request,
+    ResumeRun,
+    RunJob,
+    Status,
+    StopRun,
+    TakeUpJob,
+    Told,
+)
 from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
@@ -34,7 +46,7 @@ from peer.run.run_book import RunBook
 from peer.run.runner import Ending, Runner
 from peer.run.session import Session
 from peer.status.health_watch import HealthWatch
-from peer.status.peer_status import FederationStatus, Part, PeerStatus, status_value
+from peer.status.peer_status import FederationStatus, Part, PeerStatus
 from peer.status.recent_trouble import RecentTrouble
 from protocol.blocks.cid import CID
 from protocol.jobs.request import ToldJob
@@ -99,7 +111,7 @@ class Held:
 class JobDesk(Protocol):
     """Takes jobs (`peer.jobs.job_server`)."""
 
-    async def asked(self, request: RunJob | CancelJob | TakeUpJob | ResumeRun) -> dict[str, Any]:
+    async def asked(self, request: AboutJob) -> JobDone:
         """Do what is asked about a job, and tell the result. Raises PeerError."""
 
 
@@ -182,10 +194,10 @@ class Peer:
 
     # -- what others ask --------------------------------------------------------------------------------------------
 
-    async def _answer(self, request: Request) -> dict[str, Any]:
+    async def _answer(self, request: Request) -> Told:
         match request:
             case Status():
-                return status_value(self.status())
+                return self.status()
             case StopRun(run=run):
                 return self._stop_run(run)
             case RunJob() | CancelJob() | TakeUpJob() | ResumeRun() if self.jobs is not None:
@@ -196,13 +208,13 @@ class Peer:
                     fix="stop it, and start one that does: peer serve",
                 )
 
-    def _stop_run(self, run: str) -> dict[str, Any]:
+    def _stop_run(self, run: str) -> ClosingRun:
         """Close a run that is led here."""
         for held in self._held:
             theirs = held.prepared.machine.status(time.time()).run
             if theirs is not None and str(theirs.run) == run and held.prepared.role is Role.SERVER:
                 held.runner.close_run(STOPPED_BY_OWNER)
-                return {"run": run}
+                return ClosingRun(theirs.run)
         raise PeerError(
             f"the peer that runs with the home {self._home.path} does not lead the run {run}",
             fix="only its server closes a run; to go on with one that was left open: peer resume RUN",

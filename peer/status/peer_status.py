@@ -1,17 +1,12 @@
-"""What ``peer status`` shows, and its form in JSON."""
+"""What ``peer status`` shows. With `protocol.blocks.json_values` it is also what it prints with ``--json``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import msgspec
+from typing import Literal
 
 from protocol.blocks.cid import CID
 from protocol.status.role_status import RoleStatus
-
-SCHEMA: Final = "pollen/status/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,35 +90,4 @@ class PeerStatus:
     """As ``--ipfs`` takes it, without credentials; empty if none was used yet."""
     parts: tuple[Part, ...]
     health: Health | None
-    schema: str = SCHEMA
-
-
-class NotAStatus(ValueError):
-    """It is no status that this version knows."""
-
-
-def status_value(status: PeerStatus) -> dict[str, Any]:
-    """The status as the values of which JSON is made."""
-    value: dict[str, Any] = msgspec.to_builtins(status, enc_hook=str)
-    return value
-
-
-def parse_status(value: Mapping[str, Any]) -> PeerStatus:
-    """The status in what JSON was read as.
-
-    Raises:
-        NotAStatus: if it is something else.
-    """
-    try:
-        status = msgspec.convert(value, type=PeerStatus, dec_hook=_cid)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise NotAStatus(str(error)) from error
-    if status.schema != SCHEMA:
-        raise NotAStatus(f"its schema is {status.schema}, not {SCHEMA}")
-    return status
-
-
-def _cid(kind: type, value: object) -> object:
-    if kind is CID and isinstance(value, str):
-        return CID.parse(value)
-    raise NotImplementedError(kind)
+    schema: Literal["pollen/status/1"] = "pollen/status/1"

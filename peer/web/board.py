@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,7 @@ from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.home.reader_choice import ReaderChoice, with_names
 from peer.status.journal_status import journal_status
-from peer.status.peer_status import status_value
+from peer.status.peer_status import PeerStatus
 from peer.web.here import BlocksHere
 from peer.web.run_view import RunView
 from protocol.blocks.cid import CID, Block, BlockError
@@ -39,6 +40,9 @@ from protocol.visible import visible
 
 EVERY: Final = 1.0
 """Seconds between two looks at the home."""
+
+ANSWERS_WITHIN: Final = 5.0
+"""Seconds that the running peer has to tell its status."""
 
 RUNS: Final = 200
 """Runs that the page lists."""
@@ -79,7 +83,7 @@ class Board:
         self._engine: Engine | None = None
         self._journal: Journal | None = None
         self._why_no_engine = ""
-        self._status: dict[str, Any] = {}
+        self._told: PeerStatus | PeerError = PeerError("nobody has looked yet")
         self._heads: list[RunHead] = []
         self._readings: dict[CID, _Reading] = {}
         self._lock = threading.Lock()
@@ -108,9 +112,15 @@ class Board:
         """Grows with each change."""
         return self._changed
 
-    def status(self) -> dict[str, Any]:
-        """The status of the peer, as ``peer status --json``."""
-        return self._status
+    def status(self) -> PeerStatus:
+        """The status of the peer.
+
+        Raises:
+            PeerError: if it cannot be told.
+        """
+        if isinstance(self._told, PeerError):
+            raise self._told
+        return self._told
 
     def runs(self) -> list[dict[str, Any]]:
         """The runs of the home, the last changed first."""
@@ -159,14 +169,13 @@ class Board:
 
     def disk(self) -> dict[str, Any]:
         """How much of the disk the home and its engine take."""
-        health = self._status.get("health") or {}
-        engine = health.get("engine") or {}
+        health = None if isinstance(self._told, PeerError) else self._told.health
+        engine = None if health is None else health.engine
         return {
             "home": _bytes_in(self.home.path),
-            "stored": engine.get("bytes_stored"),
-            "free": health.get("free"),
-            "grown": health.get("grown"),
-            "since": health.get("since"),
+            "stored": None if engine is None else engine.bytes_stored,
+            "free": None if health is None else health.free,
+            "grown": None if health is None else health.grown,
         }
 
     # -- below ------------------------------------------------------------------------------------------------------
@@ -183,20 +192,19 @@ class Board:
 
     def _look(self) -> bool:
         """Look at the home once, and read on. Returns whether nothing more is to be read at once."""
-        before = (self._status, self._heads)
-        self._status, self._heads = self._status_now(), self._heads_now()
+        before = (_without_time(self._told), self._heads)
+        self._told, self._heads = self._told_now(), self._heads_now()
         self._open_engine()
         read = self._read_on()
-        if read or _without_time(before[0]) != _without_time(self._status) or before[1] != self._heads:
+        if read or before != (_without_time(self._told), self._heads):
             self._changed += 1
         return not read
 
-    def _status_now(self) -> dict[str, Any]:
+    def _told_now(self) -> PeerStatus | PeerError:
         try:
-            value = ask(self.home, Status(), 5.0)
-            return status_value(journal_status(self.home)) if value is None else value
+            return ask(self.home, Status(), ANSWERS_WITHIN) or journal_status(self.home)
         except PeerError as error:
-            return {"trouble": str(error), "fix": error.fix, "parts": []}
+            return error
 
     def _heads_now(self) -> list[RunHead]:
         try:
@@ -303,8 +311,8 @@ def _federation(stored: StoredFederation) -> dict[str, Any]:
     }
 
 
-def _without_time(status: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in status.items() if name != "at"}
+def _without_time(told: PeerStatus | PeerError) -> PeerStatus | str:
+    return str(told) if isinstance(told, PeerError) else replace(told, at=0.0)
 
 
 def _bytes_in(folder: Path) -> int:

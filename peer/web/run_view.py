@@ -11,11 +11,12 @@ from peer.history.rounds import Exchange
 from peer.metrics.points import points_of
 from peer.web.curves import Curves
 from protocol.blocks.cid import CID
+from protocol.blocks.json_values import json_value
 from protocol.chain.chain import Step
-from protocol.status.measures import Measures, kept
+from protocol.status.measures import kept
 from protocol.visible import visible
 
-MAX_FAILURES: Final = 500
+MAX_FAILURES: Final = 50
 """Errors and refused replies that are kept, the newest."""
 
 MAX_REASON: Final = 500
@@ -24,7 +25,7 @@ MAX_REASON: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A row of the table of rounds."""
+    """A row of the table of rounds. What others chose is visible."""
 
     number: int
     round: int | None
@@ -35,22 +36,19 @@ class Round:
     answered: int
     failed: int
     dispatch: CID
-    means: Measures
+    means: dict[str, float]
 
-    def value(self) -> dict[str, Any]:
-        """The row for JSON."""
-        return {
-            "number": self.number,
-            "round": self.round,
-            "time": self.time,
-            "ended": self.ended,
-            "types": self.types,
-            "asked": self.asked,
-            "answered": self.answered,
-            "failed": self.failed,
-            "dispatch": str(self.dispatch),
-            "means": {visible(name): value for name, value in self.means},
-        }
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An answer that is an error, or was refused. What others chose is visible."""
+
+    exchange: int
+    round: int | None
+    who: str
+    reason: str
+    refused: bool
+    reply: CID | None
 
 
 @dataclass(slots=True)
@@ -59,7 +57,7 @@ class RunView:
 
     run: CID
     rounds: list[Round] = field(default_factory=list)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     curves: Curves = field(default_factory=Curves)
     confirmed: dict[str, int] = field(default_factory=dict)
     """The height up to which each member has confirmed the chain."""
@@ -94,24 +92,23 @@ class RunView:
             len(exchange.answers) - len(failed),
             len(failed),
             exchange.dispatch,
-            kept(exchange.mean_metrics().items()),
+            {visible(name): value for name, value in kept(exchange.mean_metrics().items())},
         )
         with self._lock:
             self.rounds.append(row)
             for point in points_of(exchange):
                 self.curves.take(point)
-            for answer in failed:
-                refused = answer.refused or answer.reply
-                self.failures.append(
-                    {
-                        "exchange": exchange.number,
-                        "round": exchange.round,
-                        "who": visible(answer.name),
-                        "reason": visible(answer.reason.strip()[:MAX_REASON]),
-                        "refused": answer.refused is not None,
-                        "reply": None if refused is None else str(refused),
-                    }
+            self.failures += [
+                Failure(
+                    exchange.number,
+                    exchange.round,
+                    visible(answer.name),
+                    visible(answer.reason.strip()[:MAX_REASON]),
+                    answer.refused is not None,
+                    answer.refused or answer.reply,
                 )
+                for answer in failed
+            ]
             del self.failures[:-MAX_FAILURES]
 
     @property
@@ -127,7 +124,7 @@ class RunView:
     def summary(self) -> dict[str, Any]:
         """The head of the page."""
         with self._lock:
-            newest = self.rounds[-1].value() if self.rounds else None
+            newest = self.rounds[-1] if self.rounds else None
             return {
                 "run": str(self.run),
                 "head": str(self._records[-1]) if self._records else None,
@@ -137,10 +134,10 @@ class RunView:
                 "leader": visible(self.leader),
                 "closed": self.closed,
                 "exchanges": len(self.rounds),
-                "newest": newest,
+                "newest": json_value(newest),
                 "trouble": self.trouble,
                 "confirmed": [{"who": visible(who), "height": height} for who, height in self.confirmed.items()],
-                "failures": self.failures[-50:][::-1],
+                "failures": json_value(self.failures[::-1]),
             }
 
     def rows(self, before: int | None, count: int) -> dict[str, Any]:
@@ -148,7 +145,7 @@ class RunView:
         with self._lock:
             end = len(self.rounds) if before is None else max(0, min(before - 1, len(self.rounds)))
             rows = self.rounds[max(0, end - count) : end][::-1]
-        return {"rows": [row.value() for row in rows], "more": end > count}
+        return {"rows": json_value(rows), "more": end > count}
 
     def records(self, before: int | None, count: int) -> dict[str, Any]:
         """Records, the newest first: those under the height ``before``."""

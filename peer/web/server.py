@@ -20,12 +20,12 @@ from starlette.routing import Mount, Route
 from peer.base.errors import PeerError
 from peer.engine.interface import EngineError
 from peer.history.describe import describe
-from peer.status.peer_status import NotAStatus, parse_status
 from peer.web import prometheus
 from peer.web.access import COOKIE, HEADERS, REPORT_POLICY, Sessions, is_bearer, why_refused
 from peer.web.board import Board, NotHere
 from peer.web.run_report import run_report
 from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.json_values import json_value
 
 SCHEMA: Final = "pollen/web/1"
 
@@ -72,7 +72,7 @@ class Page:
         shown = [Route(path, self._file(path)) for path in _FILES]
         shown += [
             Route("/events", self._events),
-            Route("/api/status", self._answer(lambda _: self._board.status())),
+            Route("/api/status", self._answer(self._status)),
             Route("/api/runs", self._answer(lambda _: {"runs": self._board.runs()})),
             Route("/api/federations", self._answer(lambda _: {"federations": self._board.federations()})),
             Route("/api/disk", self._answer(lambda _: self._board.disk())),
@@ -127,8 +127,8 @@ class Page:
 
     async def _metrics(self, _request: Request) -> Response:
         try:
-            text = prometheus.exposition(parse_status(self._board.status()))
-        except NotAStatus as error:
+            text = prometheus.exposition(self._board.status())
+        except PeerError as error:
             return PlainTextResponse(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
         return Response(text, media_type=prometheus.CONTENT_TYPE)
 
@@ -143,6 +143,13 @@ class Page:
             return _json(value, HTTPStatus.OK)
 
         return answer
+
+    def _status(self, _request: Request) -> dict[str, Any]:
+        try:
+            status: dict[str, Any] = json_value(self._board.status())
+        except PeerError as error:
+            return {"trouble": str(error), "fix": error.fix, "parts": []}
+        return status
 
     def _curves(self, request: Request) -> dict[str, Any]:
         return self._board.view(_cid(request, "run")).charts()

@@ -16,7 +16,8 @@ import msgspec
 from crypto.envelope import json_object
 from protocol.attestations.audit_predicate import AUDIT_TYPE, AuditPredicate
 from protocol.attestations.model_predicate import MODEL_TYPE, ModelPredicate
-from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.cid import CID
+from protocol.blocks.json_values import NotOfKind, from_json_value, json_value
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 """As what an envelope signs a statement."""
@@ -85,7 +86,7 @@ def write_statement(statement: Statement) -> bytes:
     """The JSON of a statement, the same for the same statement."""
     descriptors = [_Descriptor({"sha256": subject.sha256}, subject.name, subject.uri) for subject in statement.subjects]
     kind = next(uri for uri, each in _PREDICATES.items() if each is type(statement.predicate))
-    value = _File(STATEMENT_TYPE, descriptors, kind, msgspec.to_builtins(statement.predicate, enc_hook=str))
+    value = _File(STATEMENT_TYPE, descriptors, kind, json_value(statement.predicate))
     return msgspec.json.encode(value)
 
 
@@ -130,15 +131,6 @@ def _subject(descriptor: _Descriptor) -> Subject:
 
 def _predicate(value: dict[str, Any], kind: type[AuditPredicate] | type[ModelPredicate]) -> Predicate:
     try:
-        return msgspec.convert(value, kind, dec_hook=_cid)
-    except ValueError as error:
+        return from_json_value(value, kind)
+    except NotOfKind as error:
         raise BadStatement(f"what it says is not of its type: {error}") from None
-
-
-def _cid(kind: type, value: object) -> object:
-    if kind is CID and isinstance(value, str):
-        try:
-            return CID.parse(value)
-        except BlockError as error:
-            raise ValueError(str(error)) from None
-    raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")

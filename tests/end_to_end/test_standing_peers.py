@@ -25,7 +25,6 @@ from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import reader_of
 from peer.membership.changes import add_member, remove_member
-from peer.status.peer_status import parse_status
 from protocol.records.bodies import Role
 
 
@@ -135,7 +134,7 @@ def test_a_run_is_stopped_and_what_waits_is_given_up(federation: Federation, gat
     standing.server.wait_for("run-opened")
     said = ask(standing.home, Status())
     assert said is not None
-    assert [part.role.run is not None for part in parse_status(said).parts] == [True]
+    assert [part.role.run is not None for part in said.parts] == [True]
     standing.peer("stop", "second")
     standing.peer("stop", "first")
 

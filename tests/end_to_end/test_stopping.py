@@ -9,7 +9,7 @@ from federation import GATED, Federation, Gate, until
 
 from peer.control.asking import ask
 from peer.control.requests import Status
-from peer.status.peer_status import PeerStatus, parse_status
+from peer.status.peer_status import PeerStatus
 from protocol.status.role_status import Doing
 
 
@@ -17,7 +17,7 @@ def status(federation: Federation, name: str) -> PeerStatus:
     """What a running peer says of itself at its socket."""
     told = ask(federation.home(name), Status())
     assert told is not None
-    return parse_status(told)
+    return told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.all)])

@@ -35,6 +35,7 @@ from peer.history.listed_runs import RunState, listed_jobs
 from peer.home.home import Home
 from peer.home.journal import Journal, KeptJob
 from protocol.blocks.cid import BlockError
+from protocol.blocks.json_values import json_value
 from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, ToldJob, sign_request
 from protocol.records.bodies import Role
 from protocol.visible import named, quoted
@@ -155,13 +156,13 @@ def run(
             fix=f"start one that stands: peer serve; or lead this one run: peer start --role server --app {app_dir}",
             code=ExitCode.UNFINISHED,
         )
-    called = accepted["name"]
+    called = accepted.name
     if not (wait or follow):
         next_words = f"peer ls shows how it stands, peer log {called} what it prints"
-        put_result(accepted, json, f"{called} is accepted; {next_words}")
+        put_result(json_value(accepted), json, f"{called} is accepted; {next_words}")
         return ExitCode.DONE
     say(f"{called} is accepted; Ctrl-C leaves it alone")
-    job = _ended(place, int(accepted["number"]), follow=follow and not json)
+    job = _ended(place, accepted.number, follow=follow and not json)
     return _put_ending(place, job, json)
 
 

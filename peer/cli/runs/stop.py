@@ -16,6 +16,7 @@ from peer.history.named_runs import job_without_run, run_here
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID
+from protocol.blocks.json_values import json_value
 
 app = new_app()
 
@@ -46,7 +47,7 @@ def stop(
         cancelled = ask(place, CancelJob(job.number))
         if cancelled is None:
             raise _nobody(place)
-        put_result(cancelled, json, f"{cancelled['name']} is given up")
+        put_result(json_value(cancelled), json, f"{cancelled.name} is given up")
         return ExitCode.DONE
     head = run_here(place, run)
     if head.closed:

@@ -15,7 +15,7 @@ from peer.cli.seeing.status_output import live_lines
 from peer.control.asking import ask
 from peer.control.requests import Status
 from peer.home.home import Home
-from peer.status.peer_status import NotAStatus, PeerStatus, parse_status
+from peer.status.peer_status import PeerStatus
 
 EVERY: Final = 1.0
 """Seconds between two looks at another process."""
@@ -46,8 +46,8 @@ def live_home(home: Home, *, wanted: bool) -> Iterator[Callable[[], None]]:
             if show is None or time.monotonic() < looked + EVERY:
                 return
             looked = time.monotonic()
-            with contextlib.suppress(PeerError, NotAStatus):  # the run goes on, whatever can be shown of it
+            with contextlib.suppress(PeerError):  # the run goes on, whatever can be shown of it
                 if (told := ask(home, Status())) is not None:
-                    show(parse_status(told))
+                    show(told)
 
         yield look

@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 import typer
 
-from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import LiveLines, is_terminal, put
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, new_app
 from peer.cli.output import put_json
@@ -16,12 +15,14 @@ from peer.cli.seeing.status_output import status_lines
 from peer.control.asking import ask
 from peer.control.requests import Status
 from peer.home.home import Home
-from peer.status.peer_status import NotAStatus, PeerStatus, parse_status, status_value
+from peer.status.peer_status import PeerStatus
+from protocol.blocks.json_values import json_value
 
 EVERY: Final = 1.0
 """Seconds between two looks with ``--watch``."""
 
 ANSWERS_WITHIN: Final = 10.0
+"""Seconds that the peer has to answer."""
 
 app = new_app()
 
@@ -47,24 +48,17 @@ def status(
 
 
 def _status_of(home: Home) -> PeerStatus:
-    value = ask(home, Status(), ANSWERS_WITHIN)
-    if value is None:
+    told = ask(home, Status(), ANSWERS_WITHIN)
+    if told is None:
         from peer.status.journal_status import journal_status  # slower to import, and seldom needed
 
         return journal_status(home)
-    try:
-        return parse_status(value)
-    except NotAStatus as error:
-        raise PeerError(
-            f"the running peer tells its status in another form: {error}",
-            fix="it is of another version: restart it, or ask with the peer command that started it",
-            code=ExitCode.UNFINISHED,
-        ) from error
+    return told
 
 
 def _put(found: PeerStatus, *, full: bool, as_json: bool) -> None:
     if as_json:
-        put_json(status_value(found))
+        put_json(json_value(found))
         return
     for line in status_lines(found, full=full):
         put(*line)

@@ -24,7 +24,7 @@ def a_peer_that_tells(home: Home, status: dict[str, Any]) -> Iterator[None]:
     loop = asyncio.new_event_loop()
     listens, over = threading.Event(), asyncio.Event()
 
-    async def tell(_request: Request) -> dict[str, Any]:
+    async def tell(_request: Request) -> Any:
         return status
 
     async def serve() -> None:

@@ -11,22 +11,42 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from statuses import RUN, a_status, client
 
 from peer.base.errors import ExitCode, PeerError
 from peer.control.answering import answering
 from peer.control.asking import ask
-from peer.control.requests import MAX_LINE, Request, Status, parse_answer
+from peer.control.requests import (
+    MAX_LINE,
+    CancelJob,
+    ClosingRun,
+    JobDone,
+    Request,
+    Status,
+    StopRun,
+    Told,
+    parse_answer,
+)
 from peer.control.socket_file import NAME, bound, connected
 from peer.home.home import Home
+from peer.status.peer_status import PeerStatus
+from protocol.blocks.cid import CID
+from protocol.status.role_status import MOST_MEMBERS
 
 T = TypeVar("T")
 
 
-async def knows(request: Request) -> dict[str, Any]:
-    return {"asked": type(request).__name__}
+async def knows(request: Request) -> Told:
+    match request:
+        case Status():
+            return a_status()
+        case StopRun(run=run):
+            return ClosingRun(CID.parse(run))
+        case _:
+            return JobDone(7, "app", RUN, None)
 
 
-async def cannot(request: Request) -> dict[str, Any]:
+async def cannot(request: Request) -> Told:
     raise PeerError("there is no such run", fix="peer ls", code=ExitCode.WRONG_USE)
 
 
@@ -54,7 +74,9 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_a_running_peer_answers(home: Home) -> None:
-    assert while_answering(home, lambda: ask(home, Status())) == {"asked": "Status"}
+    assert while_answering(home, lambda: ask(home, Status())) == a_status()
+    assert while_answering(home, lambda: ask(home, StopRun(str(RUN)))) == ClosingRun(RUN)
+    assert while_answering(home, lambda: ask(home, CancelJob(7))) == JobDone(7, "app", RUN, None)
 
 
 def test_its_socket_is_for_its_owner_alone(home: Home) -> None:
@@ -85,7 +107,7 @@ def test_an_error_reaches_whoever_asked_with_its_fix_and_its_code(home: Home) ->
 
 
 def test_an_error_that_nobody_foresaw_is_told_as_well(home: Home) -> None:
-    async def breaks(request: Request) -> dict[str, Any]:
+    async def breaks(request: Request) -> Told:
         raise OSError("the disk is full")
 
     with pytest.raises(PeerError, match="the disk is full") as error:
@@ -94,10 +116,12 @@ def test_an_error_that_nobody_foresaw_is_told_as_well(home: Home) -> None:
 
 
 def test_a_status_full_of_hostile_words_arrives(home: Home) -> None:
-    async def tells(request: Request) -> dict[str, Any]:
-        return {"why": ["\x00" * 500] * 600}
+    hostile = a_status(*(client("\x00" * 500, why="\x00" * 500) for _ in range(MOST_MEMBERS)))
 
-    assert while_answering(home, lambda: ask(home, Status()), tells) == {"why": ["\x00" * 500] * 600}
+    async def tells(request: Request) -> Told:
+        return hostile
+
+    assert while_answering(home, lambda: ask(home, Status()), tells) == hostile
 
 
 @pytest.mark.parametrize(
@@ -110,14 +134,14 @@ def test_what_is_no_question_is_answered_as_wrong_use(home: Home, data: bytes) -
 
 
 def test_a_question_without_an_end_is_cut_off_and_the_next_one_is_answered(home: Home) -> None:
-    def both() -> dict[str, Any] | None:
+    def both() -> PeerStatus | None:
         connection = connected(home, 60)
         assert connection is not None
         with connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
             connection.sendall(bytes(64 * MAX_LINE))
         return ask(home, Status())
 
-    assert while_answering(home, both) == {"asked": "Status"}
+    assert while_answering(home, both) == a_status()
 
 
 def test_a_file_in_the_place_of_the_socket_is_not_talked_to(home: Home) -> None:

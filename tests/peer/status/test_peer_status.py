@@ -9,7 +9,8 @@ from statuses import HEAD, NOW, RUN, a_status, client
 
 from peer.base.terminal import Coloured
 from peer.cli.seeing.status_output import status_lines
-from peer.status.peer_status import NotAStatus, PeerStatus, parse_status, status_value
+from peer.status.peer_status import PeerStatus
+from protocol.blocks.json_values import NotOfKind, from_json_value, json_value
 from protocol.status.role_status import Doing, Lack, Wait
 
 
@@ -25,13 +26,13 @@ def line_with(status: PeerStatus, text: str) -> str:
 
 
 def test_what_json_says_is_read_as_the_same_status() -> None:
-    assert parse_status(status_value(a_status())) == a_status()
+    assert from_json_value(json_value(a_status()), PeerStatus) == a_status()
 
 
 @pytest.mark.parametrize("spoiled", [{"schema": "pollen/status/2"}, {"at": "now"}, {"parts": [{}]}])
 def test_what_is_no_status_is_refused(spoiled: dict[str, object]) -> None:
-    with pytest.raises(NotAStatus):
-        parse_status({**status_value(a_status()), **spoiled})
+    with pytest.raises(NotOfKind):
+        from_json_value({**json_value(a_status()), **spoiled}, PeerStatus)
 
 
 def test_lines_say_the_round_who_works_and_until_when() -> None:
