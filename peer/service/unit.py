@@ -37,15 +37,16 @@ class Unit:
 
     def text(self) -> str:
         """The unit file."""
+        program, *arguments = self.command
         no_more = " ".join(str(code.value) for code in _NOT_AGAIN)
         service = [
             "Type=exec",
             *([] if self.user is None else [f"User={self.user}"]),
-            f"ExecStart={' '.join(map(quoted, self.command))}",
-            f"WorkingDirectory={escaped(str(self.home))}",
+            f"ExecStart={' '.join([quoted(program), *map(argument, arguments)])}",
+            f"WorkingDirectory={bare(str(self.home))}",
             f"Environment={quoted(f'POLLEN_HOME={self.home}')}",
             *([] if self.kubo is None else [f"Environment={quoted(f'POLLEN_KUBO={self.kubo}')}"]),
-            *([] if self.passphrase is None else [f"LoadCredential=pollen-passphrase:{escaped(str(self.passphrase))}"]),
+            *([] if self.passphrase is None else [f"LoadCredential=pollen-passphrase:{bare(str(self.passphrase))}"]),
             "Restart=on-failure",
             f"RestartSec={RESTART_SECONDS}",
             f"RestartPreventExitStatus={no_more}",
@@ -54,7 +55,7 @@ class Unit:
             "UMask=0077",
         ]
         unit = [
-            f"Description=Pollen peer of {escaped(str(self.home))}",
+            f"Description=Pollen peer of {bare(str(self.home))}",
             *([] if self.user is None else ["Wants=network-online.target", "After=network-online.target"]),
             "StartLimitIntervalSec=0",
         ]
@@ -70,7 +71,19 @@ def escaped(text: str) -> str:
     return text.replace("%", "%%")
 
 
+def bare(text: str) -> str:
+    """A value without quotation marks, of which systemd takes every character."""
+    if text != text.strip() or text.endswith("\\"):
+        raise ValueError(f"{text!r} cannot be in a unit file: systemd drops what it begins or ends with")
+    return escaped(text)
+
+
 def quoted(word: str) -> str:
-    """One word of a command line or an assignment, with nothing in it that systemd expands."""
-    inner = escaped(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    """One word, such as an assignment of ``Environment=``, where systemd expands no variables."""
+    inner = escaped(word).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{inner}"' if re.search(r"[\s\"'\\;]", inner) or not inner else inner
+
+
+def argument(word: str) -> str:
+    """One word of a command line after the program, with nothing in it that systemd expands."""
+    return quoted(word.replace("$", "$$"))

@@ -15,7 +15,7 @@ from command_line import Peer
 from peer.base.errors import ExitCode
 from peer.engine.kubo import program
 from peer.service import installing
-from peer.service.unit import Unit, escaped, quoted
+from peer.service.unit import Unit, argument, escaped, quoted
 
 Peers = Callable[[str], Peer]
 VERIFY = shutil.which("systemd-analyze")
@@ -126,10 +126,22 @@ def test_a_name_that_is_a_path_is_none(peer: Peer, name: str) -> None:
 
 
 def test_systemd_expands_nothing_of_what_was_given() -> None:
-    assert quoted("100% $HOME") == '"100%% $$HOME"'
+    assert argument("100% $HOME") == '"100%% $$HOME"'
     assert quoted('a"b\\c') == '"a\\"b\\\\c"'
     with pytest.raises(ValueError, match="cannot be printed"):
         escaped("a\nExecStartPre=/bin/sh")
+
+
+def test_a_dollar_sign_is_doubled_where_systemd_expands_variables_and_nowhere_else() -> None:
+    text = Unit("pollen", ("/o$t/peer", "a$b"), Path("/srv/a$b"), None, None, None).text()
+    assert "\nExecStart=/o$t/peer a$$b\n" in text
+    assert "\nWorkingDirectory=/srv/a$b\nEnvironment=POLLEN_HOME=/srv/a$b\n" in text
+
+
+@pytest.mark.parametrize("home", ["/srv/a ", "/srv/a\\"])
+def test_a_folder_of_which_systemd_would_drop_the_end_is_refused(home: str) -> None:
+    with pytest.raises(ValueError, match="begins or ends with"):
+        Unit("pollen", ("/bin/peer",), Path(home), None, None, None).text()
 
 
 def test_without_a_home_folder_kubo_is_looked_for_where_all_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
