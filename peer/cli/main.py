@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Final
 
@@ -29,7 +30,7 @@ from peer.cli.completion import answer, asked_for_words
 from peer.cli.options import verbose_option
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is a key of its own for `load`
 class _Entry:
     """Where a command is, and its line in ``peer --help``. ``app`` is the name of a `typer.Typer`."""
 
@@ -37,12 +38,15 @@ class _Entry:
     summary: str
     app: str = "app"
 
-    def load(self) -> click.Command:
-        command = typer.main.get_command(getattr(import_module(self.module), self.app))
-        config.wire(command)
-        for leaf in config.leaves(command):
-            leaf.params.append(verbose_option())
-        return command
+
+@cache  # typer takes up to 15 ms for one, and those of `config.read` are asked for again
+def load(entry: _Entry) -> click.Command:
+    """The command, with the options that every command has."""
+    command = typer.main.get_command(getattr(import_module(entry.module), entry.app))
+    config.wire(command)
+    for leaf in config.leaves(command):
+        leaf.params.append(verbose_option())
+    return command
 
 
 SECTIONS: Final = {
@@ -109,7 +113,7 @@ class Commands(typer.core.TyperGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = COMMANDS.get(cmd_name)
-        return entry.load() if entry else None
+        return load(entry) if entry else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         widest = max(map(len, COMMANDS))  # one column in all sections

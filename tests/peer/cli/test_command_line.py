@@ -52,7 +52,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_the_help_of_start_tells_the_built_in_apps_own_settings() -> None:
     project = tomllib.loads((builtin_app_folder() / "pyproject.toml").read_text("utf-8"))
     settings = project["tool"]["flwr"]["app"]["config"]
-    options = [each for each in main.COMMANDS["start"].load().params if isinstance(each, click.Option)]
+    options = [each for each in main.load(main.COMMANDS["start"]).params if isinstance(each, click.Option)]
     told = {option.opts[0]: str(option.show_default).partition(";")[0] for option in options}
     assert told["--rounds"] == str(settings["num-server-rounds"])
     for name in ("dataset", "model", "strategy", "batch-size"):

@@ -10,7 +10,7 @@ from command_line import Peer
 from json_schemas import DOCUMENT, documented
 
 from peer.base.errors import ExitCode
-from peer.cli.main import COMMANDS
+from peer.cli.main import COMMANDS, load
 from peer.cli.output import VERSIONS
 from protocol.status.role_status import Doing, Lack
 
@@ -26,7 +26,7 @@ def commands_with_json() -> Iterator[str]:
             yield words
 
     for name, entry in COMMANDS.items():
-        yield from found(entry.load(), name)
+        yield from found(load(entry), name)
 
 
 def test_the_schema_of_every_command_is_written_down() -> None:
