@@ -240,7 +240,8 @@ def _misused(error: click.UsageError) -> _Told:
     if error.ctx and isinstance(error, click.BadParameter) and error.param and error.param.name:
         where = _SOURCES.get(str(error.ctx.get_parameter_source(error.param.name)), "")
     usage = f"{error.ctx.command_path} --help" if error.ctx else "peer --help"
-    return _Told(f"{error.format_message()}{where}", usage, ExitCode.WRONG_USE)
+    message = " ".join(error.format_message().split())  # click lists choices on lines of their own, after tabs
+    return _Told(f"{message}{where}", usage, ExitCode.WRONG_USE)
 
 
 _SOURCES: Final = {

@@ -346,3 +346,8 @@ def test_a_terminal_is_spared_colour_if_its_owner_says_so(
     monkeypatch.setenv("NO_COLOR", no_color)
     terminal.put(output.good("verified"))
     assert ("\x1b[" in screen.getvalue()) is coloured
+
+
+def test_a_missing_choice_is_named_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["completion"]) == ExitCode.WRONG_USE
+    assert "Choose from: bash, zsh, fish" in capsys.readouterr().err
