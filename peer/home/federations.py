@@ -163,7 +163,7 @@ def read_federation(path: Path) -> StoredFederation:
         ) from error
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _read_once(path: Path, _: Stamp) -> StoredFederation:
     """`read_federation`, once for each stamp: 100 versions of 100 members take 0.3 s, and each join needs them."""
     return read_federation(path)
@@ -196,7 +196,7 @@ class FederationStore:
         if not self._folder.is_dir():
             return []
         files = sorted(path for path in self._folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
-        return sorted(map(read_federation, files), key=lambda stored: stored.manifest.title)
+        return sorted((_read_once(path, stamp_of(path)) for path in files), key=lambda stored: stored.manifest.title)
 
     def current(self, name: str | None = None) -> StoredFederation:
         """The federation with this name or id; without a name, the only one.

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +38,6 @@ from protocol.blocks.cid import CID, BlockError
 from protocol.jobs.queue import Limits, Needs, Queued, to_begin, why_refused
 from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, ToldJob, WhyNot, read_request
 from protocol.records.bodies import Role, RunConfig
-from protocol.replies.checks_and_limits import Admission
 from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.run_names import why_no_name
@@ -64,24 +63,6 @@ class _Taken:
     node_config: RunConfig
 
 
-@dataclass(frozen=True, slots=True)
-class ServerDefaults:
-    """What holds for each run of this server."""
-
-    client_timeout: float
-    leave_timeout: float
-    admission: Admission
-
-    def settings(self, min_clients: int) -> LeaderSettings:
-        """For one run."""
-        return LeaderSettings(
-            min_clients=min_clients,
-            client_timeout=self.client_timeout,
-            leave_timeout=self.leave_timeout,
-            admission=self.admission,
-        )
-
-
 class JobServer:
     """The queue of one home. Its methods run in the event loop."""
 
@@ -92,18 +73,19 @@ class JobServer:
         journal: Journal,
         sessions: Mapping[CID, Session],
         limits: Limits,
-        defaults: ServerDefaults,
+        as_leader: LeaderSettings,
         tell: Callable[[str], None],
         accepted: Mapping[CID, frozenset[bytes]],
     ) -> None:
-        """``sessions`` are the federations in which this home's member is a server. ``tell`` takes lines for people.
+        """``sessions`` are the federations in which this home's member is a server. ``as_leader`` holds for each run;
+        but how many clients it begins with, its job says. ``tell`` takes lines for people.
         ``accepted`` are the members, by federation, whose signed requests from other machines are taken."""
         self._peer = peer
         self._home = home
         self._journal = journal
         self._sessions = sessions
         self._limits = limits
-        self._defaults = defaults
+        self._as_leader = as_leader
         self._tell = tell
         self._askers = accepted
         self._running: set[int] = set()
@@ -199,7 +181,7 @@ class JobServer:
 
     def _prepared(self, job: KeptJob) -> Leading | None:
         session, settings = self._sessions[job.federation], JobSettings.of(job)
-        as_leader = self._defaults.settings(settings.min_clients)
+        as_leader = replace(self._as_leader, min_clients=settings.min_clients)
         if job.run is not None:
             return resuming(session, job.run, as_leader, job=job.number)
         return leading(

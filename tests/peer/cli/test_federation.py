@@ -256,11 +256,11 @@ def test_a_file_is_verified_once_and_again_when_it_has_changed(
     admin: Peer, member: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = FederationStore(Home(admin.home))
-    federation = store.current().id
     read: list[Path] = []
     monkeypatch.setattr(
         "peer.home.federations.read_federation", lambda path: read.append(path) or read_federation(path)
     )
+    federation = store.current().id
     for _ in range(3):
         store.get(federation)
     assert len(read) == 1

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from peer.cli.runs.start import _fix
+from peer.cli.runs.endings import fix_of
 from peer.engine.interface import Unreachable
 from peer.engine.kubo.api import KuboApi
 from peer.run.runner import Ending
@@ -37,4 +37,4 @@ def test_a_block_that_nobody_has_names_what_brings_it() -> None:
 
 def test_a_peer_that_ends_for_its_engine_passes_the_fix_on() -> None:
     ending = Ending("the disk is full", fix="free some space")
-    assert _fix(ending, None, "the run stays open") == "free some space; the run stays open"  # type: ignore[arg-type]
+    assert fix_of(ending, None, "the run stays open") == "free some space; the run stays open"  # type: ignore[arg-type]

@@ -9,12 +9,12 @@ from pathlib import Path
 from crypto.identity import Identity
 from peer.control.requests import RunJob
 from peer.home.journal import KeptJob
-from peer.jobs.job_server import JobServer, ServerDefaults
+from peer.jobs.job_server import JobServer
 from peer.run.peer import Peer
 from peer.run.session import Session
 from protocol.jobs.queue import Limits
 from protocol.jobs.request import JobRequest, ToldJob, sign_request
-from protocol.replies.checks_and_limits import Admission
+from protocol.roles.leader.run_plan import LeaderSettings
 from strategy.apps.bundling import read_folder
 
 APP = Path(__file__).parents[2] / "apps" / "numpy_fedavg"
@@ -36,7 +36,7 @@ class Server:
             self.session.journal,
             {federation: self.session},
             Limits(memory=8),
-            ServerDefaults(60.0, 60.0, Admission()),
+            LeaderSettings(1, 60.0, 60.0),
             lambda _: None,
             {federation: frozenset({self.asker.id})},
         )

@@ -1,0 +1,117 @@
+"""The options that `peer start` and `peer serve` share: how a server leads, and with which data a client trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peer.apps.app_choice import Setting, given
+from peer.base.errors import PeerError
+from peer.cli.options import Whole
+from peer.run.narrator import AUDITED_HERE_ONLY
+from protocol.records.environment import Numerics
+from protocol.replies.checks_and_limits import Admission
+from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
+
+
+@dataclass(frozen=True, slots=True)
+class LeadOptions:
+    """How a server leads each of its runs."""
+
+    client_timeout: Annotated[
+        float, typer.Option("--client-timeout", min=0.1, help="Server: seconds a client has for one message.")
+    ] = 3600.0
+    leave_timeout: Annotated[
+        float,
+        typer.Option("--leave-timeout", min=0.0, help="Server: seconds a client that said goodbye has to come back."),
+    ] = LEAVE_TIMEOUT
+    admission: Annotated[
+        str,
+        typer.Option(
+            "--admission",
+            metavar="CHECKS",
+            help="Server: the checks for each reply, before the app sees it, and for each model, before it is sent: "
+            "all, off, or some of size,structure,weight,finite,model.",
+        ),
+    ] = "all"
+    max_update_norm: Annotated[
+        str | None,
+        typer.Option(
+            "--max-update-norm",
+            metavar="NORM|Nx",
+            help="Server: refuse updates that change the model by a larger L2 norm. Nx: by N times the median norm, or "
+            "with N times the median weight.",
+            show_default="no bound",
+        ),
+    ] = None
+    numerics: Annotated[
+        Numerics,
+        typer.Option(
+            "--numerics",
+            help="Server: the kernels of the ServerApp's libraries. portable: those that every processor of its kind "
+            "has, so that any auditor's machine computes the same bits. native: the fastest here, and GPUs; "
+            f"{AUDITED_HERE_ONLY}.",
+        ),
+    ] = Numerics.PORTABLE
+
+    def settings(self, min_clients: int) -> LeaderSettings:
+        """For a run that begins with ``min_clients``.
+
+        Raises:
+            PeerError: if the checks are none that there are.
+        """
+        try:
+            admission = Admission.parse(self.admission, self.max_update_norm)
+        except ValueError as error:
+            raise PeerError(
+                str(error),
+                fix="--admission all, off, or structure,weight; --max-update-norm 10, or 3x for three times the median",
+            ) from error
+        return LeaderSettings(min_clients, self.client_timeout, self.leave_timeout, admission)
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """With which data and settings an app runs on this machine."""
+
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            help="Built-in app: where the dataset is.",
+            show_default="~/.cache/pollen/datasets",
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", min=1, help="Built-in app, client: examples per training step.", show_default="16"
+        ),
+    ] = None
+    node_config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--node-config",
+            metavar='"K=V ..."',
+            click_type=Whole(),
+            help="Client: the app's settings for this node. Pairs, or one TOML file. May be repeated with pairs.",
+        ),
+    ] = None
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--work-dir",
+            metavar="DIR",
+            help="Client: the app's working folder. A confined app has one in the home.",
+            show_default="the current folder",
+        ),
+    ] = None
+
+    def settings(self, data_dir: Path | None) -> dict[str, Setting]:
+        """The built-in app's settings for this machine, with its dataset in ``data_dir``."""
+        data = None if data_dir is None else str(data_dir.expanduser().absolute())
+        return given({"data-dir": data, "batch-size": self.batch_size})
