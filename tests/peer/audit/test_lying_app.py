@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,11 @@ from chains import ENVIRONMENT, Scribe
 from inspected_runs import WrittenRun, app_folder, audited, finished_run
 
 from peer.audit import replay as replays
-from peer.audit.replay import Conditions, Replay
+from peer.audit.replay import STILL_OPEN, STOPPED, Conditions, Replay
 from peer.audit.trusted_app import own_app
+from peer.confinement.confined import Confiner
+from peer.confinement.means import ALL
+from peer.confinement.rules import Grants
 from peer.history.verdict import Verdict, verdict_of
 from protocol.app.calls import (
     AppReady,
@@ -27,31 +30,51 @@ from protocol.app.calls import (
     Halted,
     NextEntry,
     Prepare,
+    Progress,
     Replayed,
     ScriptEnd,
+    Start,
     ToApp,
 )
 from protocol.federation.epochs import seed_block
+from protocol.records.bodies import Outcome
+from protocol.records.environment import Environment
 from protocol.replay.differences import Difference
+from strategy.replay.format import REPLAY_FORMAT
 
 FIRST, LAST = 1, 5
 """The heights of the first dispatch, and of the close."""
 CONDITIONS = Conditions(confiner=None)
 
 
-@pytest.fixture(scope="module")
-def written() -> WrittenRun:
+def begun() -> WrittenRun:
     scribe, seed = Scribe(), seed_block(b"s" * 32, None)
     scribe.source.add(seed)
-    return finished_run(WrittenRun(scribe, seed=seed.cid))
+    return WrittenRun(scribe, seed=seed.cid)
+
+
+@pytest.fixture(scope="module")
+def written() -> WrittenRun:
+    return finished_run(begun())
 
 
 @dataclass(frozen=True)
 class Saying:
-    """In place of `AppProcess`: one that takes the script as it should, and says something else at one height."""
+    """In place of `AppProcess`: one that takes the script as it should, but for what it says ``instead``."""
 
-    instead: Sequence[FromApp]
-    at: int = FIRST
+    instead: Sequence[FromApp] = ()
+    """At the first height."""
+    at: Mapping[int, Sequence[FromApp]] = field(default_factory=dict)
+    """At these heights."""
+    environment: Environment = ENVIRONMENT
+    asks_on: bool = False
+    """Whether it goes on asking after the script has ended."""
+    given: list[ToApp] = field(default_factory=list)
+
+    @property
+    def said(self) -> Mapping[int, Sequence[FromApp]]:
+        """By height."""
+        return self.at or {FIRST: self.instead}
 
     def __call__(self, _: object, heard: Callable[[FromApp], Awaitable[None]], __: object) -> Process:
         return Process(self, heard)
@@ -73,9 +96,11 @@ class Process:
         """Nothing runs."""
 
     def hand(self, value: ToApp) -> None:
+        self._saying.given.append(value)
         self._tasks.add(self._loop.create_task(self._say(self._answer(value))))
 
     async def _say(self, said: Sequence[FromApp]) -> None:
+        await asyncio.sleep(0.01 if self._saying.asks_on else 0)
         for each in said:
             await self._heard(each)
 
@@ -83,14 +108,14 @@ class Process:
         go_on = NextEntry(next(self._calls))
         match value:
             case Prepare():
-                return [AppReady(ENVIRONMENT)]
-            case DispatchEntry() | CloseEntry() if value.head.height == self._saying.at:
-                return [*self._saying.instead, go_on]
+                return [AppReady(self._saying.environment)]
+            case DispatchEntry(head=head) | CloseEntry(head=head) if head.height in self._saying.said:
+                return [*self._saying.said[head.height], go_on]
             case DispatchEntry():
                 return [Compared(value.head.height, len(value.messages)), go_on]
             case CloseEntry():
                 return [Finished(value.call, value.model)]
-            case ScriptEnd():
+            case ScriptEnd() if not self._saying.asks_on:
                 return [Replayed()]
             case _:
                 return [go_on]
@@ -100,14 +125,14 @@ class Process:
 def replayed(written: WrittenRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Replay]:
     """How the replay goes, of processes in the order in which they are started."""
 
-    app = own_app(app_folder(tmp_path), CONDITIONS)
+    folder = app_folder(tmp_path)
 
-    def replayed(*processes: Saying) -> Replay:
+    def replayed(*processes: Saying, run: WrittenRun = written, conditions: Conditions = CONDITIONS) -> Replay:
         started = iter(processes)
         monkeypatch.setattr(replays, "AppProcess", lambda *arguments: next(started)(*arguments))
-        with audited(written, tmp_path) as audit:
+        with audited(run, tmp_path) as audit:
             assert audit.run().verdict is Verdict.VERIFIED
-            audit.replay(app)
+            audit.replay(own_app(folder, conditions))
             assert audit.report.replay is not None
             return audit.report.replay
 
@@ -129,21 +154,25 @@ def test_what_was_given_is_counted_and_not_what_the_app_says_of_it(replayed: Cal
         [Finished(1, None)],
         [Compared(FIRST, 2), Replayed()],
         [Diverged(1_000, "the model differs")],
+        [],
+        [Diverged(FIRST, "the app goes on", raised_there=True)],
+        [Diverged(FIRST, "the app raised KeyError", raised="KeyError")],
         [AppReady(replace(ENVIRONMENT, python="0.1"))],
     ],
     ids=repr,
 )
-def test_an_app_that_says_more_than_it_was_given_gets_no_verdict(
+def test_an_app_that_says_more_or_less_than_it_was_given_gets_no_verdict(
     said: Sequence[FromApp], replayed: Callable[..., Replay]
 ) -> None:
     found = replayed(Saying(said))
     assert found.unfinished
     assert found.exchanges <= 1
     assert (found.first, found.environment) == (None, {})
+    assert found.app_raised is any(isinstance(each, Diverged) and bool(each.raised) for each in said)
 
 
 def test_the_close_is_no_exchange(replayed: Callable[..., Replay]) -> None:
-    found = replayed(Saying([Compared(LAST, 0)], at=LAST))
+    found = replayed(Saying(at={LAST: [Compared(LAST, 0)]}))
     assert (found.exchanges, bool(found.unfinished)) == (2, True)
 
 
@@ -159,15 +188,89 @@ DIFFERS = Diverged(FIRST, "the model differs", 0, Difference("it differs", "arra
 
 
 @pytest.mark.parametrize(
-    ("again", "verdict"),
+    ("again", "repeats", "verdict"),
     [
-        ([DIFFERS], Verdict.FAILED),
-        ([replace(DIFFERS, ours=b"2")], Verdict.INCONCLUSIVE),
-        ([Halted("its disk is full", "")], Verdict.INCOMPLETE),
+        ([DIFFERS], True, Verdict.FAILED),
+        ([replace(DIFFERS, ours=b"2")], False, Verdict.INCONCLUSIVE),
+        ([replace(DIFFERS, raised="KeyError")], False, Verdict.INCONCLUSIVE),
+        ([Halted("its disk is full", "")], None, Verdict.INCOMPLETE),
     ],
-    ids=["the same", "something else", "nothing"],
+    ids=["the same", "something else", "an error", "nothing"],
 )
 def test_a_server_is_accused_only_if_the_app_does_the_same_twice(
-    again: Sequence[FromApp], verdict: Verdict, replayed: Callable[..., Replay]
+    again: Sequence[FromApp], repeats: bool | None, verdict: Verdict, replayed: Callable[..., Replay]
 ) -> None:
-    assert verdict_of({each.rule for each in replayed(Saying([DIFFERS]), Saying(again)).findings()}) is verdict
+    found = replayed(Saying([DIFFERS]), Saying(again))
+
+    assert found.repeats is repeats
+    assert verdict_of({each.rule for each in found.findings()}) is verdict
+
+
+UNDECIDED = Compared(FIRST, 2, Difference("it differs", "arrays", "weight", 1.0, of_bound=0.5), ours=b"1")
+FAR = Diverged(LAST, "the final model differs", None, Difference("it differs", "arrays", "weight", 1.0, of_bound=2.0))
+ELSEWHERE = replace(ENVIRONMENT, threads=ENVIRONMENT.threads + 1)
+
+
+@pytest.mark.parametrize(("again", "verdict"), [(b"2", Verdict.INCONCLUSIVE), (b"1", Verdict.FAILED)])
+def test_the_app_has_to_do_again_what_accuses_and_not_only_what_differed_first(
+    again: bytes, verdict: Verdict, replayed: Callable[..., Replay]
+) -> None:
+    def saying(ours: bytes) -> Saying:
+        return Saying(at={FIRST: [UNDECIDED], LAST: [replace(FAR, ours=ours)]}, environment=ELSEWHERE)
+
+    found = replayed(saying(b"1"), saying(again))
+
+    assert verdict_of({each.rule for each in found.findings()}) is verdict
+
+
+def test_the_second_run_ends_with_what_is_to_be_done_again_and_is_told_another_place(
+    replayed: Callable[..., Replay],
+) -> None:
+    first, again = Saying([UNDECIDED], environment=ELSEWHERE), Saying([UNDECIDED], environment=ELSEWHERE)
+
+    assert replayed(first, again).repeats
+    assert [start.elsewhere for each in (first, again) for start in each.given if isinstance(start, Start)] == [
+        False,
+        True,
+    ]
+    assert any(isinstance(each, CloseEntry) for each in first.given)
+    assert not any(isinstance(each, CloseEntry) for each in again.given)
+
+
+@pytest.mark.parametrize(
+    ("end", "not_checked"),
+    [(None, STILL_OPEN), ({"outcome": Outcome.STOPPED, "model": None}, STOPPED)],
+    ids=["open", "stopped"],
+)
+def test_what_an_app_made_of_the_last_replies_is_not_checked_without_its_end(
+    end: dict[str, object] | None, not_checked: str, replayed: Callable[..., Replay]
+) -> None:
+    run = begun()
+    run.exchange(1)
+    if end is not None:
+        run.scribe.add(run.scribe.close(**end))
+
+    found = replayed(Saying([Compared(FIRST, 2)]), run=run)
+
+    assert (found.exchanges, found.unfinished, found.not_checked) == (1, "", not_checked)
+
+
+def test_an_app_that_asks_for_the_scripts_end_again_and_again_is_ended(replayed: Callable[..., Replay]) -> None:
+    run, impatient = begun(), Conditions(Confiner(ALL[0], Grants(patience=0.2), kept=()))
+    run.exchange(1)
+
+    found = replayed(Saying([Compared(FIRST, 2)], asks_on=True), run=run, conditions=impatient)
+
+    assert "--patience" in found.unfinished
+
+
+def test_an_app_may_say_how_it_gets_on(replayed: Callable[..., Replay]) -> None:
+    found = replayed(Saying([Progress("at work"), Compared(FIRST, 2)]))
+    assert (found.exchanges, found.unfinished) == (2, "")
+
+
+def test_an_app_of_another_replay_format_is_not_started(
+    replayed: Callable[..., Replay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "REPLAY_FORMAT", REPLAY_FORMAT + 1)
+    assert f"it is in replay format {REPLAY_FORMAT}, which" in replayed().unfinished
