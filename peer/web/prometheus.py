@@ -77,7 +77,13 @@ _OF_PARTS: Final = (
 
 def _of(part: Part) -> _Labels:
     run = "" if part.role.run is None else part.role.run.run.label
-    return (("federation", part.federation.name), ("role", part.role.role.value), ("run", run))
+    federation = part.federation
+    return (
+        ("federation", federation.name),
+        ("federation_id", federation.id.label),  # names are chosen, and two federations may have the same
+        ("role", part.role.role.value),
+        ("run", run),
+    )
 
 
 def _gauge(name: str, meaning: str, samples: list[tuple[_Labels, float]]) -> Iterator[str]:
@@ -85,9 +91,12 @@ def _gauge(name: str, meaning: str, samples: list[tuple[_Labels, float]]) -> Ite
         return
     yield f"# HELP {name} {meaning}"
     yield f"# TYPE {name} gauge"
+    told: set[str] = set()  # Prometheus takes each series once: parts without a run are alike
     for labels, value in samples:
         shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
-        yield f"{name}{{{shown}}} {float(value):.17g}" if shown else f"{name} {float(value):.17g}"
+        if shown not in told:
+            told.add(shown)
+            yield f"{name}{{{shown}}} {float(value):.17g}" if shown else f"{name} {float(value):.17g}"
 
 
 def _escaped(foreign: str) -> str:

@@ -8,12 +8,32 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from typing import Final
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from peer.web.access import Sessions
 from peer.web.board import Board
 from peer.web.server import Page
+
+CONNECTIONS: Final = 100
+"""At most. Any user of the machine can connect, and each connection is an open file of this process. A page has one
+that listens, and a few that ask."""
+
+IDLE: Final = 5
+"""Seconds after which a connection on which nothing is asked is closed."""
+
+
+class _FewConnections(H11Protocol):
+    """Hangs up on those who are too many, or ask nothing: uvicorn has a bound for requests alone."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            transport.close()
+            return
+        self.timeout_keep_alive_task = self.loop.call_later(IDLE, self.timeout_keep_alive_handler)
 
 
 class _Server(uvicorn.Server):
@@ -38,6 +58,8 @@ async def serve(
     page = Page(board, sessions, listening.getsockname()[1], token, entered, over)
     config = uvicorn.Config(
         page.app(),
+        http=_FewConnections,
+        timeout_keep_alive=IDLE,
         log_config=None,
         access_log=False,
         server_header=False,

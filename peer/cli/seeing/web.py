@@ -59,7 +59,7 @@ def web(
         def tell_link() -> None:
             link = f"http://{HOST}:{bound}/enter?token={sessions.new_link()}"
             if json:
-                put_json({"schema": "pollen/web/1", "link": link, "metrics": f"http://{HOST}:{bound}/metrics"})
+                put_json({"link": link, "metrics": f"http://{HOST}:{bound}/metrics"})
             else:
                 put(link)
             flush()

@@ -4,7 +4,7 @@
 const main = document.getElementById("main");
 const link = document.getElementById("link");
 const CID = /^baf[a-z2-7]{56}$/;
-let shown = null;       // what is on the page: {path, update}
+let shown = null;       // what is on the page: {path, update, fit}
 let busy = false;       // whether an update is on its way
 let again = false;      // whether something has changed meanwhile
 
@@ -230,7 +230,6 @@ class RunPage {
     this.title = el("h1", {}, "Run ", el("span", { class: "cid" }, label(run)));
     this.empty = el("p", { class: "quiet" }, "No numbers yet.");
     this.more = el("p", { class: "quiet" });
-    addEventListener("resize", () => this.charts.forEach((chart) => chart.fit()));
   }
 
   async first() {
@@ -349,13 +348,14 @@ async function go() {
     if (is) each.setAttribute("aria-current", "page"); else each.removeAttribute("aria-current");
   });
   const pages = { "": now, runs, federation, disk };
-  const mine = shown = { path, update: null };
+  const mine = shown = { path, update: null, fit: null };
   try {
     let content;
     if (where === "run") {
       const page = new RunPage(what);
       content = await page.first();
       mine.update = () => page.update(false);
+      mine.fit = () => page.charts.forEach((chart) => chart.fit());
     } else if (where === "block") {
       content = await block(what);
     } else {
@@ -392,5 +392,6 @@ const events = new EventSource("events");
 events.onmessage = () => { link.textContent = "live"; changed(); };
 events.onerror = () => { link.textContent = "peer web does not answer"; };
 addEventListener("hashchange", go);
+addEventListener("resize", () => shown?.fit?.());
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 go();

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 from chains import ALICE, BOB
 from pages import Growing, Served, served
 
+from peer.web import running
 from peer.web.access import metrics_token
 from protocol.blocks.cid import CID
 
@@ -135,3 +138,23 @@ def test_prometheus_has_a_token_of_its_own(stranger: httpx.Client, page: Served)
     answer = stranger.get("/metrics", headers={"authorization": f"Bearer {token}"})
     assert "pollen_up 0\n" in answer.text
     assert stranger.get("/api/status", headers={"authorization": f"Bearer {token}"}).status_code == 403
+
+
+def hangs_up(connection: socket.socket) -> bool:
+    connection.settimeout(60)
+    return connection.recv(1) == b""
+
+
+def test_whoever_opens_too_many_connections_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "CONNECTIONS", 1)
+    monkeypatch.setattr(running, "IDLE", 600)
+    with served(Growing(tmp_path).home) as page:
+        place = ("127.0.0.1", page.port)
+        with socket.create_connection(place), socket.create_connection(place) as second:
+            assert hangs_up(second)
+
+
+def test_whoever_asks_nothing_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "IDLE", 0)
+    with served(Growing(tmp_path).home) as page, socket.create_connection(("127.0.0.1", page.port)) as idle:
+        assert hangs_up(idle)

@@ -7,13 +7,13 @@ import json
 import re
 from pathlib import Path
 
-from statuses import a_status, client
+from statuses import RUN, a_status, client
 
 from peer.status.peer_status import PeerStatus
 from peer.web.prometheus import exposition
 from protocol.status.role_status import Answers, Doing
 
-SAMPLE = re.compile(r'[a-z_]+(\{([a-z]+="(?:[^"\\\n]|\\[\\"n])*",?)*\})? [-+.0-9e]+')
+SAMPLE = re.compile(r'[a-z_]+(\{([a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*\})? [-+.0-9e]+')
 
 
 def samples(status: PeerStatus) -> list[str]:
@@ -29,7 +29,9 @@ def test_it_says_round_disk_members_and_what_was_measured() -> None:
     assert "pollen_up 1" in found
     assert "pollen_disk_free_bytes 12000000000" in found
     text = "\n".join(found)
-    assert re.search(r'pollen_round\{federation="trial",role="server",run="bafyrei\w{7}"\} 2\n', text)
+    assert re.search(
+        r'pollen_round\{federation="trial",federation_id="\w{14}",role="server",run="bafyrei\w{7}"\} 2\n', text
+    )
     assert re.search(r'pollen_members\{.*doing="away"\} 1\n', text)
     assert re.search(r'pollen_member_answers\{.*member="alice"\} 2\n', text)
     assert re.search(r'pollen_measured\{.*metric="loss"\} 0.25', text)
@@ -42,6 +44,16 @@ def test_a_hostile_name_ends_neither_its_quotation_nor_its_line() -> None:
     hostile = dataclasses.replace(status, parts=(dataclasses.replace(part, role=role),))
     assert len(samples(hostile)) == len(samples(status))
     assert [line for line in samples(hostile) if not SAMPLE.fullmatch(line)] == []
+
+
+def test_federations_of_one_name_are_told_apart_and_each_series_is_told_once() -> None:
+    status = a_status()
+    (part,) = status.parts
+    namesake = dataclasses.replace(part, federation=dataclasses.replace(part.federation, id=RUN))
+    found = samples(dataclasses.replace(status, parts=(part, part, namesake)))
+    series = [line.rpartition(" ")[0] for line in found]
+    assert len(series) == len(set(series))
+    assert len([each for each in series if each.startswith("pollen_round{")]) == 2
 
 
 def test_without_a_running_peer_it_says_so() -> None:
