@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 import pytest
 from statuses import RUN, a_status, client
 
+from peer.base import posix
 from peer.base.errors import ExitCode, PeerError
+from peer.control import answering as control
 from peer.control.answering import answering
 from peer.control.asking import ask
 from peer.control.requests import (
@@ -148,3 +150,15 @@ def test_a_file_in_the_place_of_the_socket_is_not_talked_to(home: Home) -> None:
     (home.path / NAME).write_text("")
     with pytest.raises(PeerError, match="not a socket"):
         ask(home, Status())
+
+
+def test_the_socket_of_another_user_is_not_talked_to(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound(home).close()
+    monkeypatch.setattr(posix, "own_user", lambda: (home.path / NAME).stat().st_uid + 1)
+    with pytest.raises(PeerError, match="not a socket of yours"):
+        ask(home, Status())
+
+
+def test_whoever_opens_too_many_connections_is_turned_away(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "AT_ONCE", 0)
+    assert while_answering(home, lambda: said(home, b"")) == b""

@@ -68,11 +68,11 @@ def test_whoever_has_no_cookie_gets_nothing(path: str, page: Served, stranger: h
 def test_a_link_gives_a_cookie_that_no_script_and_no_other_page_has(page: Served, stranger: httpx.Client) -> None:
     link, before = page.link, page.entered
     answer = stranger.get(link)
-    cookie = answer.headers["set-cookie"].lower()
-    folder = page.sessions.folder
+    cookie, folder = answer.headers["set-cookie"].lower(), page.sessions.folder
     assert (answer.status_code, answer.headers["location"]) == (303, f"{folder}/")
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
+    assert f"; path={folder.lower()};" in f"{cookie};"
     assert page.entered == before + 1
     assert stranger.get(f"{folder}/").status_code == 200
     assert httpx.get(link, trust_env=False).status_code == 403
