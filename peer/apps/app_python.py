@@ -73,6 +73,12 @@ def machine_of(python: tuple[str, ...]) -> str:
     return said.stdout.strip()
 
 
+def with_another_id(python: tuple[str, ...]) -> tuple[str, ...]:
+    """The same command in a confined process that has another id than it would have: ids begin anew for each, so an app
+    that sends its own would send the same each time. The shell ends as the command does."""
+    return ("/bin/sh", "-c", '"$@"; exit $?', "sh", *python)
+
+
 def _after(lines: list[str]) -> str:
     return f" and says {lines[0]!r}" if lines else ""
 

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, Final
 
 from peer.apps.app_process import AppCommand, AppProcess
-from peer.apps.app_python import OUR_PYTHON, machine_of
+from peer.apps.app_python import OUR_PYTHON, machine_of, with_another_id
 from peer.apps.block_server import ServedRun
 from peer.confinement.confined import Confiner
 from peer.confinement.folders import temporary_folder
@@ -303,13 +303,16 @@ class _ReplayProcess:
             self.folder = place / "app" / "files"
             """The app's, which is made when the app is given."""
             self.folder.parent.mkdir()
+            python = conditions.python
+            if start.elsewhere and conditions.confiner is not None:
+                python = with_another_id(python)
             command = AppCommand(
                 role=Role.SERVER,
                 works_in=place / "scratch",
                 contents=contents,
                 log=place / "app.log",
                 environment=environment,
-                python=conditions.python,
+                python=python,
                 confiner=conditions.confiner,
             )
             self.link = AppProcess(command, self.said.put, self.said.put)

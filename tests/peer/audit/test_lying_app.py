@@ -12,6 +12,8 @@ import pytest
 from chains import ENVIRONMENT, Scribe
 from inspected_runs import WrittenRun, app_folder, audited, finished_run
 
+from peer.apps.app_process import AppCommand
+from peer.apps.app_python import OUR_PYTHON, with_another_id
 from peer.audit import replay as replays
 from peer.audit.replay import STILL_OPEN, STOPPED, Conditions, Replay
 from peer.audit.trusted_app import own_app
@@ -45,6 +47,7 @@ from strategy.replay.format import REPLAY_FORMAT
 FIRST, LAST = 1, 5
 """The heights of the first dispatch, and of the close."""
 CONDITIONS = Conditions(confiner=None)
+CONFINED = Conditions(Confiner(ALL[0], Grants(), kept=()))
 
 
 def begun() -> WrittenRun:
@@ -70,13 +73,15 @@ class Saying:
     asks_on: bool = False
     """Whether it goes on asking after the script has ended."""
     given: list[ToApp] = field(default_factory=list)
+    started: list[AppCommand] = field(default_factory=list)
 
     @property
     def said(self) -> Mapping[int, Sequence[FromApp]]:
         """By height."""
         return self.at or {FIRST: self.instead}
 
-    def __call__(self, _: object, heard: Callable[[FromApp], Awaitable[None]], __: object) -> Process:
+    def __call__(self, command: AppCommand, heard: Callable[[FromApp], Awaitable[None]], _: object) -> Process:
+        self.started.append(command)
         return Process(self, heard)
 
 
@@ -228,7 +233,11 @@ def test_the_second_run_ends_with_what_is_to_be_done_again_and_is_told_another_p
 ) -> None:
     first, again = Saying([UNDECIDED], environment=ELSEWHERE), Saying([UNDECIDED], environment=ELSEWHERE)
 
-    assert replayed(first, again).repeats
+    assert replayed(first, again, conditions=CONFINED).repeats
+    assert [command.python for each in (first, again) for command in each.started] == [
+        OUR_PYTHON,
+        with_another_id(OUR_PYTHON),
+    ]
     assert [start.elsewhere for each in (first, again) for start in each.given if isinstance(start, Start)] == [
         False,
         True,

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from peer.apps.app_python import OUR_PYTHON, with_another_id
 from peer.confinement.machine import OUR_ROOT, existing
 from peer.confinement.means import ALL, Means, words_before, works_not
 from peer.confinement.rules import SYSTEM, Confinement
@@ -142,6 +143,25 @@ def test_one_that_another_user_runs_neither(means: Means, world: World) -> None:
 
     assert done.stdout, done.stderr
     assert_is_confined(json.loads(done.stdout))
+
+
+@every_means
+def test_the_ids_of_confined_processes_are_the_same_each_time_unless_others_are_asked_for(
+    means: Means, world: World
+) -> None:
+    skip_unless(means)
+    says = ("-I", "-S", "-c", "import os; print(os.getpid(), flush=True); os.kill(os.getpid(), 6)")
+    before = words_before(means, confinement(world), *world.own)
+
+    def ended(python: tuple[str, ...]) -> tuple[str, int]:
+        done = subprocess.run([*before, *python, *says], capture_output=True, text=True, check=False, timeout=60)
+        return done.stdout, done.returncode
+
+    first, again, others = map(ended, (OUR_PYTHON, OUR_PYTHON, with_another_id(OUR_PYTHON)))
+
+    assert first == again
+    assert int(first[0]) != int(others[0])
+    assert others[1] == 128 + 6
 
 
 def test_without_confinement_the_same_process_does_all_that_its_user_may(world: World) -> None:

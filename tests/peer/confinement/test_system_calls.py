@@ -179,9 +179,19 @@ def test_some_calls_are_answered_by_their_arguments(
     assert answer(machine, number, arguments) == expected
 
 
-def answer(machine: str, number: int, arguments: tuple[int, ...] = ()) -> int:
+@pytest.mark.parametrize("machine", PROCESSORS)
+def test_a_call_in_the_way_of_another_processor_is_none(machine: str) -> None:
+    harmless = 63
+    other = next(processor for name, processor in PROCESSORS.items() if name != machine)
+
+    assert answer(machine, harmless) == ALLOW
+    assert answer(machine, harmless, audit=other.audit) == REFUSE | errno.ENOSYS
+    assert answer(machine, PROCESSORS[machine].most + harmless) == REFUSE | errno.ENOSYS
+
+
+def answer(machine: str, number: int, arguments: tuple[int, ...] = (), audit: int = 0) -> int:
     """What the filter for a machine says to a call there, run as the kernel runs it (linux/bpf_common.h)."""
-    data = struct.pack("=IIQ6Q", number, PROCESSORS[machine].audit, 0, *arguments, *[0] * (6 - len(arguments)))
+    data = struct.pack("=IIQ6Q", number, audit or PROCESSORS[machine].audit, 0, *arguments, *[0] * (6 - len(arguments)))
     code = list(struct.iter_unpack("=HBBI", filter_for(machine)))
     at = value = 0
     while True:
