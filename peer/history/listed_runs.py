@@ -12,7 +12,8 @@ from peer.control.requests import Status
 from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
-from peer.home.journal import Journal, KeptJob, KnownRun, RunHead
+from peer.home.journal import Journal, KnownRun, RunHead
+from peer.home.kept_jobs import KeptJob
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Outcome
 
@@ -127,7 +128,7 @@ def listed_jobs(home: Home) -> list[ListedJob]:
     if not home.journal.exists():
         return []
     with Journal(home.journal) as journal:
-        jobs = journal.jobs()
+        jobs = journal.jobs.all()
     if not jobs:
         return []
     runs = {run.head.run: run for run in listed_runs(home)}

@@ -7,7 +7,8 @@ from typing import Final
 
 from peer.base.errors import PeerError
 from peer.home.home import Home
-from peer.home.journal import Journal, KeptJob, RunHead
+from peer.home.journal import Journal, RunHead
+from peer.home.kept_jobs import KeptJob
 from protocol.blocks.cid import CID, MalformedCid
 from protocol.run_names import RunHere, named_by
 from protocol.visible import named
@@ -121,7 +122,7 @@ def job_without_run(home: Home, text: str) -> KeptJob | None:
     if not home.journal.exists():
         return None
     with Journal(home.journal) as journal:
-        return next((job for job in journal.jobs() if job.run is None and job.name == text), None)
+        return next((job for job in journal.jobs.all() if job.run is None and job.name == text), None)
 
 
 def _runs_of(home: Home) -> list[RunHere]:

@@ -9,22 +9,19 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Self
 
-from peer.base.errors import ExitCode, PeerError
-from peer.home.home import PRIVATE_FILE, Home
-from peer.home.journal_layouts import LAYOUTS
+from peer.home.home import Home
+from peer.home.journal_file import JournalFile, connected, translated
+from peer.home.kept_jobs import KeptJobs, keep_run, names_taken
 from protocol.blocks.cid import CID, Block, cbor_data_block
 from protocol.records.bodies import Role
 from protocol.records.signed_records import WellSigned
 from protocol.run_names import name_after
 from protocol.wire.announcements import next_start
-
-LAYOUT: Final = len(LAYOUTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,34 +84,6 @@ class KnownRun:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptJob:
-    """A run that was asked for (`protocol.jobs.queue`)."""
-
-    number: int
-    """In the order of acceptance."""
-    key: bytes
-    """Random, from whoever asked: asked twice with one key, it is one job."""
-    asked: float
-    """When it was accepted: seconds since 1970."""
-    asker: bytes
-    """The member's id."""
-    federation: CID
-    app: CID
-    """The app's id. The app is unpacked in the home."""
-    app_name: str
-    name: str
-    """How the run is called here."""
-    settings: bytes
-    """A `peer.jobs.settings.JobSettings`."""
-    run: CID | None
-    """The run, once its first record is on disk."""
-    ended: float | None
-    """When nothing was left to do for it; None before."""
-    why: str
-    """Why it ended without its run's being closed."""
-
-
-@dataclass(frozen=True, slots=True)
 class VerifiedHead:
     """The result of verifying a run up to a head (`peer.audit.kept_reports`)."""
 
@@ -142,13 +111,9 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
         self._well_signed = _WellSigned(path)
-        with _translated(path):
-            path.touch(mode=PRIVATE_FILE)
-            self._database = _connected(path)
-            self._set_up()
+        self._file = JournalFile(path)
+        self.jobs = KeptJobs(self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -159,14 +124,13 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._well_signed.close()
-        with self._lock:
-            self._database.close()
+        self._file.close()
 
     # -- this peer -------------------------------------------------------------------------------------------------
 
     def next_start(self, now: float) -> int:
         """The number of this start (`protocol.wire.announcements.next_start`), higher than that of any before."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             row = database.execute("SELECT value FROM facts WHERE name = 'start'").fetchone()
             start = next_start(int(row[0]) if row else 0, now)
             database.execute("INSERT OR REPLACE INTO facts VALUES ('start', ?)", (str(start),))
@@ -192,7 +156,7 @@ class Journal:
         """Remember where this home is (`peer.home.home_location`), once a new run begins there, or the members have
         told what it may have forgotten of ``run``. If it was elsewhere before, it may have forgotten records of the
         other runs that it left open, until they are told of too."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             row = database.execute("SELECT value FROM facts WHERE name = 'place'").fetchone()
             if row is not None and row[0] != place:
                 led = database.execute("SELECT run FROM heads WHERE role = ? AND NOT closed", (Role.SERVER.value,))
@@ -216,18 +180,18 @@ class Journal:
         return self._fact(f"finished {run}") is not None
 
     def _keep_fact(self, name: str, value: str) -> None:
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def _fact(self, name: str) -> str | None:
-        row = self._row("SELECT value FROM facts WHERE name = ?", name)
+        row = self._file.row("SELECT value FROM facts WHERE name = ?", name)
         return str(row[0]) if row else None
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def keep_head(self, head: RunHead, well_signed: Iterable[CID] = (), job: int | None = None) -> None:
         """Replace the run's head, and keep which records were found `well_signed`. If it is the run of a ``job``, that
-        is kept with its first head, and the run has the job's name: a job has a run or none, and never a second one."""
+        is kept with its first head (`peer.home.kept_jobs.keep_run`)."""
         values = (
             bytes(head.run),
             bytes(head.federation),
@@ -239,134 +203,64 @@ class Journal:
             head.engine,
             head.updated,
         )
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
             _add_well_signed(database, well_signed)
             if job is not None:
-                database.execute("UPDATE jobs SET run = ? WHERE number = ? AND run IS NULL", (bytes(head.run), job))
-                database.execute(
-                    "INSERT OR IGNORE INTO known_runs (run, name, app, began) "
-                    "SELECT run, name, app_name, ? FROM jobs WHERE number = ? AND run = ?",
-                    (head.updated, job, bytes(head.run)),
-                )
+                keep_run(database, job, head.run, head.updated)
 
     def head_of(self, run: CID) -> RunHead | None:
         """The head of one run."""
-        row = self._row("SELECT * FROM heads WHERE run = ?", bytes(run))
+        row = self._file.row("SELECT * FROM heads WHERE run = ?", bytes(run))
         return _head(row) if row else None
 
     def run_of(self, head: CID) -> RunHead | None:
         """The run that has this head."""
-        row = self._row("SELECT * FROM heads WHERE head = ?", bytes(head))
+        row = self._file.row("SELECT * FROM heads WHERE head = ?", bytes(head))
         return _head(row) if row else None
 
     def heads(self) -> list[RunHead]:
         """The heads of all runs, the last changed first."""
-        return [_head(row) for row in self._rows("SELECT * FROM heads ORDER BY updated DESC, run")]
-
-    # -- jobs ------------------------------------------------------------------------------------------------------
-
-    def accept_job(
-        self,
-        key: bytes,
-        asker: bytes,
-        federation: CID,
-        app: CID,
-        app_name: str,
-        wanted: str,
-        settings: bytes,
-        now: float,
-    ) -> KeptJob:
-        """Keep a job. One with this key is kept already: that is returned. ``wanted`` is its name; empty: it is called
-        after its app.
-
-        Raises:
-            PeerError: if another run has that name.
-        """
-        with self._transaction() as database:
-            row = database.execute("SELECT * FROM jobs WHERE key = ?", (key,)).fetchone()
-            if row is None:
-                taken = _names(database, "known_runs") | _names(database, "jobs")
-                if wanted in taken:
-                    raise PeerError(f"another run is called {wanted}", fix="give this one another name: --name NAME")
-                name = wanted or name_after(app_name, taken)
-                values = (key, now, asker, bytes(federation), bytes(app), app_name, name, settings)
-                database.execute(
-                    "INSERT INTO jobs (key, asked, asker, federation, app, app_name, name, settings) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
-                row = database.execute("SELECT * FROM jobs WHERE key = ?", (key,)).fetchone()
-        return _job(row)
-
-    def adopt_run(self, head: RunHead, asker: bytes, app_name: str, settings: bytes, now: float) -> KeptJob:
-        """Keep a job for a run that began without one. It has the run's name, or is called after its app."""
-        with self._transaction() as database:
-            run = bytes(head.run)
-            known = database.execute("SELECT name FROM known_runs WHERE run = ?", (run,)).fetchone()
-            taken = _names(database, "known_runs") | _names(database, "jobs")
-            name = known[0] if known else name_after(app_name, taken)
-            values = (run[-16:], now, asker, bytes(head.federation), run, app_name, name, settings, run)
-            database.execute(
-                "INSERT INTO jobs (key, asked, asker, federation, app, app_name, name, settings, run) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            )
-            row = database.execute("SELECT * FROM jobs WHERE run = ?", (bytes(head.run),)).fetchone()
-        return _job(row)
-
-    def end_job(self, number: int, now: float, why: str = "") -> None:
-        """Remember that nothing is left to do for a job, and ``why``, if its run is not closed."""
-        with self._transaction() as database:
-            database.execute("UPDATE jobs SET ended = ?, why = ? WHERE number = ?", (now, why, number))
-
-    def take_up_job(self, number: int) -> None:
-        """Have a job that ended without its run's being closed go on."""
-        with self._transaction() as database:
-            database.execute("UPDATE jobs SET ended = NULL, why = '' WHERE number = ?", (number,))
-
-    def jobs(self) -> list[KeptJob]:
-        """All jobs, in the order of acceptance."""
-        return list(map(_job, self._rows("SELECT * FROM jobs ORDER BY number")))
+        return [_head(row) for row in self._file.rows("SELECT * FROM heads ORDER BY updated DESC, run")]
 
     # -- what people are told of runs ------------------------------------------------------------------------------
 
     def name_run(self, run: CID, app: str, now: float) -> KnownRun:
         """Give a run a name in this home, made of its ``app``'s name, unless it has one, as the run of a job has."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             row = database.execute("SELECT * FROM known_runs WHERE run = ?", (bytes(run),)).fetchone()
             if row is not None:
                 return _known_run(row)
-            name = name_after(app, _names(database, "known_runs") | _names(database, "jobs"))
+            name = name_after(app, names_taken(database))
             values = (bytes(run), name, app, now)
             database.execute("INSERT INTO known_runs (run, name, app, began) VALUES (?, ?, ?, ?)", values)
         return KnownRun(run, name, app, now)
 
     def note_round(self, run: CID, round: int) -> None:
         """Remember the newest round of a run that has a name."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute("UPDATE known_runs SET round = ? WHERE run = ?", (round, bytes(run)))
 
     def note_outcome(self, run: CID, outcome: str) -> None:
         """Remember how a run that has a name has ended."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute("UPDATE known_runs SET outcome = ? WHERE run = ?", (outcome, bytes(run)))
 
     def known_runs(self) -> dict[CID, KnownRun]:
         """The runs that have a name here."""
-        return {run.run: run for run in map(_known_run, self._rows("SELECT * FROM known_runs"))}
+        return {run.run: run for run in map(_known_run, self._file.rows("SELECT * FROM known_runs"))}
 
     # -- replies ---------------------------------------------------------------------------------------------------
 
     def keep_reply(self, run: CID, message: bytes, reply: CID, state: CID | None) -> None:
         """Keep the reply to a message with the state after it. The first reply stays, because it was announced."""
         values = (bytes(run), message, bytes(reply), None if state is None else bytes(state))
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute("INSERT OR IGNORE INTO replies (run, message, reply, state) VALUES (?, ?, ?, ?)", values)
 
     def replies(self, run: CID) -> list[KeptReply]:
         """All replies in a run, in the order in which they were kept."""
-        rows = self._rows("SELECT message, reply, state FROM replies WHERE run = ? ORDER BY ordinal", bytes(run))
+        rows = self._file.rows("SELECT message, reply, state FROM replies WHERE run = ? ORDER BY ordinal", bytes(run))
         return [
             KeptReply(bytes(message), CID(reply), None if state is None else CID(state))
             for message, reply, state in rows
@@ -374,7 +268,7 @@ class Journal:
 
     def state_of(self, run: CID) -> CID | None:
         """The newest `Context.state` of a run; None if there is none yet."""
-        row = self._row(
+        row = self._file.row(
             "SELECT state FROM replies WHERE run = ? AND state IS NOT NULL ORDER BY ordinal DESC LIMIT 1",
             bytes(run),
         )
@@ -385,7 +279,7 @@ class Journal:
     def ask_for_app(self, app: CID, name: str, run: CID) -> None:
         """Remember that a run waits for the owner to approve its app."""
         values = (bytes(app), name, bytes(run), time.time())
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute(
                 "INSERT INTO apps VALUES (?, ?, ?, ?, FALSE)"
                 " ON CONFLICT (app) DO UPDATE SET name = excluded.name, run = excluded.run",
@@ -394,7 +288,7 @@ class Journal:
 
     def approve_app(self, app: CID) -> None:
         """Allow an app to run here from now on."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute(
                 "INSERT INTO apps VALUES (?, '', NULL, ?, TRUE)"
                 " ON CONFLICT (app) DO UPDATE SET noted = excluded.noted, approved = TRUE WHERE NOT approved",
@@ -403,12 +297,12 @@ class Journal:
 
     def forget_app(self, app: CID) -> bool:
         """Undo `approve_app` or `ask_for_app`. Returns whether the app was known."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             return database.execute("DELETE FROM apps WHERE app = ?", (bytes(app),)).rowcount > 0
 
     def apps(self) -> list[KnownApp]:
         """The apps that are approved, and those that runs wait for, the newest first."""
-        rows = self._rows("SELECT app, name, run, noted, approved FROM apps ORDER BY noted DESC, app")
+        rows = self._file.rows("SELECT app, name, run, noted, approved FROM apps ORDER BY noted DESC, app")
         return [
             KnownApp(CID(app), name, CID(run) if run is not None else None, noted, bool(approved))
             for app, name, run, noted, approved in rows
@@ -422,13 +316,13 @@ class Journal:
 
     def keep_own(self, blocks: Iterable[Block]) -> None:
         """Keep records that this peer signed. The engine has them too, but its disk may sync late."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             rows = [(bytes(block.cid), block.data) for block in blocks]
             database.executemany("INSERT OR IGNORE INTO own VALUES (?, ?)", rows)
 
     def own(self, cid: CID) -> bytes | None:
         """The bytes of a record that this peer signed."""
-        row = self._row("SELECT data FROM own WHERE cid = ?", bytes(cid))
+        row = self._file.row("SELECT data FROM own WHERE cid = ?", bytes(cid))
         return bytes(row[0]) if row else None
 
     # -- records beside the chain of a run -------------------------------------------------------------------------
@@ -437,18 +331,18 @@ class Journal:
         """Keep grants and acks, which belong to a run but not to its chain, and which of them were found
         `well_signed`."""
         rows = [(bytes(block.cid), bytes(run), block.data) for block in blocks]
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.executemany("INSERT OR IGNORE INTO beside (cid, run, data) VALUES (?, ?, ?)", rows)
             _add_well_signed(database, well_signed)
 
     def beside(self, run: CID) -> list[Block]:
         """The records beside the chain of a run, in the order in which they were kept."""
-        rows = self._rows("SELECT cid, data FROM beside WHERE run = ? ORDER BY ordinal", bytes(run))
+        rows = self._file.rows("SELECT cid, data FROM beside WHERE run = ? ORDER BY ordinal", bytes(run))
         return [Block(CID(cid), bytes(data)) for cid, data in rows]
 
     def names_beside(self, run: CID) -> frozenset[CID]:
         """The CIDs of the records beside the chain of a run, with its proofs."""
-        rows = self._rows(
+        rows = self._file.rows(
             "SELECT cid FROM beside WHERE run = ?1 UNION SELECT proof FROM proofs WHERE run = ?1", bytes(run)
         )
         return frozenset(CID(cid) for (cid,) in rows)
@@ -458,12 +352,12 @@ class Journal:
     def keep_proof(self, run: CID, proof: tuple[Block, Block, Block]) -> None:
         """Keep a proof block and the two records that it links (`protocol.records.equivocation`)."""
         values = (bytes(proof[0].cid), bytes(run), *(block.data for block in proof))
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute("INSERT OR IGNORE INTO proofs VALUES (?, ?, ?, ?, ?)", values)
 
     def proofs(self, run: CID | None = None) -> list[tuple[Block, Block, Block]]:
         """The proofs of a run, or of all runs, each with the two records that it links."""
-        rows = self._rows(
+        rows = self._file.rows(
             "SELECT data, first, second FROM proofs WHERE ?1 IS NULL OR run = ?1 ORDER BY proof",
             None if run is None else bytes(run),
         )
@@ -485,7 +379,7 @@ class Journal:
             verified.at,
             verified.report,
         )
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute("INSERT OR REPLACE INTO verified VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
             _add_well_signed(database, well_signed)
 
@@ -493,14 +387,14 @@ class Journal:
         """The result of verifying up to a head, for each reader."""
         return [
             VerifiedHead(CID(run), CID(federation), CID(at_head), reader, bool(encrypted), basis, at, report)
-            for run, federation, at_head, reader, encrypted, basis, at, report in self._rows(
+            for run, federation, at_head, reader, encrypted, basis, at, report in self._file.rows(
                 "SELECT * FROM verified WHERE head = ?", bytes(head)
             )
         ]
 
     def keep_well_signed(self, records: Iterable[CID]) -> None:
         """Keep which records were found `well_signed`, and nothing else."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             _add_well_signed(database, records)
 
     @property
@@ -508,45 +402,6 @@ class Journal:
         """The records whose signatures this home has verified, so that it verifies each once. It does not wait for the
         sync of another thread."""
         return self._well_signed
-
-    # -- below -----------------------------------------------------------------------------------------------------
-
-    def _set_up(self) -> None:
-        database = self._database
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("BEGIN IMMEDIATE")  # if two processes find a new file, one waits here
-        (layout,) = database.execute("PRAGMA user_version").fetchone()
-        if layout < LAYOUT:
-            for statement in "".join(LAYOUTS[layout:]).split(";"):
-                database.execute(statement)
-            database.execute(f"PRAGMA user_version = {LAYOUT}")
-        database.execute("COMMIT")
-        if layout > LAYOUT:
-            raise PeerError(
-                f"{self._path} was written by a newer Pollen (layout {layout}, this one knows {LAYOUT})",
-                fix="pip install --upgrade pollen-fl, or another home with --home DIR",
-            )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _translated(self._path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:  # a full disk may have ended the transaction already
-                    self._database.execute("ROLLBACK")
-                raise
-
-    def _rows(self, query: str, *values: object) -> list[Any]:  # rows are tuples of what the schema says
-        with self._lock, _translated(self._path):
-            return self._database.execute(query, values).fetchall()
-
-    def _row(self, query: str, *values: object) -> Any:
-        rows = self._rows(query, *values)
-        return rows[0] if rows else None
 
 
 class _WellSigned:
@@ -560,9 +415,9 @@ class _WellSigned:
     def __contains__(self, record: object) -> bool:
         if not isinstance(record, CID):
             return False
-        with self._lock, _translated(self._path):
+        with self._lock, translated(self._path):
             if self._database is None:
-                self._database = _connected(self._path)
+                self._database = connected(self._path)
             rows = self._database.execute("SELECT 1 FROM well_signed WHERE cid = ?", (bytes(record),)).fetchall()
         return bool(rows)
 
@@ -575,20 +430,6 @@ class _WellSigned:
 def _add_well_signed(database: sqlite3.Connection, records: Iterable[CID]) -> None:
     rows = ((bytes(record),) for record in records)
     database.executemany("INSERT OR IGNORE INTO well_signed VALUES (?)", rows)
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _explained(path, getattr(error, "sqlite_errorcode", None), error) from error
-    except OSError as error:
-        raise _explained(path, None, error) from error
 
 
 def known_apps(home: Home) -> list[KnownApp]:
@@ -604,31 +445,9 @@ def approved_apps(home: Home) -> frozenset[CID]:
     return frozenset(known.app for known in known_apps(home) if known.approved)
 
 
-def _explained(path: Path, code: int | None, error: Exception) -> PeerError:
-    match code:
-        case sqlite3.SQLITE_FULL:
-            what, fix = f"the disk of {path} is full; nothing was lost", "free some space and start the peer again"
-        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-            what, fix = f"{path} is not a journal, or is damaged", f"restore {path}, or use another --home DIR"
-        case _:
-            what, fix = f"the journal {path} cannot be used: {error}", "check the home: peer doctor"
-    return PeerError(what, fix=fix, code=ExitCode.UNFINISHED)
-
-
-def _job(row: Any) -> KeptJob:
-    number, key, asked, asker, federation, app, app_name, name, settings, run, ended, why = row
-    of_run = None if run is None else CID(run)
-    federation, app = CID(federation), CID(app)
-    return KeptJob(number, key, asked, asker, federation, app, app_name, name, settings, of_run, ended, why)
-
-
 def _forgotten(run: CID) -> str:
     """The name of the fact that records of a run may be forgotten."""
     return f"forgotten {run}"
-
-
-def _names(database: sqlite3.Connection, table: Literal["known_runs", "jobs"]) -> set[str]:
-    return {str(name) for (name,) in database.execute(f"SELECT name FROM {table}")}
 
 
 def _known_run(row: Any) -> KnownRun:

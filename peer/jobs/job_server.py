@@ -1,7 +1,7 @@
 """Runs the jobs of a standing server, one after another or side by side, as its limits allow.
 
 A job is in the journal before whoever asked is told that it was accepted. Its run is kept with the job when the run's
-first record is (`peer.home.journal.Journal.keep_head`). So after a crash each job has no run, and begins; or an open
+first record is (`peer.home.kept_jobs.keep_run`). So after a crash each job has no run, and begins; or an open
 one, and goes on; or a closed one, and is done. None is lost, and none begins twice.
 
 A job that the machine fails (a full disk, an engine that is away) stays in the queue, which rests for a while: else one
@@ -28,7 +28,8 @@ from peer.control.requests import AboutJob, CancelJob, JobDone, ResumeRun, RunJo
 from peer.engine.interface import EngineError
 from peer.history.named_runs import cid_of
 from peer.home.home import Home
-from peer.home.journal import Journal, KeptJob, RunHead
+from peer.home.journal import Journal, RunHead
+from peer.home.kept_jobs import KeptJob
 from peer.jobs.settings import JobSettings, queued, with_settings
 from peer.run.leading import Leading, leading, resuming, seed_of
 from peer.run.peer import Peer
@@ -127,7 +128,7 @@ class JobServer:
         return [jobs[number] for number in numbers]
 
     def _open_jobs(self) -> list[KeptJob]:
-        return [job for job in self._journal.jobs() if job.ended is None and job.federation in self._sessions]
+        return [job for job in self._journal.jobs.all() if job.ended is None and job.federation in self._sessions]
 
     def _queue(self, jobs: Collection[KeptJob]) -> Iterator[Queued]:
         return (queued(job, is_running=job.number in self._running) for job in jobs)
@@ -148,7 +149,7 @@ class JobServer:
             why = f"{type(error).__name__}: {error}"
         if why is not None:
             try:
-                await asyncio.to_thread(self._journal.end_job, job.number, time.time(), why)
+                await asyncio.to_thread(self._journal.jobs.end, job.number, time.time(), why)
             except PeerError as error:  # it keeps its place, so nothing begins that could be kept no better
                 self._tell(f"{job.name}: {error}; it goes on when this peer starts again")
                 return
@@ -212,7 +213,9 @@ class JobServer:
         """A job for a run that began without one, as `peer start` does. Its app and settings are in its record."""
         known, owner = self._journal.known_runs().get(head.run), self._sessions[head.federation].identity.id
         settings = JobSettings([], [], min_clients=1, seed=None, memory=0, gpus=0)
-        return self._journal.adopt_run(head, owner, known.app if known else "run", settings.to_bytes(), time.time())
+        return self._journal.jobs.adopt(
+            head.run, head.federation, owner, known.app if known else "run", settings.to_bytes(), time.time()
+        )
 
     # -- what is asked ----------------------------------------------------------------------------------------------
 
@@ -290,7 +293,7 @@ class JobServer:
         it, is its app taken in."""
         needs = Needs(request.memory, request.gpus)
         with self._deciding:
-            if (known := next((job for job in self._journal.jobs() if job.key == key), None)) is not None:
+            if (known := next((job for job in self._journal.jobs.all() if job.key == key), None)) is not None:
                 return known
             if request.name and (why := why_no_name(request.name)):
                 fix = "give it another name: --name NAME"
@@ -308,7 +311,7 @@ class JobServer:
                 request.gpus,
             )
             app, federation = taken.app, session.federation
-            return self._journal.accept_job(
+            return self._journal.jobs.accept(
                 key, asker, federation, app.id, app.config.name, request.name, settings.to_bytes(), time.time()
             )
 
@@ -331,17 +334,17 @@ class JobServer:
                 raise PeerError("that job has ended", fix="peer ls shows how")
             if number in self._running:
                 return job
-            self._journal.end_job(number, time.time(), "its owner cancelled it")
-            return next(job for job in self._journal.jobs() if job.number == number)
+            self._journal.jobs.end(number, time.time(), "its owner cancelled it")
+            return next(job for job in self._journal.jobs.all() if job.number == number)
 
     def _queued_again(self, number: int) -> KeptJob:
         """Have a job that was given up wait for its turn again."""
         with self._deciding:
-            job = next((job for job in self._journal.jobs() if job.number == number), None)
+            job = next((job for job in self._journal.jobs.all() if job.number == number), None)
             if job is None or job.federation not in self._sessions:
                 raise PeerError("this peer has no such job", fix="peer ls shows its jobs")
             if number not in self._running:
-                self._journal.take_up_job(number)
+                self._journal.jobs.take_up(number)
             return job
 
     def _taken_up(self, run: str) -> KeptJob:
@@ -352,5 +355,5 @@ class JobServer:
         if head.closed:
             raise PeerError(f"the run {run} is closed", fix=f"see it: peer history {run}")
         with self._deciding:
-            job = next((job for job in self._journal.jobs() if job.run == head.run), None) or self._adopted(head)
+            job = next((job for job in self._journal.jobs.all() if job.run == head.run), None) or self._adopted(head)
         return self._queued_again(job.number)

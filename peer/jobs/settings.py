@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from peer.base.errors import ExitCode, PeerError
-from peer.home.journal import KeptJob
+from peer.home.kept_jobs import KeptJob
 from protocol.jobs.queue import Needs, Queued
 from protocol.jobs.request import Setting
 from protocol.records.bodies import RunConfig

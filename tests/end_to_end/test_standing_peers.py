@@ -20,7 +20,8 @@ from peer.control.requests import Status
 from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
 from peer.home.federations import FederationStore
-from peer.home.journal import Journal, KeptJob
+from peer.home.journal import Journal
+from peer.home.kept_jobs import KeptJob
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import reader_of
@@ -63,7 +64,7 @@ class Standing:
 
     def jobs(self) -> list[KeptJob]:
         with Journal(self.home.journal) as journal:
-            return journal.jobs()
+            return journal.jobs.all()
 
     def wait(self, count: int) -> list[KeptJob]:
         """The jobs, once so many have ended."""

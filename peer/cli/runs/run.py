@@ -33,7 +33,8 @@ from peer.control.requests import RunJob
 from peer.engine.chosen_engine import borrowed
 from peer.history.listed_runs import RunState, listed_jobs
 from peer.home.home import Home
-from peer.home.journal import Journal, KeptJob
+from peer.home.journal import Journal
+from peer.home.kept_jobs import KeptJob
 from protocol.blocks.cid import BlockError
 from protocol.blocks.json_values import json_value
 from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, ToldJob, sign_request
@@ -244,7 +245,7 @@ class OtherJob:
 
 def _job(home: Home, number: int) -> KeptJob:
     with Journal(home.journal) as journal:
-        return next(job for job in journal.jobs() if job.number == number)
+        return next(job for job in journal.jobs.all() if job.number == number)
 
 
 def _ended(home: Home, number: int, *, follow: bool) -> KeptJob:

@@ -57,7 +57,7 @@ def test_a_run_that_nobody_printed_in_leads_to_its_rounds(peer: Peer) -> None:
 
 def test_a_job_that_waits_has_printed_nothing_yet(peer: Peer) -> None:
     with Journal(Home(peer.home).journal) as journal:
-        journal.accept_job(b"k" * 16, b"o" * 32, RUN, RUN, "digits", "queued", b"{}", 1.0)
+        journal.jobs.accept(b"k" * 16, b"o" * 32, RUN, RUN, "digits", "queued", b"{}", 1.0)
     shown = peer("log", "queued")
     assert shown.code == ExitCode.UNFINISHED
     assert "waits for its turn" in shown.err

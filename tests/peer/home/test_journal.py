@@ -130,8 +130,8 @@ def test_the_last_engine_is_remembered(path: Path, journal: Journal) -> None:
 
 def test_a_full_disk_is_said_and_loses_nothing(path: Path, journal: Journal) -> None:
     journal.keep_head(HEAD)
-    (pages,) = journal._database.execute("PRAGMA page_count").fetchone()
-    journal._database.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = journal._file._database.execute("PRAGMA page_count").fetchone()
+    journal._file._database.execute(f"PRAGMA max_page_count = {pages}")
     large = [raw_block(b"x" * 100_000), raw_block(b"y" * 100_000)]
     with pytest.raises(PeerError, match="full; nothing was lost") as raised:
         journal.keep_own(large)
@@ -160,7 +160,7 @@ def test_nobody_else_may_read_it(path: Path, journal: Journal) -> None:
 
 
 def test_what_was_written_is_synced(journal: Journal) -> None:
-    assert journal._database.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert journal._file._database.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_an_approval_outlives_the_process_and_a_question(path: Path, journal: Journal) -> None:

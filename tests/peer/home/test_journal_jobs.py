@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from peer.base.errors import PeerError
-from peer.home.journal import Journal, KeptJob, RunHead
+from peer.home.journal import Journal, RunHead
+from peer.home.kept_jobs import KeptJob
 from protocol.blocks.cid import CID, cbor_block
 from protocol.records.bodies import Role
 
@@ -22,7 +23,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def accept(journal: Journal, key: int, name: str = "") -> KeptJob:
-    return journal.accept_job(bytes([key]) * 16, b"o" * 32, FEDERATION, APP, "digits", name, b"{}", 1.0)
+    return journal.jobs.accept(bytes([key]) * 16, b"o" * 32, FEDERATION, APP, "digits", name, b"{}", 1.0)
 
 
 def head(run: CID, height: int) -> RunHead:
@@ -31,7 +32,7 @@ def head(run: CID, height: int) -> RunHead:
 
 def test_a_job_that_is_asked_for_twice_is_one_job(journal: Journal) -> None:
     assert accept(journal, 1) == accept(journal, 1)
-    assert [job.name for job in journal.jobs()] == ["digits-1"]
+    assert [job.name for job in journal.jobs.all()] == ["digits-1"]
 
 
 def test_jobs_have_numbers_in_their_order_and_names_of_their_own(journal: Journal) -> None:
@@ -51,7 +52,7 @@ def test_a_job_keeps_the_first_run_that_it_has(journal: Journal) -> None:
     job = accept(journal, 1)
     journal.keep_head(head(RUN, 0), job=job.number)
     journal.keep_head(head(OTHER, 0), job=job.number)
-    assert [each.run for each in journal.jobs()] == [RUN]
+    assert [each.run for each in journal.jobs.all()] == [RUN]
 
 
 def test_a_jobs_run_has_its_name_as_soon_as_it_has_a_head(journal: Journal) -> None:
@@ -63,14 +64,14 @@ def test_a_jobs_run_has_its_name_as_soon_as_it_has_a_head(journal: Journal) -> N
 
 def test_a_job_that_ended_may_be_taken_up_again(journal: Journal) -> None:
     job = accept(journal, 1)
-    journal.end_job(job.number, 3.0, "the disk is full")
-    assert [(each.ended, each.why) for each in journal.jobs()] == [(3.0, "the disk is full")]
-    journal.take_up_job(job.number)
-    assert journal.jobs() == [job]
+    journal.jobs.end(job.number, 3.0, "the disk is full")
+    assert [(each.ended, each.why) for each in journal.jobs.all()] == [(3.0, "the disk is full")]
+    journal.jobs.take_up(job.number)
+    assert journal.jobs.all() == [job]
 
 
 def test_a_run_that_began_without_a_job_gets_one(journal: Journal) -> None:
     journal.keep_head(head(RUN, 3))
     name = journal.name_run(RUN, "digits", 1.0).name
-    job = journal.adopt_run(head(RUN, 3), b"o" * 32, "digits", b"{}", 1.0)
+    job = journal.jobs.adopt(RUN, FEDERATION, b"o" * 32, "digits", b"{}", 1.0)
     assert (job.run, job.name) == (RUN, name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crypto.identity import Identity
 from peer.control.requests import RunJob
-from peer.home.journal import KeptJob
+from peer.home.kept_jobs import KeptJob
 from peer.jobs.job_server import JobServer
 from peer.run.peer import Peer
 from peer.run.session import Session
@@ -72,4 +72,4 @@ class Server:
 
     @property
     def kept(self) -> list[KeptJob]:
-        return self.session.journal.jobs()
+        return self.session.journal.jobs.all()

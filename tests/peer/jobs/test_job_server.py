@@ -86,7 +86,7 @@ def test_a_job_whose_app_fails_is_given_up_at_once(server: Server) -> None:
 def test_a_job_whose_settings_are_damaged_ends_and_the_others_go_on(server: Server) -> None:
     async def damaged(jobs: JobServer, _: Leads) -> None:
         await two(jobs, server)
-        with server.session.journal._transaction() as database:
+        with server.session.journal._file.transaction() as database:
             database.execute("UPDATE jobs SET settings = '{' WHERE number = 1")
 
     assert run(server, [], damaged).began == [2]
@@ -130,7 +130,7 @@ def test_a_job_that_ends_on_a_full_disk_is_not_begun_again_by_this_process(
             leads.stopped.set()
             raise PeerError("the disk is full")
 
-        monkeypatch.setattr(server.session.journal, "end_job", end_job)
+        monkeypatch.setattr(server.session.journal.jobs, "end", end_job)
 
     assert run(server, [Ending("it crashed", StopCause.APP)], full).began == [1]
 
