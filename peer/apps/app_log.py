@@ -1,13 +1,14 @@
 """What an app prints is kept in files, each line with the time, within a bound.
 
 An app may print anything, without end, and a line of any length. So lines are cut, and a file that is full becomes the
-one before (``.1``), which is the oldest that is kept. The files have the app's own characters: whoever shows them
-escapes them.
+one before (``.1``), which is the oldest that is kept. Colours are left out: Flower always prints them, and where lines
+are read they would be noise. All other characters are the app's own: whoever shows them escapes them.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ LONGEST_LINE: Final = 16 << 10
 
 REMEMBERED: Final = 64 << 10
 """Bytes that are kept of what an app prints before it has its run."""
+
+
+_COLOUR: Final = re.compile(rb"\x1b\[[0-9;:]*m")
+"""What has a terminal change colours: "Select Graphic Rendition" of ECMA-48."""
 
 
 def before(log: Path) -> Path:
@@ -70,7 +75,8 @@ class AppLog:
             self._take([self._rest] if self._rest else [])
             self._rest = b""
 
-    def _take(self, lines: list[bytes]) -> None:
+    def _take(self, coloured: list[bytes]) -> None:
+        lines = [_COLOUR.sub(b"", line) for line in coloured]
         at = f"{datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec='milliseconds')} ".encode()
         dated = [at + part + b"\n" for line in lines for part in _parts(line)]
         self.last = next((line.decode(errors="replace").strip() for line in reversed(lines) if line.strip()), self.last)

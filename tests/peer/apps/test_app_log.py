@@ -23,6 +23,14 @@ def test_each_line_is_kept_with_the_time(tmp_path: Path) -> None:
     assert log.last == "no end"
 
 
+def test_colours_are_left_out_and_other_controls_stay(tmp_path: Path) -> None:
+    log = app_log(tmp_path / "app.log")
+    for part in (b"\x1b[92mINFO \x1b[", b"0m:  round 1\x1b[2J\n"):
+        log.write(part)
+    assert (tmp_path / "app.log").read_bytes() == f"{AT} INFO :  round 1\x1b[2J\n".encode()
+    assert log.last == "INFO :  round 1\x1b[2J"
+
+
 def test_a_run_has_a_log_of_its_own_with_what_its_app_printed_before_it_began(tmp_path: Path) -> None:
     log = app_log(tmp_path / "app.log")
     log.write(b"imports\n")
