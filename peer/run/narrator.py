@@ -225,7 +225,8 @@ def _failed(fields: Fields) -> str:
 
 def _message(fields: Fields) -> str:
     of_round = "" if fields["round"] is None else f" of round {fields['round']}"
-    return f"a {fields['type']} message{of_round}"
+    article = "an" if str(fields["type"])[:1] in "aeiou" else "a"
+    return f"{article} {fields['type']} message{of_round}"
 
 
 _SHOWN: Final = 300

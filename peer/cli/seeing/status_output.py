@@ -167,13 +167,12 @@ def _health_lines(status: PeerStatus, health: Health) -> Iterator[Line]:
         yield ("engine      ", bad(f"{status.engine} does not answer: {health.trouble}"))
     else:
         engine = health.engine
-        yield (
-            f"engine      {status.engine}, {engine.kind} {engine.version}: {engine.peers} other engines, "
-            f"{size(engine.bytes_sent)} sent",
-        )
+        others = "1 other engine" if engine.peers == 1 else f"{engine.peers} other engines"
+        sent = size(engine.bytes_sent)
+        yield (f"engine      {status.engine}, {engine.kind} {engine.version}: {others}, {sent} sent",)
         lasted = health.at - health.since
         rate = f", {size(round(health.grown * 3600 / lasted))}/h" if lasted >= 60 and health.grown > 0 else ""
-        grown = f", {size(max(health.grown, 0))} more in {duration(lasted)}{rate}"
+        grown = f", {size(max(health.grown, 0))} more in {duration(lasted)}{rate}" if lasted >= 1 else ""
         yield (f"disk        {size(engine.bytes_stored)} stored{grown}; {size(health.free)} free",)
         return
     yield (f"disk        {size(health.free)} free",)

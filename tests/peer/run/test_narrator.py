@@ -66,6 +66,9 @@ def test_an_apps_error_is_told_with_member_round_exception_and_on_the_client_its
     told = "b failed on a train message of round 2: KeyError: \"'x'\"; give it"
     assert line_of(Report(What.REPLY_FAILED, FAILED)) == told
     assert line_of(Report(What.TASK_FAILED, FAILED), Path("/a.log")) == f"{told}; the app's log is /a.log"
+    assert line_of(Report(What.REPLY_FAILED, {**FAILED, "type": "evaluate"})).startswith(
+        "b failed on an evaluate message"
+    )
     assert line_of(Report(What.REPLY_FAILED, {**FAILED, "round": None, "code": 1, "why": "y"})) == (
         'b could not load its app for a train message: "y"'
     )
