@@ -14,7 +14,7 @@ from peer.apps.app_choice import AppChoice
 from peer.apps.taken_apps import take_app, tell_what_goes_along
 from peer.engine.interface import EngineError
 from peer.engine.own_blocks import FIRST_LOOK, OwnBlocks
-from peer.home.journal import RunHead
+from peer.home.journal import Journal, RunHead
 from peer.run.peer import Prepared
 from peer.run.runner import Ending
 from peer.run.session import Session
@@ -32,6 +32,9 @@ from strategy.replay.format import child_environment
 
 REPAIRED_REPLIES: Final = 64
 """How many of a run's newest replies a starting client checks. The open ones are among them."""
+
+TOLD_AGAIN: Final = 8
+"""Closed runs that a leader may still tell of: it goes on with that for a while, and leads few side by side."""
 
 REMEMBERED_RUNS: Final = 64
 """For how many runs a client remembers how far it has verified them."""
@@ -93,7 +96,8 @@ def training(session: Session, choice: AppChoice, *, works_in: Path, once: bool)
     )
     if unfit:
         session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))
-    client = Client(session.author(), trusted, plan, _kept_runs(session), _verified(session))
+    kept = kept_runs(session.journal, session.federation, session.identity.id)
+    client = Client(session.author(), trusted, plan, kept, _verified(session))
     environment = child_environment(secret, session.computing.threads, Numerics.NATIVE)
     _repair_replies(session)
     topics = [topic_all(session.federation)]
@@ -136,10 +140,13 @@ def _closed_as_we_were_killed(session: Session) -> bool:
     return True
 
 
-def _kept_runs(session: Session) -> dict[CID, KeptRun]:
-    """This peer's replies and acks in the runs that may still be open."""
-    open_runs = [head.run for head in session.journal.heads() if not head.closed]
-    return {run: _kept_run(session, run) for run in open_runs}
+def kept_runs(journal: Journal, federation: CID, member: bytes) -> dict[CID, KeptRun]:
+    """What ``member`` replied and confirmed in the runs that may still be open, and in those that closed last. What a
+    leader tells of these again would otherwise look forgotten, as in a home that was restored from a copy."""
+    heads = journal.heads()
+    open_runs = [head.run for head in heads if not head.closed]
+    closed = (head.run for head in heads if head.closed and (head.role, head.federation) == (Role.CLIENT, federation))
+    return {run: _kept_run(journal, run, member) for run in (*open_runs, *islice(closed, TOLD_AGAIN))}
 
 
 def _verified(session: Session) -> Verified:
@@ -149,11 +156,10 @@ def _verified(session: Session) -> Verified:
     return Verified(heads, session.journal.well_signed)
 
 
-def _kept_run(session: Session, run: CID) -> KeptRun:
-    journal = session.journal
+def _kept_run(journal: Journal, run: CID, member: bytes) -> KeptRun:
     kept = KeptRun({kept.message: kept.reply for kept in journal.replies(run)}, journal.state_of(run))
     for block in journal.beside(run):
         body = parse_record(block).body
-        if isinstance(body, Ack) and body.by == session.identity.id:
+        if isinstance(body, Ack) and body.by == member:
             kept.keep_ack(body)
     return kept
