@@ -13,6 +13,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ STRATEGIES = ("flwr.serverapp.strategy", "flwr.server.strategy")
 """Packages of which each module counts."""
 
 
+@cache
 def relied_on() -> dict[str, str]:
     """Each file of the installed Flower that `strategy` imports from, by its path in the package, with its SHA-256."""
     found = {path for module in {*_imported(), *STRATEGIES} for path in _files(module)}
