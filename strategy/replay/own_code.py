@@ -65,6 +65,9 @@ class FlowersCode:
         self._app = app_dir.resolve()
         self._kind = type(grid)
         self._threads = set(threading.enumerate())
+        self._known = {_root(name) for name in sys.modules}
+        """What has been imported before the app was."""
+        self._in_folder: dict[str | None, bool] = {}
         self._loaded = self._now()
 
     def is_as_it_was(self) -> bool:
@@ -125,22 +128,37 @@ class FlowersCode:
         return False
 
     def _held(self, value: object) -> Iterable[object]:
-        """What an object holds; of a function, a class or a module that is no app's, not what all the world has."""
+        """What an object holds; of a function, a class or a module that all the world has, nothing but what it was
+        given."""
         match value:
             case FunctionType():
-                named = _named(value.__code__) if self._is_apps(value.__code__.co_filename) else ()
-                globals_ = (value.__globals__.get(name) for name in named)
-                return [*(value.__closure__ or ()), value.__defaults__, value.__kwdefaults__, *globals_]
+                given = [*(value.__closure__ or ()), value.__defaults__, value.__kwdefaults__]
+                home = value.__globals__.get("__name__")  # `functools.wraps` gives it the ``__module__`` of another
+                return [*given, *self._named_globals(value)] if self._is_apps(home) else given
             case ModuleType():
-                return vars(value).values() if self._is_apps(getattr(value, "__file__", None)) else ()
+                return vars(value).values() if self._is_in_folder(value.__name__) else ()
             case type():
-                module = sys.modules.get(value.__module__)
-                is_apps = self._is_apps(getattr(module, "__file__", None))
-                return [*vars(value).values(), *value.__bases__] if is_apps else ()
+                return [*vars(value).values(), *value.__bases__] if self._is_apps(value.__module__) else ()
         return gc.get_referents(value)
 
-    def _is_apps(self, file: str | None) -> bool:
-        return file is not None and self._app in Path(file).resolve().parents
+    def _named_globals(self, function: FunctionType) -> Iterator[object]:
+        """The globals that a function names; of a package that the app imports, what it names of that."""
+        names = set(_named(function.__code__))
+        for value in (function.__globals__.get(name) for name in names):
+            yield value
+            if isinstance(value, ModuleType) and self._is_apps(value.__name__):
+                yield from (vars(value).get(name) for name in names)
+
+    def _is_apps(self, module: str | None) -> bool:
+        """Whether a module is in the app's folder, or of a package that nobody but the app has imported."""
+        root = _root(module or "")
+        return self._is_in_folder(module) or not (root in self._known or root in sys.stdlib_module_names)
+
+    def _is_in_folder(self, module: str | None) -> bool:
+        if module not in self._in_folder:
+            file = getattr(sys.modules.get(module or ""), "__file__", None)
+            self._in_folder[module] = file is not None and self._app in Path(file).resolve().parents
+        return self._in_folder[module]
 
 
 _NOT_PLAIN: Final = frozenset({"grid", "evaluate_fn"})

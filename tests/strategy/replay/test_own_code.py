@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -138,6 +140,35 @@ def test_a_callback_may_change_a_strategy_that_it_can_get_at(
 
 def test_a_callback_has_the_model_and_runs_but_has_no_strategy_by_having_the_grid() -> None:
     assert part(flower.FedAvg(), Keeper([GRID, np.zeros(3), flower]).evaluate) == Part(runs=True, has_model=True)
+
+
+PACKAGE = """
+KEPT = {}
+def keep(strategy):
+    KEPT["it"] = strategy
+def slow_down(*_):
+    for strategy in KEPT.values():
+        strategy.eta *= 0.5
+"""
+CALLS_IT = "import an_installed_package\ndef evaluate(*_):\n    an_installed_package.slow_down()"
+
+
+@pytest.mark.parametrize("source", [CALLS_IT, PACKAGE.replace("slow_down", "evaluate")], ids=["calls it", "is in it"])
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_strategy_may_be_kept_in_a_package_that_the_app_imports(
+    source: str, keeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, strategy = FlowersCode(GRID, Path(__file__).parent), flower.FedAdam()
+    package, caller = ModuleType("an_installed_package"), ModuleType("caller")
+    for module, text in ((package, PACKAGE), (caller, source)):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(text, vars(module))
+
+    if keeps:
+        (package if source is CALLS_IT else caller).keep(strategy)
+    found = code.part(strategy, {"grid": GRID, "evaluate_fn": caller.evaluate}, is_first=True)
+
+    assert found.why == (IN_REACH if keeps else "")
 
 
 def test_a_thread_may_change_a_strategy_that_it_can_get_at() -> None:
