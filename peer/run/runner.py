@@ -19,20 +19,17 @@ from peer.base import logs
 from peer.base.clock import Clock
 from peer.base.errors import PeerError
 from peer.base.faults import Faults
-from peer.engine.contents import EngineBlocks
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, Subscription
-from peer.engine.own_blocks import OwnBlocks
-from peer.engine.record_fetcher import RecordFetcher
-from peer.engine.sound_blocks import SoundBlocks
+from peer.engine.interface import Engine, EngineError, Subscription
 from peer.home.home import Home
+from peer.home.home_watch import HomeWatch
 from peer.home.key_watch import KeyWatch
 from peer.run.announcement_queue import AnnouncementQueue
 from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import Durable, DurableEffects
 from peer.run.effect_threads import BackgroundEffect, EffectThreads
+from peer.run.engine_effects import EngineEffects
 from peer.run.event_queue import EventQueue
-from peer.run.home_watch import HomeWatch
 from protocol.app.calls import (
     Answered,
     AppReady,
@@ -45,9 +42,8 @@ from protocol.app.calls import (
     Progress,
     Replayed,
 )
-from protocol.blocks.bundle import read_bundle
-from protocol.blocks.cid import CID, BlockError, ReadBlocks
-from protocol.records.bodies import Federation, Role
+from protocol.blocks.cid import CID, BlockError
+from protocol.records.bodies import Role
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import (
     AskOwner,
@@ -82,7 +78,6 @@ from protocol.roles.events import (
     Due,
     EngineAnswered,
     Event,
-    Fetched,
     KeysChanged,
     ManifestChanged,
     Received,
@@ -93,9 +88,6 @@ from protocol.roles.events import (
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
 from strategy.apps.dependencies import lacking
-
-CONTENT_TIMEOUT: Final = 120.0
-"""Seconds to wait for a content. The machine then asks again."""
 
 STAY_CONNECTED: Final = 5.0
 """Seconds between connecting to the members' engines again. Nodes that were away do not call back."""
@@ -171,8 +163,7 @@ class Runner:
         self._ending: Ending | None = None
         self._interrupted = False
         self._retries = EngineRetries()
-        own = OwnBlocks(engine, durable.journal)
-        self._records, self._claimed = RecordFetcher(own), RecordFetcher(SoundBlocks(engine))
+        self._asks = EngineEffects(engine, durable.journal, self._apps, self._retries, self._report)
         self._to_examine: dict[int, Examine] = {}
         """The replies that the app process has to examine. A new process is asked again."""
         self._durable_failure: Exception | None = None
@@ -182,8 +173,6 @@ class Runner:
         self._place = place
         self._told: deque[float] = deque(maxlen=MOST_TOLD)
         """When people were last told of the app's progress."""
-        self._is_refused = False
-        """Whether the engine refuses to publish."""
 
     async def run(self) -> Ending:
         """Run until the machine stops, or `interrupt` is called."""
@@ -248,6 +237,10 @@ class Runner:
         what is there."""
         return (*self._machine.newest.manifest.addresses, *self._home.addresses)
 
+    @property
+    def _max_content_bytes(self) -> int:
+        return self._machine.newest.manifest.settings.max_content_bytes
+
     def _report(self, report: Report) -> None:
         """Report from any thread, in the event loop."""
         self._loop.call_soon_threadsafe(self._on_report, report)
@@ -285,8 +278,7 @@ class Runner:
             self._asking.leave(self._place)
         for subscription in subscriptions:
             subscription.close()
-        self._records.close()
-        self._claimed.close()
+        self._asks.close()
         self._threads.close()
         impatience.cancel()
 
@@ -330,19 +322,19 @@ class Runner:
             case KeepManifest() | KeepPlace() | AskOwner():
                 self._in_background(effect, partial(self._keep, effect), None)
             case FetchRecord(id=id):
-                self._in_background(effect, partial(self._fetch_record, effect), id)
+                self._in_background(effect, partial(self._asks.fetch_record, effect), id)
             case FetchContent(id, cid):
-                self._in_background(effect, partial(self._fetch_content, id, cid), id)
+                self._in_background(effect, partial(self._asks.fetch_content, id, cid, self._max_content_bytes), id)
             case UnpackApp(id=id) | ReadBundle(id=id):
-                self._in_background(effect, partial(self._fetch_app, effect), id)
+                self._in_background(effect, partial(self._asks.fetch_app, effect), id)
             case PinRun(id, head):
-                self._in_background(effect, partial(self._pin_run, id, head), id)
+                self._in_background(effect, partial(self._asks.pin_run, id, head), id)
             case Publish(topic, data, subject):
                 if self._asking is not None:
                     self._asking.said(self._place, subject, data)
-                self._in_background(effect, partial(self._publish, topic, data), None)
+                self._in_background(effect, partial(self._asks.publish, topic, data), None)
             case Connect(addresses):
-                self._in_background(effect, partial(self._connect, addresses), None)
+                self._in_background(effect, partial(self._asks.connect, addresses), None)
 
     def _in_background(self, effect: BackgroundEffect, work: Callable[[], Event | None], id: int | None) -> None:
         """Do ``work``, which is the ``effect``, in its pool. Hand in the event it returns, or `Failed` if it raises."""
@@ -388,65 +380,18 @@ class Runner:
             raise
         return None if isinstance(effect, KeepManifest | KeepPlace | AskOwner) else Done(effect.id)
 
-    def _fetch_record(self, effect: FetchRecord) -> Event:
-        records = self._claimed if effect.kind is Federation else self._records
-        return Fetched(effect.id, self._retries(lambda: records.fetch(effect.cid, effect.kind, effect.trusted)))
-
-    def _fetch_content(self, id: int, cid: CID) -> Event:
-        limit = self._machine.newest.manifest.settings.max_content_bytes
-        self._retries(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
-        return Done(id)
-
-    def _fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
-        if isinstance(effect, ReadBundle):
-            blocks = ReadBlocks(EngineBlocks(SoundBlocks(self._engine)))
-            read_bundle(effect.bundle.content, blocks, effect.bundle.key)
-            return Fetched(effect.id, blocks.read)
-        bundle, limit = effect.bundle, effect.limit
-        self._retries(lambda: self._apps.fetch(bundle, self._engine, timeout=CONTENT_TIMEOUT, limit=limit))
-        return Done(effect.id)
-
-    def _pin_run(self, id: int, head: CID) -> Event:
-        self._retries(lambda: self._engine.pin(head, recursive=True))
-        return Done(id)
-
-    def _publish(self, topic: str, data: bytes) -> None:
-        try:
-            self._retries.once(lambda: self._engine.publish(topic, data))
-            self._is_refused = False
-        except PublishRefused as error:
-            if not self._is_refused:
-                self._report(Report(What.PUBSUB_REFUSED, {"why": str(error), "fix": error.fix}))
-            self._is_refused = True
-        except EngineError as error:  # a lost announcement is announced again
-            logs.event("publish-failed", _level(error), why=str(error))
-
-    def _connect(self, addresses: Sequence[str]) -> None:
-        try:
-            self._retries.once(lambda: self._engine.connect(addresses))
-        except EngineError as error:
-            logs.event("connect-failed", _level(error), why=str(error))
-
     async def _stay_connected(self) -> None:
         while True:
             addresses = (*self._named_by_admins(), *self._machine.known_addresses)
-            await self._loop.run_in_executor(self._threads.staying_connected, self._connect, addresses)
+            await self._loop.run_in_executor(self._threads.staying_connected, self._asks.connect, addresses)
             await asyncio.sleep(STAY_CONNECTED)
 
     async def _listen(self) -> None:
         """Tell the machine regularly that others can reach us, as long as the engine answers."""
         while True:
-            if await self._loop.run_in_executor(self._threads.listening, self._hears):
+            if await self._loop.run_in_executor(self._threads.listening, self._asks.hears):
                 self._events.put(EngineAnswered())
             await asyncio.sleep(LISTEN_EVERY)
-
-    def _hears(self) -> bool:
-        try:
-            self._retries.once(self._engine.check)
-        except EngineError as error:
-            logs.event("engine-silent", logging.DEBUG, why=str(error))
-            return False
-        return True
 
     def _wake_at(self, at: float) -> None:
         if self._alarm is not None:
@@ -503,8 +448,3 @@ class Runner:
 
     async def _looked_at_home(self) -> list[ManifestChanged | AppsApproved]:
         return await asyncio.to_thread(self._home.look, self._machine.newest.manifest)
-
-
-def _level(error: EngineError) -> int:
-    """The level for a failure that is tried again. That the engine is away is told once, elsewhere."""
-    return logging.DEBUG if isinstance(error, EngineUnavailable) else logging.WARNING

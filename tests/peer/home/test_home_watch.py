@@ -1,4 +1,4 @@
-"""`peer.run.home_watch`: what other commands change in a home, before a run looks and while it goes on."""
+"""`peer.home.home_watch`: what other commands change in a home, before a run looks and while it goes on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from crypto.identity import Identity
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
+from peer.home.home_watch import HomeWatch
 from peer.home.journal import Journal
 from peer.membership.changes import add_member, found_federation
-from peer.run.home_watch import HomeWatch
 from protocol.records.bodies import Role
 from protocol.roles.events import AppsApproved
 

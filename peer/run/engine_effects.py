@@ -1,0 +1,110 @@
+"""Carries out the effects that ask the engine: fetch, pin, publish, connect. Each may wait long, so each runs in a
+thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from peer.apps.unpacked_apps import UnpackedApps
+from peer.base import logs
+from peer.engine.contents import EngineBlocks
+from peer.engine.engine_retries import EngineRetries
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused
+from peer.engine.own_blocks import OwnBlocks
+from peer.engine.record_fetcher import RecordFetcher
+from peer.engine.sound_blocks import SoundBlocks
+from peer.home.journal import Journal
+from protocol.blocks.bundle import read_bundle
+from protocol.blocks.cid import CID, ReadBlocks
+from protocol.records.bodies import Federation
+from protocol.roles.effects import FetchRecord, ReadBundle, Report, UnpackApp, What
+from protocol.roles.events import Done, Event, Fetched
+
+CONTENT_TIMEOUT: Final = 120.0
+"""Seconds to wait for a content. The machine then asks again."""
+
+
+class EngineEffects:
+    """The engine as one run uses it. It raises an `EngineError`, a `PeerError`, a `BlockError` or an `OSError`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        apps: UnpackedApps,
+        retries: EngineRetries,
+        report: Callable[[Report], None],
+    ) -> None:
+        """``report`` may be called in any thread."""
+        self._engine = engine
+        self._apps = apps
+        self._retries = retries
+        self._report = report
+        self._records, self._claimed = RecordFetcher(OwnBlocks(engine, journal)), RecordFetcher(SoundBlocks(engine))
+        self._is_refused = False
+        """Whether the engine refuses to publish."""
+
+    def close(self) -> None:
+        """Fetch no more."""
+        self._records.close()
+        self._claimed.close()
+
+    def fetch_record(self, effect: FetchRecord) -> Event:
+        """Fetch a record, and what it takes to verify it."""
+        records = self._claimed if effect.kind is Federation else self._records
+        return Fetched(effect.id, self._retries(lambda: records.fetch(effect.cid, effect.kind, effect.trusted)))
+
+    def fetch_content(self, id: int, cid: CID, limit: int) -> Event:
+        """Fetch a content of at most ``limit`` bytes."""
+        self._retries(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
+        return Done(id)
+
+    def fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
+        """Fetch an app, or only what says which files it has."""
+        if isinstance(effect, ReadBundle):
+            blocks = ReadBlocks(EngineBlocks(SoundBlocks(self._engine)))
+            read_bundle(effect.bundle.content, blocks, effect.bundle.key)
+            return Fetched(effect.id, blocks.read)
+        bundle, limit = effect.bundle, effect.limit
+        self._retries(lambda: self._apps.fetch(bundle, self._engine, timeout=CONTENT_TIMEOUT, limit=limit))
+        return Done(effect.id)
+
+    def pin_run(self, id: int, head: CID) -> Event:
+        """Have the engine keep a whole run."""
+        self._retries(lambda: self._engine.pin(head, recursive=True))
+        return Done(id)
+
+    def publish(self, topic: str, data: bytes) -> None:
+        """Announce once. What is lost is announced again by the role."""
+        try:
+            self._retries.once(lambda: self._engine.publish(topic, data))
+            self._is_refused = False
+        except PublishRefused as error:
+            if not self._is_refused:
+                self._report(Report(What.PUBSUB_REFUSED, {"why": str(error), "fix": error.fix}))
+            self._is_refused = True
+        except EngineError as error:  # a lost announcement is announced again
+            logs.event("publish-failed", _level(error), why=str(error))
+
+    def connect(self, addresses: Sequence[str]) -> None:
+        """Connect to other engines, as far as they answer."""
+        try:
+            self._retries.once(lambda: self._engine.connect(addresses))
+        except EngineError as error:
+            logs.event("connect-failed", _level(error), why=str(error))
+
+    def hears(self) -> bool:
+        """Whether the engine answers."""
+        try:
+            self._retries.once(self._engine.check)
+        except EngineError as error:
+            logs.event("engine-silent", logging.DEBUG, why=str(error))
+            return False
+        return True
+
+
+def _level(error: EngineError) -> int:
+    """The level for a failure that is tried again. That the engine is away is told once, elsewhere."""
+    return logging.DEBUG if isinstance(error, EngineUnavailable) else logging.WARNING
