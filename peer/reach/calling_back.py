@@ -34,7 +34,7 @@ from protocol.wire.calling_back import (
     CalledBack,
     may_call,
 )
-from protocol.wire.node_address import BadAddress, NodeAddress, Over
+from protocol.wire.node_address import BadAddress, HostKind, NodeAddress, Over
 
 _NEWCOMERS_SECONDS: Final = 3.0
 """Seconds that a newcomer has to ask after it was let in."""
@@ -119,7 +119,9 @@ def _call(address: str, *, asker: IPv4Address | IPv6Address | None, known: Colle
         found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return Call.NO_NAME
-    outcome, until = Call.NOT_TRIED, time.monotonic() + SECONDS
+    # a name that leads into our own network is as good as none: what names there are in it is nobody's business
+    is_named = place.kind not in (HostKind.IP4, HostKind.IP6)
+    outcome, until = Call.NO_NAME if is_named else Call.NOT_TRIED, time.monotonic() + SECONDS
     for family, _, _, _, to in found[:MAX_PLACES]:  # whose name it is says how many there are
         left = until - time.monotonic()
         if left > 0 and may_call(ip_address(to[0]), asker, is_known=address in known):

@@ -107,7 +107,7 @@ def _why_not_in(each: Inward) -> str:
             f"a firewall or router on this side lets no TCP to port {port} in: members that are connected get no answer"
         )
     if Call.NO_NAME in outcomes:
-        return "members cannot look up that name"
+        return "members cannot look up that name, or it leads into their own networks"
     return "members have no way there: their networks do not lead to that address"
 
 

@@ -44,7 +44,7 @@ class Call(StrEnum):
     NO_ROUTE = "no-route"
     """The caller's own machine, or its network, does not let it out, or knows no way there."""
     NO_NAME = "no-name"
-    """The caller cannot look up the name."""
+    """The caller cannot look up the name, or may not call where it leads."""
     CERTIFICATE = "certificate"
     """The caller does not trust the web server's certificate."""
     NO_WEBSOCKET = "no-websocket"

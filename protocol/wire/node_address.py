@@ -71,7 +71,6 @@ class HostKind(StrEnum):
 
 _OVER: Final = {(): Over.TCP, ("ws",): Over.WS, ("tls", "ws"): Over.WSS, ("wss",): Over.WSS}
 _ENDING: Final = {Over.TCP: "", Over.WS: "/ws", Over.WSS: "/tls/ws"}
-_KINDS: Final = frozenset(kind.value for kind in HostKind)
 _SCHEMES: Final = {None: Over.TCP} | {over.value: over for over in Over}
 _DEFAULT_PORTS: Final = {Over.WS: 80, Over.WSS: 443}
 
@@ -104,7 +103,7 @@ class NodeAddress:
         ways = parts[5 : -2 if node else None]
         name = ways.pop(2) if ways[:2] == ["tls", "sni"] and len(ways) == 4 else ""
         over = _OVER.get(tuple(each for each in ways if each != "sni" or not name))
-        if over is None or parts[1] not in _KINDS:
+        if over is None:
             raise BadAddress(f"{text!r:.200}: nodes of a private network talk over tcp, tcp/.../ws and tcp/.../tls/ws")
         return cls(
             *_host(parts[1], parts[2]), _port(parts[4]), over, _node(node), name and _host(HostKind.DNS, name)[1]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from crypto import base58
 from protocol.wire.node_address import BadAddress, HostKind, NodeAddress, Over, Scope
 
 NODE = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
 RSA = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
+
+OTHER_HASH = base58.encode(bytes([0x14, 32, *range(32)]))
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,8 @@ def test_the_short_name_of_websocket_over_tls_is_written_in_full() -> None:
         "/",
         "local:/engine",
         "/ip4/192.0.2.7",
+        "x/ip4/192.0.2.7/tcp/4001",
+        "/ip4/192.0.2.7/udp/4001",
         "/ip4/192.0.2.7/udp/4001/quic-v1",
         "/ip4/192.0.2.7/tcp/4001/http",
         "/ip4/192.0.2.7/tcp/4001/",
@@ -65,6 +70,7 @@ def test_the_short_name_of_websocket_over_tls_is_written_in_full() -> None:
         "/ip4/192.0.2.7/tcp/4001/p2p/",
         "/ip4/192.0.2.7/tcp/4001/p2p/0OIl",
         f"/ip4/192.0.2.7/tcp/4001/p2p/{NODE[:-1]}",
+        f"/ip4/192.0.2.7/tcp/4001/p2p/{OTHER_HASH}",
         f"/ip4/192.0.2.7/tcp/4001/p2p/{NODE * 20}",
     ],
 )
@@ -107,6 +113,7 @@ def test_what_an_owner_gives_has_to_say_a_port_and_nothing_that_a_node_cannot_do
         ("0.0.0.0", Scope.MACHINE),
         ("::ffff:127.0.0.1", Scope.MACHINE),
         ("169.254.1.1", Scope.LINK),
+        ("224.0.0.1", Scope.LINK),
         ("fe80::1", Scope.LINK),
         ("10.1.2.3", Scope.PRIVATE),
         ("100.64.0.1", Scope.PRIVATE),
@@ -124,6 +131,14 @@ def test_what_an_owner_gives_has_to_say_a_port_and_nothing_that_a_node_cannot_do
 def test_an_ip_address_tells_who_can_reach_it(host: str, scope: Scope) -> None:
     kind = HostKind.IP6 if ":" in host else HostKind.IP4
     assert NodeAddress(kind, host, 1).scope == scope
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [("localhost", Scope.MACHINE), ("a.localhost", Scope.MACHINE), ("localhost.org", Scope.WORLD)],
+)
+def test_a_name_may_lead_anywhere_but_for_those_of_the_machine(name: str, scope: Scope) -> None:
+    assert NodeAddress(HostKind.DNS, name, 1).scope == scope
 
 
 def test_an_address_that_names_a_node_keeps_its_name() -> None:
