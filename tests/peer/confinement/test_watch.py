@@ -6,14 +6,17 @@ Some of them take what no process's share of memory shows, or hide it behind a t
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from peer.confinement.disk import Disk
 from peer.confinement.folders import temporary_folder
 from peer.confinement.machine import OUR_ROOT, existing
 from peer.confinement.means import ALL, Means, words_before, works_not
@@ -124,3 +127,45 @@ def test_what_is_taken_is_seen(means: Means, source: str, why: str, own: tuple[P
         pytest.skip(absent)
 
     assert why in watched(means, source, *own)
+
+
+@pytest.fixture
+def idle(own: tuple[Path, Path]) -> Iterator[tuple[Watch, int]]:
+    """The watch over a process that takes nothing, and its child."""
+    confinement = Confinement((), (own[1],), memory=1 << 30, disk=1 << 30, own=own)
+    with subprocess.Popen(["sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        yield Watch(process.pid, confinement), child
+        os.kill(child, signal.SIGKILL)
+
+
+def test_what_takes_nothing_is_ended_first_if_the_machine_runs_out_of_memory(idle: tuple[Watch, int]) -> None:
+    watch, child = idle
+
+    assert watch.exceeded() == ""
+    assert Path(f"/proc/{child}/oom_score_adj").read_text() == "1000\n"
+
+
+def test_an_app_ends_before_the_machine_has_nothing_left_whoever_took_it(
+    idle: tuple[Watch, int], own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, _ = idle
+
+    with monkeypatch.context() as full:
+        full.setattr(Disk, "nearly_full", lambda _: own[1])
+        assert "hardly any space was left" in watch.exceeded()
+    monkeypatch.setattr("peer.confinement.watch.memory_left", lambda: 0)
+    assert "hardly any of this machine's memory" in watch.exceeded()
+
+
+def test_a_disk_is_nearly_full_if_less_than_a_tenth_of_what_was_free_is(
+    own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [1000]
+    monkeypatch.setattr("peer.confinement.disk._free", lambda _: SimpleNamespace(size=free[0], files=10))
+    disk = Disk(own, (), 10_000, 10_000)
+
+    assert disk.nearly_full() is None
+    free[0] = 99
+    assert disk.nearly_full() is not None
