@@ -31,8 +31,4 @@ def train(message: Message, context: Context) -> Message:
     }
     arrays = ArrayRecord({"w": Array(updates.get(config.get("update"), model + noise))})
     metrics = MetricRecord({"num-examples": 10 + context.node_config["partition-id"]})
-    if config.get("update") == "negative":
-        metrics["num-examples"] = -199
-    if config.get("update") == "metrics":
-        metrics["more"] = 0.5
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
