@@ -51,8 +51,8 @@ from peer.status.recent_trouble import RecentTrouble
 from protocol.blocks.cid import CID
 from protocol.jobs.request import ToldJob
 from protocol.records.bodies import Role
-from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import Report
+from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
 from protocol.wire.asking import Channel
@@ -72,7 +72,7 @@ class Prepared:
     """A role of one member in one federation, ready to run."""
 
     session: Session
-    machine: Machine[LeaderState] | Machine[ClientState]
+    machine: Machine[LeaderState] | Machine[FollowerState]
     role: Role
     topics: Sequence[str]
     environment: Mapping[str, str]

@@ -44,7 +44,6 @@ from protocol.app.calls import (
 )
 from protocol.blocks.cid import CID, BlockError
 from protocol.records.bodies import Role
-from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import (
     AskOwner,
     Connect,
@@ -85,6 +84,7 @@ from protocol.roles.events import (
     Stopping,
     ToClose,
 )
+from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
 from strategy.apps.dependencies import lacking
@@ -133,7 +133,7 @@ class Runner:
 
     def __init__(
         self,
-        machine: Machine[LeaderState] | Machine[ClientState],
+        machine: Machine[LeaderState] | Machine[FollowerState],
         engine: Engine,
         durable: DurableEffects,
         command: AppCommand,

@@ -24,9 +24,9 @@ from protocol.records.environment import Numerics
 from protocol.records.signed_records import parse_record
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
-from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import Report, StopCause, What
+from protocol.roles.following.followed_run import Verified
 from protocol.wire.announcements import Position, topic_all
 from strategy.replay.format import child_environment
 

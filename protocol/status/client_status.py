@@ -7,12 +7,12 @@ from typing import Final
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Member, Role
 from protocol.roles.client.answering import Answering
-from protocol.roles.client.app_approval import AppApproval
-from protocol.roles.client.client_states import ClientState
-from protocol.roles.client.followed_run import FollowedRun
 from protocol.roles.client.forgotten_replies import ForgottenReplies
-from protocol.roles.client.servers import Servers
-from protocol.roles.client.taking_part import TakingPart
+from protocol.roles.following.app_approval import AppApproval
+from protocol.roles.following.followed_run import FollowedRun
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.following.servers import Servers
+from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.machine import Machine
 from protocol.roles.waiting import Awaited
 from protocol.status.role_status import (
@@ -50,7 +50,7 @@ class ClientStatus:
         forgotten: ForgottenReplies,
         app: AppApproval,
         answering: Answering,
-        machine: Machine[ClientState],
+        machine: Machine[FollowerState],
     ) -> None:
         self._part = part
         self._servers = servers

@@ -12,8 +12,6 @@ from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.closure import missing
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
-from protocol.roles.client.followed_run import NOTHING as NOTHING_VERIFIED
-from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import (
     Effect,
@@ -29,6 +27,8 @@ from protocol.roles.events import (
     Received,
     Started,
 )
+from protocol.roles.following.followed_run import NOTHING as NOTHING_VERIFIED
+from protocol.roles.following.followed_run import Verified
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (

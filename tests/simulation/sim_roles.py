@@ -23,9 +23,9 @@ from protocol.records.signed_records import parse_record
 from protocol.replies.checks_and_limits import Admission, NormBound
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
-from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.events import AppCalled, AppLost
+from protocol.roles.following.followed_run import Verified
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest

@@ -23,7 +23,6 @@ from protocol.records.signed_records import private_bytes, sign_record
 from protocol.replies.checks_and_limits import is_update
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.app_process import AppProcess, AppState
-from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.forgotten_replies import ForgottenReplies
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.client.owed_replies import OwedReplies
@@ -31,6 +30,7 @@ from protocol.roles.client.own_acks import OwnAcks
 from protocol.roles.client.own_key import OwnKey, own_key
 from protocol.roles.effects import FetchContent, Hand, KeepReply, Store, What
 from protocol.roles.events import AppLost
+from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.machine import Machine
 from protocol.roles.state_table import IllegalEvent
 from protocol.roles.waiting import Awaited
@@ -82,7 +82,7 @@ class Answering:
         forgotten: ForgottenReplies,
         acks: OwnAcks,
         process: AppProcess,
-        machine: Machine[ClientState],
+        machine: Machine[FollowerState],
     ) -> None:
         """``secret`` encrypts the app's state."""
         self._secret = secret

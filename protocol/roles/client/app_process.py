@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum, auto
 from typing import Final
 
 from protocol.app.calls import AppReady, Start
 from protocol.blocks.cid import CID
-from protocol.roles.client.client_states import ClientState
+from protocol.federation.manifest import node_id
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import Hand, StartApp, StopCause, What
+from protocol.roles.following.app_approval import WantedApp
+from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.machine import Machine
 
 STARTS: Final = 3
@@ -31,7 +35,8 @@ class AppState(Enum):
 class AppProcess:
     """The one process there is, of one app."""
 
-    def __init__(self, machine: Machine[ClientState]) -> None:
+    def __init__(self, plan: ClientPlan, machine: Machine[FollowerState]) -> None:
+        self._plan = plan
         self._machine = machine
         self._outbox = machine.outbox
         self.state = AppState.ABSENT
@@ -58,9 +63,12 @@ class AppProcess:
         assert self.app is not None
         self.start(self.app)
 
-    def give(self, app: CID, run: Start) -> None:
-        """Give the run to a process of ``app``, as soon as one is ready."""
-        self._run = app, run
+    def give(self, wanted: WantedApp) -> None:
+        """Give the run to a process of its app, as soon as one is ready."""
+        run, plan = wanted.run.run, self._plan
+        seed = hashlib.sha256(b"pollen client seed 1" + plan.secret + bytes(run)).digest()
+        node = node_id(self._machine.newest.author.member)
+        self._run = wanted.bundle.app, Start(run, node, seed, wanted.private.config, plan.node_config)
         self._begin()
 
     def leave(self) -> None:
@@ -76,7 +84,7 @@ class AppProcess:
         self._begin()
 
     def _begin(self) -> None:
-        follows = self._machine.state is ClientState.FOLLOWING
+        follows = self._machine.state is FollowerState.FOLLOWING
         if follows and self._run is not None and self._run[0] == self.app and self.state is AppState.READY:
             self.state = AppState.STARTED
             self._outbox.emit(Hand(self._run[1]))

@@ -17,20 +17,20 @@ from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Close, Index, Member, ReasonPrivate, Role, Roster, Run
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.answering import Answering
-from protocol.roles.client.app_approval import AppApproval
 from protocol.roles.client.app_process import AppProcess
 from protocol.roles.client.client_plan import ClientPlan
-from protocol.roles.client.client_states import ClientState, Turn
-from protocol.roles.client.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.client.forgotten_replies import ForgottenReplies
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.client.own_acks import OwnAcks
-from protocol.roles.client.servers import Servers
-from protocol.roles.client.taking_part import TakingPart
 from protocol.roles.effects import Effect, Stop, What
 from protocol.roles.equivocations import why_distrusted
 from protocol.roles.events import AppLost, AppsApproved, Due, Event, Started, Stopping
+from protocol.roles.following.app_approval import AppApproval
+from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
+from protocol.roles.following.follower_states import FollowerState, Turn
+from protocol.roles.following.servers import Servers
+from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on, turn
@@ -66,7 +66,7 @@ class Client:
     ) -> None:
         """``kept`` is what earlier processes of this peer have kept, by run; ``verified`` what they verified."""
         topic = topic_leader(trusted.manifest.federation)
-        self.machine = machine = Machine[ClientState](author, trusted, Role.CLIENT, topic)
+        self.machine = machine = Machine[FollowerState](author, trusted, Role.CLIENT, topic)
         kept = defaultdict(KeptRun, kept)
         self._plan = plan
         self._node = node_id(author.member)
@@ -76,7 +76,7 @@ class Client:
         self._replies = replies = OwedReplies(kept, machine)
         self._forgotten = forgotten = ForgottenReplies(kept, servers, followed, replies, machine)
         self._acks = acks = OwnAcks(kept, forgotten, machine)
-        self._process = process = AppProcess(machine)
+        self._process = process = AppProcess(plan, machine)
         self._app = AppApproval(plan, part, process, machine)
         self._answering = Answering(plan.secret, kept, replies, forgotten, acks, process, machine)
         self._status = ClientStatus(part, servers, followed, forgotten, self._app, self._answering, machine)
@@ -90,9 +90,9 @@ class Client:
         )
         self.handle = machine.handle
 
-    def _table(self) -> StateTable[ClientState]:
+    def _table(self) -> StateTable[FollowerState]:
         answering = self._answering
-        new, listening, following, stopped = ClientState
+        new, listening, following, stopped = FollowerState
         always = [
             *self.machine.common(),
             on(AppReady, self._process.ready),
@@ -150,7 +150,7 @@ class Client:
 
     def _moments(self) -> Iterator[float]:
         machine = self.machine
-        if machine.state is ClientState.STOPPED:
+        if machine.state is FollowerState.STOPPED:
             return
         yield from machine.outbox.moments()
         yield from machine.equivocations.moments()
@@ -166,7 +166,7 @@ class Client:
         """Do what has become possible, and tell what is waited for."""
         if (run := self._followed.run) is not None:
             self._go_on(run, now)
-        if self.machine.state is not ClientState.STOPPED:
+        if self.machine.state is not FollowerState.STOPPED:
             self.machine.outbox.tell_wait(
                 self._status.lacks() or self._answering.awaited, self.machine.newest.manifest.version, now
             )
@@ -175,7 +175,7 @@ class Client:
         for step in self._followed.steps(run, now):
             self._stepped(run, step, now)
         self._forgotten.ask(now)
-        if self.machine.state is ClientState.FOLLOWING:
+        if self.machine.state is FollowerState.FOLLOWING:
             self._answering.go_on(run, now)
         elif run.caught_up:
             self._app.decline_unread(run, now)
@@ -260,7 +260,7 @@ class Client:
                 pass
 
     def _closed(self, run: CatchUp, close: Close, now: float) -> None:
-        stops = self._plan.once and self.machine.state is ClientState.FOLLOWING
+        stops = self._plan.once and self.machine.state is FollowerState.FOLLOWING
         self.machine.take(Turn.LISTENS)
         private = read_private(close, ReasonPrivate, run.chain.keys)
         said = {"run": str(run.run), "head": str(run.chain.head), "outcome": close.outcome.value}

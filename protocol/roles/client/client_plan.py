@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from protocol.blocks.cid import CID
-from protocol.records.bodies import RunConfig
+from protocol.records.bodies import RunConfig, RunPrivate
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +25,7 @@ class ClientPlan:
     """Why an app cannot run here, with this ``node_config``, in a run with those settings; empty if it can."""
     files: Sequence[tuple[str, bytes]] = field(default=(), repr=False)
     """Of ``app``, the paths and bytes: if a run is of another, it is said in which files."""
+
+    def why_not(self, app: CID, private: RunPrivate) -> str:
+        """Why an app cannot run here as its run record says; empty if it can."""
+        return self.unfit(app, private.config)

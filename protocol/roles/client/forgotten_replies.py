@@ -14,12 +14,12 @@ from protocol.chain.chain import AnsweredMessage
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Ack, Reply
 from protocol.roles.catch_up import CatchUp
-from protocol.roles.client.client_states import ClientState
-from protocol.roles.client.followed_run import FollowedRun
 from protocol.roles.client.kept_run import KeptRun, listed
 from protocol.roles.client.owed_replies import OwedReplies
-from protocol.roles.client.servers import Servers
 from protocol.roles.effects import FetchRecord, KeepAcks, KeepReply, Store, What
+from protocol.roles.following.followed_run import FollowedRun
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.following.servers import Servers
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import MAX_ASKED, Announcement, Recall, Recalled
 
@@ -33,7 +33,7 @@ class ForgottenReplies:
         servers: Servers,
         followed: FollowedRun,
         replies: OwedReplies,
-        machine: Machine[ClientState],
+        machine: Machine[FollowerState],
     ) -> None:
         self._kept = kept
         self._servers = servers

@@ -15,9 +15,9 @@ from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Reply
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.catch_up import CatchUp
-from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import FetchRecord, Store, What
+from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import ReplyReady
 
@@ -37,7 +37,7 @@ class _Unacknowledged:
 class OwedReplies:
     """The messages and the replies of the run that is followed."""
 
-    def __init__(self, kept: Mapping[CID, KeptRun], machine: Machine[ClientState]) -> None:
+    def __init__(self, kept: Mapping[CID, KeptRun], machine: Machine[FollowerState]) -> None:
         self._kept = kept
         self._outbox, self._newest, self._announcer = machine.outbox, machine.newest, machine.announcer
         self.owed: dict[bytes, OpenMessage] = {}

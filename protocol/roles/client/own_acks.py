@@ -18,10 +18,10 @@ from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Ack
 from protocol.records.signed_records import sign_record
 from protocol.roles.catch_up import CatchUp
-from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.forgotten_replies import ForgottenReplies
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import KeepAcks
+from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import AckReady
 
@@ -42,7 +42,9 @@ class _Telling:
 class OwnAcks:
     """Signs, keeps and announces our acks."""
 
-    def __init__(self, kept: Mapping[CID, KeptRun], forgotten: ForgottenReplies, machine: Machine[ClientState]) -> None:
+    def __init__(
+        self, kept: Mapping[CID, KeptRun], forgotten: ForgottenReplies, machine: Machine[FollowerState]
+    ) -> None:
         self._kept = kept
         self._forgotten = forgotten
         self._copies, self._newest = machine.copies, machine.newest

@@ -14,8 +14,8 @@ from protocol.chain import rules
 from protocol.chain.chain import Chain
 from protocol.records.bodies import Chained, Federation
 from protocol.records.signed_records import Record, parse_record, sign_record
-from protocol.roles.client.followed_run import NOTHING, Verified
 from protocol.roles.effects import WriteHead
+from protocol.roles.following.followed_run import NOTHING, Verified
 
 
 def a_run(*, encrypted: bool) -> Scribe:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.blocks.cid import CID
-from protocol.roles.client.client_states import ClientState, Turn
 from protocol.roles.effects import What
+from protocol.roles.following.follower_states import FollowerState, Turn
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Beat
 
@@ -17,7 +17,7 @@ MAX_NOTE: Final = 500
 class TakingPart:
     """Our part in the run. Beats say why we are of no use in it, so that the leader's people can see to that."""
 
-    def __init__(self, machine: Machine[ClientState]) -> None:
+    def __init__(self, machine: Machine[FollowerState]) -> None:
         self._machine = machine
         self.note = ""
         """Why we are of no use; empty if we are of use, or do not know yet."""

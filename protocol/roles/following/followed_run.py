@@ -16,9 +16,9 @@ from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Chained, Close
 from protocol.records.signed_records import WellSigned
 from protocol.roles.catch_up import CatchUp, Forked, Lost
-from protocol.roles.client.client_states import ClientState
-from protocol.roles.client.servers import Servers
 from protocol.roles.effects import FetchRecord, Store, What, WriteHead
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.following.servers import Servers
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Announcement, Position, Recall, Recalled
 
@@ -38,7 +38,7 @@ NOTHING: Final = Verified({}, frozenset())
 class FollowedRun:
     """Follows one run at a time, the newest of its leader's."""
 
-    def __init__(self, verified: Verified, servers: Servers, machine: Machine[ClientState]) -> None:
+    def __init__(self, verified: Verified, servers: Servers, machine: Machine[FollowerState]) -> None:
         self._verified = verified
         self._servers = servers
         self._outbox, self._newest = machine.outbox, machine.newest

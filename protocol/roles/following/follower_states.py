@@ -1,12 +1,12 @@
-"""Where a client is, and what takes it elsewhere."""
+"""Where a role that follows a run is, and what takes it elsewhere."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
 
-class ClientState(Enum):
-    """Where a client is."""
+class FollowerState(Enum):
+    """Where a client or a standby is."""
 
     NEW = auto()
     LISTENING = auto()
@@ -17,7 +17,7 @@ class ClientState(Enum):
 
 
 class Turn(Enum):
-    """What a client brings about by itself, in the words of its diagram."""
+    """What it brings about by itself, in the words of its diagram."""
 
     FOLLOWS = "takes part in a run"
     LISTENS = "the run is closed, left or declined"

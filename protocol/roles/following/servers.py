@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from protocol.pacing.backoff import Backoff
-from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import What
+from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.presence import silent_for
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Beat, Bye, Hello, Said
@@ -15,7 +15,7 @@ from protocol.wire.announcements import Beat, Bye, Hello, Said
 class Servers:
     """The servers that are here. A client says hello until it hears one, and beats."""
 
-    def __init__(self, machine: Machine[ClientState]) -> None:
+    def __init__(self, machine: Machine[FollowerState]) -> None:
         self._machine = machine
         self._hello = Backoff(0.0)
         self._know_us = False

@@ -1,4 +1,4 @@
-"""The app of a client's run: may it run here, and are its files here.
+"""The app of the run that is followed: may it run here, and are its files here.
 
 Code is never run because a record names it. An app is the one that the owner named, or one that the owner approved; an
 unknown one waits for that, if the owner left it open, and nothing of it is even unpacked before.
@@ -6,35 +6,72 @@ unknown one waits for that, if the owner left it open, and nothing of it is even
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
-from protocol.app.calls import Start
 from protocol.blocks.bundle import NamedBundle, difference_from
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
-from protocol.federation.manifest import node_id
 from protocol.federation.run_keys import read_private
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Run, RunPrivate
 from protocol.roles.catch_up import CatchUp
-from protocol.roles.client.app_process import AppProcess
-from protocol.roles.client.client_plan import ClientPlan
-from protocol.roles.client.client_states import ClientState
-from protocol.roles.client.taking_part import TakingPart
 from protocol.roles.effects import AskOwner, ReadBundle, UnpackApp, What
 from protocol.roles.events import AppsApproved
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.leader.run_plan import named_bundle
 from protocol.roles.machine import Machine
 from protocol.roles.waiting import Awaited
 
 
+class AllowedApps(Protocol):
+    """What the owner has chosen: which apps may run here."""
+
+    @property
+    def app(self) -> CID | None:
+        """The app that the owner has named (its id); its files are here."""
+
+    @property
+    def approved(self) -> frozenset[CID] | None:
+        """The apps that may run besides; others wait for approval. None if the owner lets ``app`` alone run."""
+
+    @property
+    def files(self) -> Sequence[tuple[str, bytes]]:
+        """Of ``app``, the paths and bytes: if a run is of another, it is said in which files."""
+
+    def why_not(self, app: CID, private: RunPrivate) -> str:
+        """Why the app cannot run here as its run record says; empty if it can."""
+
+
+class RunsApp(Protocol):
+    """The one app process of a role."""
+
+    @property
+    def app(self) -> CID | None:
+        """The app that it is a process of; None if there is none."""
+
+    @property
+    def has_its_run(self) -> bool:
+        """Whether the process was given its run, though it may have been lost since."""
+
+    def give(self, wanted: WantedApp) -> None:
+        """Give the run to a process of its app, as soon as one is ready."""
+
+    def start(self, app: CID) -> None:
+        """Start a process of an app that is here."""
+
+    def leave(self) -> None:
+        """The run is over, or another is followed."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class WantedApp:
     """The app of the run that is followed."""
 
     run: CatchUp
+    body: Run
     bundle: NamedBundle
     private: RunPrivate
 
@@ -42,7 +79,7 @@ class _Wanted:
 class AppApproval:
     """Takes part in a run if its app may run, and has the app unpacked and started."""
 
-    def __init__(self, plan: ClientPlan, part: TakingPart, process: AppProcess, machine: Machine[ClientState]) -> None:
+    def __init__(self, plan: AllowedApps, part: TakingPart, process: RunsApp, machine: Machine[FollowerState]) -> None:
         self._plan = plan
         self._part = part
         self._process = process
@@ -51,13 +88,13 @@ class AppApproval:
         self._approved = plan.approved
         self._unread: Run | None = None
         """The run record, if it is encrypted for others so far."""
-        self._wanted: _Wanted | None = None
+        self._wanted: WantedApp | None = None
         self._unpack_again: Backoff | None = None
 
     @property
     def awaited(self) -> Awaited | None:
         """What is not here for us to take part in the run."""
-        follows = self._machine.state is ClientState.FOLLOWING
+        follows = self._machine.state is FollowerState.FOLLOWING
         if self._wanted is None or not follows or self._process.has_its_run:
             return None
         return Awaited.APP if self._wanted.bundle.app == self._process.app else Awaited.APP_FILES
@@ -70,10 +107,10 @@ class AppApproval:
     @property
     def is_unapproved(self) -> bool:
         """Whether the run's app waits for the owner's approval."""
-        wanted, listens = self._wanted, self._machine.state is ClientState.LISTENING
+        wanted, listens = self._wanted, self._machine.state is FollowerState.LISTENING
         if wanted is None or not listens or self._approved is None or self._may_run(wanted.bundle.app):
             return False
-        return not self._plan.unfit(wanted.bundle.app, wanted.private.config)
+        return not self._plan.why_not(wanted.bundle.app, wanted.private)
 
     def leave(self) -> None:
         """The run is over, or another is followed: its app is not needed."""
@@ -89,8 +126,8 @@ class AppApproval:
         if private is None:
             return
         bundle = named_bundle(body, private, run.chain.keys)
-        self._wanted = wanted = _Wanted(run, bundle, private)
-        if why := self._plan.unfit(bundle.app, private.config):
+        self._wanted = wanted = WantedApp(run, body, bundle, private)
+        if why := self._plan.why_not(bundle.app, private):
             self._part.decline(run.run, why, now)
         elif self._may_run(bundle.app):
             self._take_part(wanted, now)
@@ -116,7 +153,7 @@ class AppApproval:
             why = "what the run records is encrypted for others: it has not let us in"
             self._part.decline(run.run, why, now)
 
-    def _tell_difference(self, declined: _Wanted, blocks: Mapping[CID, bytes], now: float) -> None:
+    def _tell_difference(self, declined: WantedApp, blocks: Mapping[CID, bytes], now: float) -> None:
         """Say in which files our app is not the one of the run that we declined."""
         if self._wanted is not declined:
             return
@@ -137,20 +174,18 @@ class AppApproval:
             return
         self._approved = event.apps
         wanted = self._wanted
-        if self._machine.state is not ClientState.LISTENING or wanted is None or not self._may_run(wanted.bundle.app):
+        if self._machine.state is not FollowerState.LISTENING or wanted is None or not self._may_run(wanted.bundle.app):
             return
-        if not self._plan.unfit(wanted.bundle.app, wanted.private.config):
+        if not self._plan.why_not(wanted.bundle.app, wanted.private):
             self._take_part(wanted, now)
             self._part.tell("", now)
 
     # -- are its files here --------------------------------------------------------------------------------------------
 
-    def _take_part(self, wanted: _Wanted, now: float) -> None:
+    def _take_part(self, wanted: WantedApp, now: float) -> None:
         self._part.take(wanted.run.run, wanted.private.name)
-        app, run = wanted.bundle.app, wanted.run.run
-        seed = hashlib.sha256(b"pollen client seed 1" + self._plan.secret + bytes(run)).digest()
-        node = node_id(self._machine.newest.author.member)
-        self._process.give(app, Start(run, node, seed, wanted.private.config, self._plan.node_config))
+        app = wanted.bundle.app
+        self._process.give(wanted)
         if app == self._process.app:
             return
         if app == self._plan.app:
@@ -158,20 +193,20 @@ class AppApproval:
         else:
             self._unpack(wanted, Backoff(now))
 
-    def _unpack(self, wanted: _Wanted, retry: Backoff) -> None:
+    def _unpack(self, wanted: WantedApp, retry: Backoff) -> None:
         self._unpack_again = None
         done, failed = partial(self._unpacked, wanted), partial(self._not_unpacked, wanted, retry)
         limit = self._machine.newest.manifest.settings.max_app_bytes
         self._outbox.ask(UnpackApp, done, failed, wanted.bundle, limit)
 
-    def _unpacked(self, wanted: _Wanted, now: float) -> None:
+    def _unpacked(self, wanted: WantedApp, now: float) -> None:
         self._unpack_again = None
         if self._needs(wanted.bundle.app):
             if self._part.note:
                 self._part.tell("", now)
             self._process.start(wanted.bundle.app)
 
-    def _not_unpacked(self, wanted: _Wanted, retry: Backoff, why: str, now: float) -> None:
+    def _not_unpacked(self, wanted: WantedApp, retry: Backoff, why: str, now: float) -> None:
         """Try again later, and say that we are of no use till then."""
         app = wanted.bundle.app
         self._outbox.report(What.FETCH_FAILED, app=str(app), why=why)
@@ -181,7 +216,7 @@ class AppApproval:
             self._unpack_again = retry
 
     def _needs(self, app: CID) -> bool:
-        follows = self._machine.state is ClientState.FOLLOWING
+        follows = self._machine.state is FollowerState.FOLLOWING
         return follows and self._wanted is not None and self._wanted.bundle.app == app and self._process.app != app
 
     def due(self, now: float) -> None:
