@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from peer.apps.app_python import OUR_PYTHON
 from peer.base.errors import ExitCode, PeerError
-from peer.base.installed_versions import require_torch_extra
+from peer.base.installed_versions import INSTALL_TORCH, absent_for_training, require_torch_extra
 from strategy.apps.builtin_app import (
     DataUnavailable,
     builtin_app_folder,
@@ -118,15 +118,24 @@ class AppChoice:
             PeerError: if the node config cannot be read, or is for the built-in app and that cannot work with it.
         """
         config = self._node_config()
-        if self.local or config.keys() >= _PARTITION:
-            if why := self.unfit(tuple(config.items())):
-                raise _wrong(why)
+        if (self.local or config.keys() >= _PARTITION) and (why := self._unfit_with(tuple(config.items()))):
+            raise _wrong(why)
+        if self.local:  # a setting that no other app has
             self.check_installed(python)
-        self._prepare_data(config)
+        if not self.unfit(tuple(config.items()), python):
+            self._prepare_data(config)
         return tuple(config.items())
 
-    def unfit(self, node_config: RunConfig) -> str:
-        """Why the built-in app cannot run with a client's node config; empty if it can, or another app is chosen."""
+    def unfit(self, node_config: RunConfig, python: tuple[str, ...]) -> str:
+        """Why the built-in app cannot run here with a client's node config; empty if it can, or another app is chosen.
+
+        A client for which it cannot still trains in runs of the apps that its owner approves.
+        """
+        if self.folder is None and python == OUR_PYTHON and (absent := absent_for_training()):
+            return f"{absent} is not installed ({INSTALL_TORCH})"
+        return self._unfit_with(node_config)
+
+    def _unfit_with(self, node_config: RunConfig) -> str:
         return "" if self.folder is not None else _why_not(check_partition, node_config)
 
     def unfit_for(self, run_config: RunConfig, node_config: RunConfig) -> str:

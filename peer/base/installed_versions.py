@@ -41,15 +41,19 @@ def unmet() -> Iterator[tuple[str, str]]:
             yield f"{wanted.name}{wanted.specifier}", found
 
 
+def absent_for_training() -> str:
+    """The first module that the built-in app trains with and that is not installed; empty if all are. Imports none."""
+    return next((module for module in OF_TORCH_EXTRA if find_spec(module) is None), "")
+
+
 def require_torch_extra(what: str) -> None:
     """Check that everything is installed that ``what`` trains with, without importing it.
 
     Raises:
         PeerError: if something is absent.
     """
-    absent = [module for module in OF_TORCH_EXTRA if find_spec(module) is None]
-    if absent:
-        raise without_torch(what, absent[0])
+    if absent := absent_for_training():
+        raise without_torch(what, absent)
 
 
 def without_torch(what: str, module: str) -> PeerError:

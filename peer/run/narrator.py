@@ -75,7 +75,7 @@ _LABELLED: Final = frozenset({"run", "head"})
 """The fields with CIDs of which a label is enough."""
 
 _LACKING: Final[Mapping[Awaited, str]] = {
-    Awaited.SERVER: "waiting for a server: none is heard",
+    Awaited.SERVER: "waiting for a run: no server that leads one is heard",
     Awaited.RUN: "waiting for a server to begin a run",
     Awaited.RECORDS: "waiting for the run's records: they were announced, but cannot be fetched yet",
     Awaited.ROSTER: "waiting for the run's leader to take up manifest version {version}",

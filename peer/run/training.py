@@ -78,7 +78,7 @@ def training(session: Session, choice: AppChoice, *, works_in: Path, once: bool)
     _tell_of_the_last_run(session)
     first_key = session.identity.signing_keys[-1]  # the same after each rotation, so that the app's replies are too
     secret = hashlib.sha256(first_key.sign(b"pollen client secret 1")).digest()
-    unfit = choice.unfit(node_config)
+    unfit = choice.unfit(node_config, session.computing.python)
 
     def declined(asked: CID, run_config: RunConfig) -> str:
         if asked != app.id:

@@ -26,7 +26,7 @@ _LACKS: Final = {
     Lack.APP_FILES: "the files of the run's app",
     Lack.APPROVAL: "you to approve the run's app: peer app list",
     Lack.PAST: "others to say what they have of ours",
-    Lack.SERVER: "a server: none is heard",
+    Lack.SERVER: "a run: no server that leads one is heard",
     Lack.RUN: "a server to begin a run",
     Lack.RECORDS: "the run's records: they were announced, but cannot be fetched yet",
     Lack.ROSTER: "the run's leader to take up the newest manifest",
