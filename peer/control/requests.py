@@ -52,6 +52,10 @@ class RunJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     memory: Annotated[int, Meta(ge=0)] = 0
     """Bytes that it may need: a hint."""
     gpus: Annotated[int, Meta(ge=0)] = 0
+    keep: str = ""
+    """The text of the plan by which its contents stay or go; empty: as the server's owner has said."""
+    best: str = ""
+    """By which metric its best model is marked; empty: as the server's owner has said."""
 
 
 class CancelJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="cancel"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import Engine, Unreachable
+from peer.engine.linked_blocks import links_of, reached
 from peer.engine.own_blocks import OwnBlocks
 from peer.engine.record_fetcher import RecordFetcher
 from peer.home.journal import Journal, RunHead
@@ -13,13 +15,17 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
 from protocol.blocks.content import KeyedContent
 from protocol.chain.chain import Chain
+from protocol.chain.closure import contents
 from protocol.federation.epochs import read_seed
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import read_private
-from protocol.records.bodies import Ack, Chained, Role, Run, RunConfig, RunPrivate
+from protocol.keeping.best import BestBy
+from protocol.keeping.plan import KeepPlan
+from protocol.records.bodies import Ack, Chained, Collect, Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record, read_chained, read_record
 from protocol.roles.leader.run_plan import ResumedRun, RunPlan, initial_content, named_bundle
+from protocol.run_names import SHOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,10 @@ class RunToResume:
     recorded: RunPrivate
     bundle: NamedBundle
     initial_model: KeyedContent | None
+    keep: KeepPlan
+    """Which contents of it stay, as its record says."""
+    collected: tuple[CID, ...]
+    """The updates that its app was handed, the oldest first, as far as the plan lets them go."""
 
     @property
     def is_closed(self) -> bool:
@@ -53,8 +63,34 @@ class RunToResume:
             replay_format=self.recorded.replay_format,
             node_config=node_config,
             initial_model=self.initial_model,
+            keep=self.keep,
+            best_by=self.recorded.best_by,
             began_in=self.environment,
         )
+
+    def require_updates(self, engine: Engine) -> None:
+        """Check that the updates are here from which its app would be brought to where it was.
+
+        Raises:
+            PeerError: if one is not, by the run's own plan.
+        """
+        if self.is_closed or all(_is_whole(content, engine) for content in self.collected):
+            return
+        run = self.resumed.chain.run
+        raise PeerError(
+            f"the run {run} cannot go on: its updates are not kept, by its own plan ({self.keep})",
+            fix="begin another one with its newest model, which peer model "
+            f"{str(run)[:SHOWN]} -o FILE writes: peer start --role server --initial-model FILE, or --new-run",
+            code=ExitCode.UNFINISHED,
+        )
+
+    def other_keeping(self, keep: KeepPlan | None, best_by: BestBy | None) -> str:
+        """How what stays of it, or is marked, differs from this; empty if it does not. None says nothing of it."""
+        if keep is not None and keep != self.keep:
+            return f"of it stays {self.keep}, not {keep}"
+        if best_by is not None and best_by != self.recorded.best_by:
+            return f"its best model is by {self.recorded.best_by or 'no metric'}, not by {best_by}"
+        return ""
 
     def difference(self, app: CID, config: RunConfig, replay_format: int, seed: bytes | None) -> str:
         """How its app or its settings differ from these; empty if they do not. ``seed`` is None if none is given."""
@@ -67,6 +103,17 @@ class RunToResume:
             if was.get(key) != now.get(key):
                 return f"its setting {key} is {was.get(key)!r}, not {now.get(key)!r}"
         return "" if seed is None or seed == self.seed else "it has another seed than --seed gives"
+
+
+def _is_whole(content: CID, engine: Engine) -> bool:
+    try:
+        return all(engine.has(cid) for cid in reached(content, lambda cid: _links(cid, engine)))
+    except (BlockError, Unreachable):
+        return False
+
+
+def _links(cid: CID, engine: Engine) -> Sequence[CID]:
+    return () if cid.is_raw else links_of(Block(cid, engine.get(cid, timeout=0)))
 
 
 def run_to_resume(
@@ -133,7 +180,19 @@ def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> Run
         private,
         named_bundle(run, private, chain.keys),
         initial_content(run, chain.keys),
+        run.plan,
+        tuple(_droppable_updates(run, records, own)),
     )
+
+
+def _droppable_updates(run: Run, records: list[CID], own: OwnBlocks) -> Iterator[CID]:
+    """The updates that may be gone, the oldest first."""
+    if not run.plan.drop_updates:
+        return
+    for cid in records:
+        record = read_record(cid, own)
+        if isinstance(record.body, Collect):
+            yield from contents(record, own)
 
 
 def not_the_same(why: str) -> PeerError:

@@ -38,6 +38,8 @@ from peer.run.session import Session
 from protocol.blocks.cid import CID, BlockError
 from protocol.jobs.queue import Limits, Needs, Queued, to_begin, why_refused
 from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, ToldJob, WhyNot, read_request
+from protocol.keeping.best import BestBy, BestError, parse_best
+from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import Role, RunConfig
 from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LeaderSettings
@@ -182,7 +184,12 @@ class JobServer:
 
     def _prepared(self, job: KeptJob) -> Leading | None:
         session, settings = self._sessions[job.federation], JobSettings.of(job)
-        as_leader = replace(self._as_leader, min_clients=settings.min_clients)
+        as_leader = replace(
+            self._as_leader,
+            min_clients=settings.min_clients,
+            keep=parse_plan(settings.keep) if settings.keep else self._as_leader.keep,
+            best_by=parse_best(settings.best) if settings.best else self._as_leader.best_by,
+        )
         if job.run is not None:
             return resuming(session, job.run, as_leader, job=job.number)
         return leading(
@@ -292,6 +299,7 @@ class JobServer:
         """Keep a job of the member ``asker``, unless one with this ``key`` is kept. Only then, and if there is room for
         it, is its app taken in."""
         needs = Needs(request.memory, request.gpus)
+        keep, best = _kept(request)
         with self._deciding:
             if (known := next((job for job in self._journal.jobs.all() if job.key == key), None)) is not None:
                 return known
@@ -309,6 +317,8 @@ class JobServer:
                 request.seed,
                 request.memory,
                 request.gpus,
+                str(keep or ""),
+                str(best or ""),
             )
             app, federation = taken.app, session.federation
             return self._journal.jobs.accept(
@@ -357,3 +367,18 @@ class JobServer:
         with self._deciding:
             job = next((job for job in self._journal.jobs.all() if job.run == head.run), None) or self._adopted(head)
         return self._queued_again(job.number)
+
+
+def _kept(request: RunJob | JobRequest) -> tuple[KeepPlan | None, BestBy | None]:
+    """What a request says of what stays, and of what is marked.
+
+    Raises:
+        PeerError: if it says it wrong.
+    """
+    if isinstance(request, JobRequest):
+        return request.plan, request.best_by
+    try:
+        keep = parse_plan(request.keep) if request.keep else None
+        return keep, parse_best(request.best) if request.best else None
+    except (PlanError, BestError) as error:
+        raise PeerError(str(error), fix="see --keep and --best of peer run --help") from error

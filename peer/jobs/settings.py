@@ -24,6 +24,11 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int | None
     memory: int
     gpus: int
+    keep: str = ""
+    """The text of the plan by which its contents stay or go; empty if that is for the server to say, as it was of every
+    job before there was one."""
+    best: str = ""
+    """By which metric its best model is marked, as text; empty likewise."""
 
     def to_bytes(self) -> bytes:
         """For the journal."""

@@ -24,6 +24,7 @@ from protocol.blocks.bundle import difference_from
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.blocks.content import ContentKey
 from protocol.federation.run_keys import read_private
+from protocol.keeping.plan import KEEP_EVERYTHING
 from protocol.records.bodies import Close, Outcome, ReasonPrivate, Role, RunConfig
 from protocol.records.signed_records import parse_record
 from protocol.roles.effects import Report, What
@@ -85,12 +86,13 @@ def leading(
         PeerError: if a run was left open, but with another app or other settings.
     """
     trusted = session.trusted(Role.SERVER)
-    left = None if new_run else _left_open(session, app, run_config, seed)
+    left = None if new_run else _left_open(session, app, run_config, seed, settings)
     if left is not None:
         return _going_on(session, trusted, left, app, node_config, settings, job, wait_for_members)
     session.journal.keep_place(location_of(session.home.path))
     model_key = SymmetricKey.generate() if trusted.manifest.encrypted else None
     plan = _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial, model_key)
+    plan = replace(plan, keep=settings.keep or KEEP_EVERYTHING, best_by=settings.best_by)
     return _leading(session, trusted, plan, settings, None, session.computing, job)
 
 
@@ -126,6 +128,7 @@ def _going_on(
     wait_for_members: bool | None,
 ) -> Leading:
     """A run that was left open, ready to go on."""
+    left.require_updates(session.engine)
     plan = left.plan(node_config)
     store_app(session.engine, app, plan.bundle.key)  # the engine may have lost it
     if _waits_for_members(session, left.resumed.chain.run, wait_for_members):
@@ -161,10 +164,17 @@ def _waits_for_members(session: Session, run: CID, asked: bool | None) -> bool:
     return waits
 
 
-def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> RunToResume | None:
+def _left_open(
+    session: Session, app: App, run_config: RunConfig, seed: bytes | None, settings: LeaderSettings
+) -> RunToResume | None:
     """The run to go on with. A closed run is left alone if the owner asks for something else now."""
     left = run_to_resume(session.journal, session.federation, reader_of(session.identity), session.engine)
-    if left is None or not (why := left.difference(app.id, run_config, REPLAY_FORMAT, seed)):
+    if left is None:
+        return None
+    why = left.difference(app.id, run_config, REPLAY_FORMAT, seed) or left.other_keeping(
+        settings.keep, settings.best_by
+    )
+    if not why:
         return left
     if left.is_closed:
         return None

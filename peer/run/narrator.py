@@ -12,6 +12,7 @@ from peer.base.logs import Field
 from protocol.app.calls import ErrorCode
 from protocol.app.errors import parse_raised
 from protocol.blocks.cid import LABEL
+from protocol.keeping.plan import DROP_UPDATES
 from protocol.records.bodies import Outcome
 from protocol.records.environment import Numerics
 from protocol.roles.effects import Report, What
@@ -27,7 +28,6 @@ _LINES: Final[Mapping[What, str]] = {
     What.RUN_RESUMED: "going on with run {run}, which was left open at height {height}",
     What.ENVIRONMENT_CHANGED: "this is not the environment that the run records ({why}): an audit may find that what "
     "follows was not computed so; go on where it began, or begin a new run with --initial-model",
-    What.RUN_FOLLOWED: "taking part in run {run}: app {app}",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",
     What.APP_BUNDLED: "the app {name} has {files} files with {bytes} bytes, as Flower bundles them{others}: {whose}",
@@ -181,7 +181,24 @@ def _line(report: Report, see_log: str) -> str:
 def _opened(fields: Fields) -> str:
     native = fields["numerics"] == Numerics.NATIVE
     cost = f"; its numerics are native: {AUDITED_HERE_ONLY}" if native else ""
-    return f"run {fields['run']} is open: app {fields['app']}{cost}"
+    return f"run {fields['run']} is open: app {fields['app']}{cost}{_kept(fields)}"
+
+
+def _followed(fields: Fields) -> str:
+    return f"taking part in run {fields['run']}: app {fields['app']}{_kept(fields)}"
+
+
+def _kept(fields: Fields) -> str:
+    """What a member should know of a run of which not everything stays."""
+    keep = str(fields.get("keep") or "")
+    if not keep:
+        return ""
+    if DROP_UPDATES not in keep.split():
+        return f"; once it is closed, of its contents stay {keep}"
+    return (
+        f"; its updates will not stay, even while it is open ({keep}): nobody can resume it, and no audit can replay "
+        "all of it"
+    )
 
 
 def _answered(fields: Fields) -> str:
@@ -313,6 +330,7 @@ def _few(fields: Fields) -> str:
 
 _WORDS: Final[Mapping[What, Callable[[Fields], str]]] = {
     What.RUN_OPENED: _opened,
+    What.RUN_FOLLOWED: _followed,
     What.RUN_CLOSED: _closed,
     What.TASK_ANSWERED: _answered,
     What.APP_WAITS_FOR_CLIENTS: _few,

@@ -22,6 +22,9 @@ from crypto.keys import SigningKey, VerifyKey
 from protocol.blocks.packing import NotPacked, packed, unpacked
 from protocol.federation.manifest import Manifest
 from protocol.jobs.queue import may_ask
+from protocol.keeping.best import LONGEST_TEXT, BestBy, BestError, parse_best
+from protocol.keeping.plan import LONGEST as LONGEST_PLAN
+from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import Key, Natural
 from protocol.run_names import LONGEST
 from protocol.wire.announcements import Envelope
@@ -86,9 +89,40 @@ class JobRequest:
     memory: Natural
     gpus: Natural
 
+    @property
+    def plan(self) -> KeepPlan | None:
+        """Which contents of the run stay; None if it is for the server to say."""
+        return None
+
+    @property
+    def best_by(self) -> BestBy | None:
+        """By which metric its best model is marked; None if it is for the server to say."""
+        return None
+
     def job_key(self) -> bytes:
         """The job's key at the server. Nobody can take that of another member's job."""
         return hashlib.sha256(b"pollen job 1" + self.by + self.key).digest()[:KEY_SIZE]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJobRequest(JobRequest):
+    """`JobRequest` of a run of which not everything is to stay, or whose best model is marked. Any other is written
+    without the two fields, so that servers which do not know them take it."""
+
+    keep: Annotated[str, Meta(max_length=LONGEST_PLAN)]
+    """The text of a plan (`protocol.keeping.plan`); empty if it is for the server to say."""
+    best: Annotated[str, Meta(max_length=LONGEST_TEXT)]
+    """The text of a `protocol.keeping.best.BestBy`; empty if it is for the server to say."""
+
+    @property
+    def plan(self) -> KeepPlan | None:
+        """Which contents of the run stay; None if it is for the server to say."""
+        return parse_plan(self.keep) if self.keep else None
+
+    @property
+    def best_by(self) -> BestBy | None:
+        """By which metric its best model is marked; None if it is for the server to say."""
+        return parse_best(self.best) if self.best else None
 
 
 def sign_request(request: JobRequest, key: SigningKey) -> bytes:
@@ -120,15 +154,26 @@ def read_request(data: bytes, manifest: Manifest, own: bytes, accepted: frozense
         raise NotTaken(WhyNot.MAY_NOT_ASK, "the server's owner takes no jobs of this member: --accept-runs-of NAME")
     try:
         verify(VerifyKey.parse(envelope.key), JOB_TYPE, envelope.payload, envelope.signature)
-        request = unpacked(envelope.payload, JobRequest)
+        request = _request(envelope.payload)
     except BadSignature as error:
         raise NotTaken(WhyNot.BAD_SIGNATURE, str(error)) from error
-    except NotPacked as error:
+    except (NotPacked, PlanError, BestError) as error:
         raise NotTaken(WhyNot.MALFORMED, f"not a request: {error}") from error
     if request.by != member.id:
         raise NotTaken(WhyNot.STRANGER, "its key is not its author's")
     if request.to != own or request.federation != bytes(manifest.federation):
         raise NotTaken(WhyNot.NOT_FOR_US, "it is for another server, or of another federation")
+    return request
+
+
+def _request(payload: bytes) -> JobRequest:
+    try:
+        return unpacked(payload, JobRequest)
+    except NotPacked:
+        request = unpacked(payload, PlannedJobRequest)
+    said = (str(request.plan or ""), str(request.best_by or ""))
+    if said != (request.keep, request.best) or not any(said):
+        raise NotPacked("its plan is not written in its one way")
     return request
 
 

@@ -85,9 +85,9 @@ class KeepPlan:
             raise PlanError(f"{DROP_UPDATES} lets updates go, and updates=all keeps them: say updates=last:K")
 
     @property
-    def keeps_everything(self) -> bool:
-        """Whether nothing may go."""
-        return self == KEEP_EVERYTHING
+    def text_if_any(self) -> str:
+        """The text of a plan that lets something go; empty if everything stays."""
+        return "" if self == KEEP_EVERYTHING else str(self)
 
     def __str__(self) -> str:
         """The one text of this plan. `parse_plan` reads it."""

@@ -10,6 +10,8 @@ from msgspec import Meta
 
 from protocol.blocks.cid import CID
 from protocol.blocks.listing import Listing
+from protocol.keeping.best import LONGEST_TEXT, BestBy, parse_best
+from protocol.keeping.plan import KEEP_EVERYTHING, LONGEST, KeepPlan, parse_plan
 from protocol.records.environment import EarlierEnvironment, Environment
 
 VERSION: Final = 1
@@ -222,6 +224,25 @@ class Run(Chained):
     keys: CID | None
     """The `Keys` of epoch 1; None if the federation does not encrypt."""
 
+    @property
+    def plan(self) -> KeepPlan:
+        """Which contents its leader keeps."""
+        return KEEP_EVERYTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun(Run):
+    """`Run` of a leader that does not keep everything. One that does is written without the field, as all were before
+    there was one."""
+
+    keep: Annotated[str, Meta(max_length=LONGEST)]
+    """The text of the plan (`protocol.keeping.plan`), for all: who holds ciphertext alone has to know it too."""
+
+    @property
+    def plan(self) -> KeepPlan:
+        """Which contents its leader keeps."""
+        return parse_plan(self.keep)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPrivate:
@@ -234,6 +255,24 @@ class RunPrivate:
     """The app's id: the CID of its plain bundle."""
     replay_format: Natural
     environment: Environment
+
+    @property
+    def best_by(self) -> BestBy | None:
+        """By which metric its best model is marked; None if none is."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedRunPrivate(RunPrivate):
+    """`RunPrivate` of a run that marks its best model. One that does not is written without the field."""
+
+    best: Annotated[str, Meta(max_length=LONGEST_TEXT)]
+    """The text of a `protocol.keeping.best.BestBy`."""
+
+    @property
+    def best_by(self) -> BestBy | None:
+        """By which metric its best model is marked."""
+        return parse_best(self.best)
 
 
 EARLIER_FORMATS: Final = (1, 2)

@@ -9,12 +9,14 @@ from crypto.errors import CannotDecrypt
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import decode_cbor
 from protocol.blocks.typed import ShapeError, from_plain
+from protocol.keeping.best import BestError
 from protocol.records.bodies import (
     EARLIER_FORMATS,
     AddressedFederationPrivate,
     Body,
     EarlierRunPrivate,
     FederationPrivate,
+    MarkedRunPrivate,
     RunPrivate,
 )
 from protocol.records.contexts import ManifestPrivate, RecordPrivate, ReplyPrivate, decrypt, encrypt
@@ -74,9 +76,20 @@ def _parsed(plain: bytes, kind: type[object]) -> object:
         value = decode_cbor(plain)
         if kind is RunPrivate and isinstance(value, dict) and value.get("replay_format") in EARLIER_FORMATS:
             return from_plain(value, EarlierRunPrivate).as_now()
+        if kind is RunPrivate and isinstance(value, dict) and "best" in value:
+            return _marked(from_plain(value, MarkedRunPrivate))
         return from_plain(value, kind)
     except ShapeError as error:
         raise RecordError(str(error)) from error
+
+
+def _marked(private: MarkedRunPrivate) -> MarkedRunPrivate:
+    try:
+        if str(private.best_by) == private.best:
+            return private
+    except BestError as error:
+        raise RecordError(f"best: {error}") from error
+    raise RecordError(f"best: {private.best!r} is not written in its one way")
 
 
 _parsed_small = lru_cache(maxsize=256)(_parsed)

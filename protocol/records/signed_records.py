@@ -29,6 +29,7 @@ from protocol.blocks.cid import (
 )
 from protocol.blocks.listing import Listing
 from protocol.blocks.typed import ShapeError, from_plain, to_plain
+from protocol.keeping.plan import KEEP_EVERYTHING, PlanError
 from protocol.records.bodies import (
     BODIES,
     MAX_ADMINS,
@@ -38,6 +39,7 @@ from protocol.records.bodies import (
     Collect,
     GridError,
     Key,
+    PlannedRun,
     RecordType,
     SignatureBytes,
     TakenReply,
@@ -189,7 +191,20 @@ def _parse_body(body: dict[str, Any]) -> Body:
     kind = fields.pop("type", None)
     if not isinstance(kind, str) or kind not in BODIES:
         raise RecordError(f"{kind!r} is no record type")
+    if kind == RecordType.RUN and "keep" in fields:
+        return _planned(from_plain(fields, PlannedRun))
     return from_plain(fields, BODIES[kind])
+
+
+def _planned(run: PlannedRun) -> PlannedRun:
+    """``run``, if its plan is written in the one way, and is one that has to be said."""
+    try:
+        plan = run.plan
+    except PlanError as error:
+        raise RecordError(f"keep: {error}") from error
+    if plan == KEEP_EVERYTHING or str(plan) != run.keep:
+        raise RecordError(f"keep: {run.keep!r} is not written in its one way")
+    return run
 
 
 def body_value(body: Body) -> dict[str, Any]:

@@ -109,6 +109,7 @@ class ClientStatus:
             app="" if private is None else private.name,
             round=self._answering.round,
             rounds=None if private is None else rounds_of(private.config),
+            keep=self._app.plan.text_if_any,
         )
 
     def _server(self, server: Member, manifest: Manifest) -> MemberStatus:

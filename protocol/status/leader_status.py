@@ -77,6 +77,7 @@ class LeaderStatus:
             app=self._plan.name,
             round=self._replies.round,
             rounds=rounds_of(self._plan.config),
+            keep=self._plan.keep.text_if_any,
         )
 
     def _answer_by(self) -> dict[int, float]:

@@ -126,6 +126,8 @@ class RunStatus:
     """The newest round that is known here, if the app names its rounds."""
     rounds: int | None
     """How many the app was asked for, by the setting `ROUNDS_KEY`."""
+    keep: str = ""
+    """The plan by which its contents stay or go (`protocol.keeping.plan`); empty if all stay, or it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,15 @@ def test_a_manifest_says_where_members_are_reached():
     assert list(manifest.addresses) == shown["addresses"]
 
 
+def test_a_run_says_what_stays_of_it_and_which_model_is_the_best():
+    shown = RECORDS["planned"]
+    run = parse_record(Block(CID.parse(shown["cid"]), bytes.fromhex(shown["data"]))).body
+    assert isinstance(run, Run)
+    private = read_private(run, RunPrivate)
+    assert private is not None
+    assert (str(run.plan), str(private.best_by)) == (shown["keep"], shown["best"])
+
+
 def test_the_chain_is_verified():
     source, chain = records_source(), Chain(CID.parse(RECORDS["federation"]))
     for shown in RECORDS["chain"]:

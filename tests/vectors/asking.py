@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import msgpack
 from chains import SECOND, SERVER, Scribe, id_of
 
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import cbor_block
-from protocol.jobs.request import AskedJob, JobRequest, ToldJob, sign_request
+from protocol.jobs.request import AskedJob, JobRequest, PlannedJobRequest, ToldJob, sign_request
 from protocol.records.contexts import AskingMessage, AskingSide, encrypt
 from protocol.wire.announcements import MAX_ADDRESS
 from protocol.wire.asking import MAX_ANNOUNCEMENTS, Answer, Channel, Question
 from protocol.wire.calling_back import MAX_CALLED, Call, CallBack, CalledBack
 
 SERVER_ID = id_of(SERVER)
-_REQUEST = sign_request(
-    JobRequest(
-        federation=bytes(Scribe().first.cid),
-        to=SERVER_ID,
-        by=id_of(SECOND),
-        key=bytes(range(16)),
-        name="low-rate",
-        files=(("app/__init__.py", b""), ("pyproject.toml", b"[project]\n")),
-        config=(("lr", 0.5), ("name", "x"), ("rounds", 3), ("verbose", True)),
-        min_clients=2,
-        seed=1,
-        memory=1 << 33,
-        gpus=1,
+_ASKED = JobRequest(
+    federation=bytes(Scribe().first.cid),
+    to=SERVER_ID,
+    by=id_of(SECOND),
+    key=bytes(range(16)),
+    name="low-rate",
+    files=(("app/__init__.py", b""), ("pyproject.toml", b"[project]\n")),
+    config=(("lr", 0.5), ("name", "x"), ("rounds", 3), ("verbose", True)),
+    min_clients=2,
+    seed=1,
+    memory=1 << 33,
+    gpus=1,
+)
+_REQUEST = sign_request(_ASKED, SECOND)
+_PLANNED = sign_request(
+    PlannedJobRequest(
+        **{each.name: getattr(_ASKED, each.name) for each in fields(_ASKED)},
+        keep="models=all updates=last:2",
+        best="loss:min",
     ),
     SECOND,
 )
@@ -56,6 +64,7 @@ def asking_vectors() -> dict[str, object]:
             "signed": _REQUEST.hex(),
             "question": {"clear": _packed([_REQUEST]), "sealed": channel.write(AskedJob(_REQUEST)).hex()},
             "answer": {"clear": _packed([7, "low-rate", ""]), "sealed": channel.write(_TOLD).hex()},
+            "planned": _PLANNED.hex(),
         },
         "no calls": {
             "no address": _sealed(channel, [[]]),

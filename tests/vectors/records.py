@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from chains import (
     ADMIN,
     ALICE,
@@ -22,8 +24,9 @@ from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block
 from protocol.federation.manifest import node_id
 from protocol.federation.unsigned_versions import next_version
-from protocol.records.bodies import Body, Outcome, ReasonPrivate
+from protocol.records.bodies import Body, MarkedRunPrivate, Outcome, PlannedRun, ReasonPrivate, RunPrivate
 from protocol.records.message_ids import message_id
+from protocol.records.private_parts import parse_private
 from protocol.records.signed_records import RECORD_TYPE, parse_record, private_bytes, sign_record
 
 SIGNERS = {"admin": ADMIN, "server": SERVER, "alice": ALICE, "bob": BOB, "carol": CAROL}
@@ -43,6 +46,7 @@ def record_vectors() -> dict[str, object]:
         "federation": str(scribe.first.cid),
         "manifests": [_shown(scribe, scribe.first.cid), _shown(scribe, scribe.chain.manifest.cid)],
         "addressed": _addressed(scribe),
+        "planned": _planned(),
         "replies": [_shown(scribe, each.cid) for each in replies if each.body.TYPE == "reply"],
         "chain": [_shown(scribe, cid) for cid in chain],
         "stopped": [_shown(stopped, cid) for cid in _stopped(stopped)],
@@ -60,6 +64,20 @@ def _addressed(scribe: Scribe) -> dict[str, object]:
     unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME, addresses=ADDRESSES)
     block = sign_record(unsigned.body, [ADMIN])
     return {"cid": str(block.cid), "data": block.data.hex(), "addresses": list(ADDRESSES)}
+
+
+def _planned() -> dict[str, object]:
+    """The first record of a run of which not everything stays, and whose best model is marked."""
+    scribe = Scribe()
+    plain = scribe.run()
+    private = parse_private(plain.private, RunPrivate)
+    marked = MarkedRunPrivate(**{each.name: getattr(private, each.name) for each in fields(private)}, best=BEST)
+    values = {each.name: getattr(plain, each.name) for each in fields(plain)} | {"private": private_bytes(marked)}
+    block = sign_record(PlannedRun(**values, keep=KEEP), [SERVER])
+    return {"cid": str(block.cid), "data": block.data.hex(), "keep": KEEP, "best": BEST}
+
+
+KEEP, BEST = "models=last:4+best updates=last:2 drop-updates", "accuracy:max"
 
 
 def _chain(scribe: Scribe) -> list[CID]:

@@ -24,9 +24,11 @@ from peer.cli.options import (
     PassphraseFileOption,
     Whole,
     bytes_of,
+    grouped,
     new_app,
 )
 from peer.cli.output import put_json, put_result
+from peer.cli.runs.run_options import KeepingOptions
 from peer.cli.seeing.live_status import live_home
 from peer.control.asking import ask
 from peer.control.requests import RunJob
@@ -37,7 +39,7 @@ from peer.home.journal import Journal
 from peer.home.kept_jobs import KeptJob
 from protocol.blocks.cid import BlockError
 from protocol.blocks.json_values import json_value
-from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, ToldJob, sign_request
+from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, PlannedJobRequest, ToldJob, sign_request
 from protocol.records.bodies import Role
 from protocol.visible import named, quoted
 
@@ -48,6 +50,7 @@ LOOK: Final = 0.25
 
 
 @app.command("run")
+@grouped
 def run(
     app_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A Flower app's folder.")],
     run_config: Annotated[
@@ -113,6 +116,8 @@ def run(
     ipfs: EngineOption = None,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
+    *,
+    keeping: KeepingOptions,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the run has ended.")] = False,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait, and show what the app prints. Ctrl-C leaves the run alone.")
@@ -124,6 +129,7 @@ def run(
     place = Home(home)
     if not app_dir.is_dir():
         raise PeerError(f"there is no folder {app_dir}", fix="name a Flower app's folder, with a pyproject.toml in it")
+    keep, best = str(keeping.plan() or ""), str(keeping.best_by() or "")
     job_key = secrets.token_hex(KEY_SIZE) if key is None else _checked(key)
     if on is not None:
         if wait or follow or node_config:
@@ -133,7 +139,7 @@ def run(
             )
         member = MemberOptions(ipfs, identity, passphrase_file, federation, home)
         needed = bytes_of(memory, "--memory") or 0
-        elsewhere = OtherJob(app_dir, run_config or [], name, min_clients, seed, needed, gpus)
+        elsewhere = OtherJob(app_dir, run_config or [], name, min_clients, seed, needed, gpus, keep, best)
         told = elsewhere.ask(member, on, job_key, timeout)
         about = {"number": told.number, "name": told.name, "server": on, "key": job_key}
         put_result(about, json, f"{named(on)} has accepted it: it is called {named(told.name)} there")
@@ -149,6 +155,8 @@ def run(
         seed=seed,
         memory=bytes_of(memory, "--memory") or 0,
         gpus=gpus,
+        keep=keep,
+        best=best,
     )
     accepted = ask(place, request)
     if accepted is None:
@@ -190,6 +198,8 @@ class OtherJob:
     seed: int | None
     memory: int
     gpus: int
+    keep: str
+    best: str
 
     def ask(self, member: MemberOptions, server: str, key: str, seconds: float) -> ToldJob:
         """Sign it, and ask.
@@ -213,7 +223,7 @@ class OtherJob:
         except (AppError, BlockError, OSError) as error:
             raise PeerError(f"the app cannot be used: {error}", fix=f"peer app cid {self.folder}") from error
         changed = tuple((name, value) for name, value in fused.items() if value != dict(app.run_config).get(name))
-        request = JobRequest(
+        fields = (
             bytes(stored.id),
             to,
             person.id,
@@ -226,6 +236,8 @@ class OtherJob:
             self.memory,
             self.gpus,
         )
+        is_planned = self.keep or self.best
+        request = PlannedJobRequest(*fields, self.keep, self.best) if is_planned else JobRequest(*fields)
         signed = sign_request(request, person.signing_keys[0])
         if len(signed) > MAX_REQUEST:
             raise PeerError(

@@ -12,9 +12,70 @@ from peer.apps.app_choice import Setting, given
 from peer.base.errors import PeerError
 from peer.cli.options import Whole
 from peer.run.narrator import AUDITED_HERE_ONLY
+from protocol.keeping.best import BestBy, BestError, parse_best
+from protocol.keeping.plan import DROP_UPDATES, KeepPlan, PlanError, parse_plan
 from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingOptions:
+    """Which contents of a new run stay, and which model is marked as its best."""
+
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            metavar="PLAN",
+            help="Server: what of a new run stays, such as models=last:4+best updates=last:2. Recorded in the run.",
+            show_default="everything",
+        ),
+    ] = None
+    drop_updates: Annotated[
+        bool,
+        typer.Option(
+            "--drop-updates",
+            help="Server: let updates of the new run go while it is open. It cannot be resumed, nor be replayed in "
+            "full. Recorded in the run.",
+        ),
+    ] = False
+    best: Annotated[
+        str | None,
+        typer.Option(
+            "--best",
+            metavar="METRIC[:min|max]",
+            help="Server: mark the best global model of the new run, by the mean of what clients answer. Recorded in "
+            "the run.",
+            show_default="none is marked",
+        ),
+    ] = None
+
+    def plan(self) -> KeepPlan | None:
+        """The plan; None if nothing is said of it.
+
+        Raises:
+            PeerError: if it is none.
+        """
+        words = ([] if self.keep is None else [self.keep]) + ([DROP_UPDATES] if self.drop_updates else [])
+        if not words:
+            return None
+        said = self.keep is not None and DROP_UPDATES in self.keep.split()
+        try:
+            return parse_plan(" ".join(words[:1] if said else words))
+        except PlanError as error:
+            raise PeerError(str(error), fix='--keep "models=last:4+best updates=last:2", or --drop-updates') from error
+
+    def best_by(self) -> BestBy | None:
+        """By which metric the best model is marked; None if none is.
+
+        Raises:
+            PeerError: if it is none.
+        """
+        try:
+            return None if self.best is None else parse_best(self.best)
+        except BestError as error:
+            raise PeerError(str(error), fix="--best accuracy, or --best eval_loss:min") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +118,11 @@ class LeadOptions:
         ),
     ] = Numerics.PORTABLE
 
-    def settings(self, min_clients: int) -> LeaderSettings:
+    def settings(self, min_clients: int, keeping: KeepingOptions) -> LeaderSettings:
         """For a run that begins with ``min_clients``.
 
         Raises:
-            PeerError: if the checks are none that there are.
+            PeerError: if the checks are none that there are, or the plan is none.
         """
         try:
             admission = Admission.parse(self.admission, self.max_update_norm)
@@ -70,7 +131,14 @@ class LeadOptions:
                 str(error),
                 fix="--admission all, off, or structure,weight; --max-update-norm 10, or 3x for three times the median",
             ) from error
-        return LeaderSettings(min_clients, self.client_timeout, self.leave_timeout, admission)
+        return LeaderSettings(
+            min_clients,
+            self.client_timeout,
+            self.leave_timeout,
+            admission,
+            keep=keeping.plan(),
+            best_by=keeping.best_by(),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from peer.cli.output import put_error
 from peer.cli.runs.app_folders import data_folder, working_folder
 from peer.cli.runs.endings import leave
 from peer.cli.runs.opened_session import opened_session
-from peer.cli.runs.run_options import DataOptions, LeadOptions
+from peer.cli.runs.run_options import DataOptions, KeepingOptions, LeadOptions
 from peer.cli.runs.standing_options import QueueOptions, TrainingOptions
 from peer.cli.runs.standing_parts import StandingPart, parts_now, parts_to_stand, what_waits
 from peer.cli.seeing.live_status import live_status
@@ -65,6 +65,7 @@ def serve(
     confining: ConfineOptions,
     reach: ReachOptions,
     leads: LeadOptions,
+    keeping: KeepingOptions,
     queue: QueueOptions,
     data: DataOptions,
     training: TrainingOptions,
@@ -90,7 +91,7 @@ def serve(
     admin's peer answers newcomers with tickets. Runs that are open when it stops go on when it starts again.
     """
     place, passphrases = Home(home), Passphrases.of_process(passphrase_file)
-    asked, limits, settings = reach.asked(), queue.limits(), leads.settings(min_clients=1)
+    asked, limits, settings = reach.asked(), queue.limits(), leads.settings(1, keeping)
     person = KeyStore(place.path).load(identity, passphrases)
     roles = role or [Role.SERVER, Role.CLIENT]
     served = parts_to_stand(place, person, federation, roles)

@@ -27,7 +27,7 @@ from peer.cli.runs.app_folders import data_folder, working_folder
 from peer.cli.runs.endings import leave, unfinished
 from peer.cli.runs.led_run import lead
 from peer.cli.runs.opened_session import opened_session
-from peer.cli.runs.run_options import DataOptions, LeadOptions
+from peer.cli.runs.run_options import DataOptions, KeepingOptions, LeadOptions
 from peer.cli.seeing.live_status import Live, live_status
 from peer.engine import without_credentials
 from peer.history.named_runs import app_cid
@@ -52,6 +52,7 @@ def start(
     reach: ReachOptions,
     confining: ConfineOptions,
     leading: LeadOptions,
+    keeping: KeepingOptions,
     data: DataOptions,
     role: Annotated[
         Role, typer.Option("--role", metavar="server|client", help="server: lead a run. client: train in one.")
@@ -161,7 +162,7 @@ def start(
     choice.check()
     asked = reach.asked()
     destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
-    settings = leading.settings(min_clients)
+    settings = leading.settings(min_clients, keeping)
     approved = _approved(approve_app, role, app_dir)
     home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
     works_in = working_folder(data.work_dir, home if confining.confine else None)

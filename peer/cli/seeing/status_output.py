@@ -93,6 +93,8 @@ def _run_lines(run: RunStatus, status: PeerStatus, part: Part, *, full: bool) ->
         yield (f"head        {run.head}",)
     if not status.running:
         yield (f"changed     {duration(status.at - part.since)} ago",)
+    if run.keep:
+        yield (f"keeps       {run.keep}",)
     if run.round is not None:
         of = "" if run.rounds is None else f" of {run.rounds}"
         means = in_words(part.role.means)

@@ -14,6 +14,7 @@ from typing import Protocol
 from protocol.blocks.bundle import NamedBundle, difference_from
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
 from protocol.federation.run_keys import read_private
+from protocol.keeping.plan import KEEP_EVERYTHING, KeepPlan
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Run, RunPrivate
 from protocol.roles.catch_up import CatchUp
@@ -105,6 +106,11 @@ class AppApproval:
         return None if self._wanted is None else self._wanted.private
 
     @property
+    def plan(self) -> KeepPlan:
+        """Which contents of the wanted run stay."""
+        return KEEP_EVERYTHING if self._wanted is None else self._wanted.body.plan
+
+    @property
     def is_unapproved(self) -> bool:
         """Whether the run's app waits for the owner's approval."""
         wanted, listens = self._wanted, self._machine.state is FollowerState.LISTENING
@@ -183,7 +189,7 @@ class AppApproval:
     # -- are its files here --------------------------------------------------------------------------------------------
 
     def _take_part(self, wanted: WantedApp, now: float) -> None:
-        self._part.take(wanted.run.run, wanted.private.name)
+        self._part.take(wanted.run.run, wanted.private.name, wanted.body.plan)
         app = wanted.bundle.app
         self._process.give(wanted)
         if app == self._process.app:

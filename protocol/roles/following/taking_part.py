@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.blocks.cid import CID
+from protocol.keeping.plan import KeepPlan
 from protocol.roles.effects import What
 from protocol.roles.following.follower_states import FollowerState, Turn
 from protocol.roles.machine import Machine
@@ -27,11 +28,11 @@ class TakingPart:
         self.note = ""
         self._machine.take(Turn.LISTENS)
 
-    def take(self, run: CID, name: str) -> None:
-        """Take part in the run of the app that is called ``name``."""
+    def take(self, run: CID, name: str, plan: KeepPlan) -> None:
+        """Take part in the run of the app that is called ``name``, of which ``plan`` says what stays."""
         self.note = ""
         self._machine.take(Turn.FOLLOWS)
-        self._machine.outbox.report(What.RUN_FOLLOWED, run=str(run), app=name)
+        self._machine.outbox.report(What.RUN_FOLLOWED, run=str(run), app=name, keep=plan.text_if_any)
 
     def decline(self, run: CID | None, why: str, now: float) -> None:
         """Take no part in the run (None: in any that this leader begins), and say so."""

@@ -149,7 +149,8 @@ class AppProcess:
 
     def _opened(self, environment: Environment, now: float) -> None:
         run, app = str(self._writer.chain.run), self._plan.name
-        self._outbox.report(What.RUN_OPENED, run=run, app=app, numerics=environment.numerics.value)
+        keep, numerics = self._plan.keep.text_if_any, environment.numerics.value
+        self._outbox.report(What.RUN_OPENED, run=run, app=app, numerics=numerics, keep=keep)
         self._begin(scripted=False)
 
     def _begin(self, *, scripted: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
@@ -13,7 +14,9 @@ from protocol.blocks.content import ContentKey, KeyedContent
 from protocol.blocks.listing import pack
 from protocol.chain.chain import Chain
 from protocol.federation.run_keys import Epoch, RunKeys, private_fields
-from protocol.records.bodies import Run, RunConfig, RunPrivate
+from protocol.keeping.best import BestBy
+from protocol.keeping.plan import KEEP_EVERYTHING, KeepPlan
+from protocol.records.bodies import MarkedRunPrivate, PlannedRun, Run, RunConfig, RunPrivate
 from protocol.records.contexts import RunPlace, SentContent, content_key
 from protocol.records.environment import Environment
 from protocol.replies.checks_and_limits import Admission
@@ -47,6 +50,10 @@ class RunPlan:
     """A stored content with the arrays that the app is to begin with; None if it makes its own."""
     model_key: SymmetricKey | None = None
     """Of epoch 1: bundle and initial model are encrypted with it. None if nothing is, or the run has begun."""
+    keep: KeepPlan = KEEP_EVERYTHING
+    """Which contents of it stay."""
+    best_by: BestBy | None = None
+    """By which metric its best model is marked; None if none is."""
     began_in: Environment | None = None
     """What the run record of a run that is resumed says; None for a new one."""
 
@@ -68,6 +75,10 @@ class LeaderSettings:
     """Whether it waits for them without end, before it signs: its home may be an older copy of itself."""
     known_runs: frozenset[CID] = frozenset()
     """The runs that its home knows of, led here or followed."""
+    keep: KeepPlan | None = None
+    """Which contents of a new run stay; None says nothing of it, so all do."""
+    best_by: BestBy | None = None
+    """By which metric the best model of a new run is marked; None says nothing of it."""
     linger: float = 10.0
     """How long a closed run waits for its clients to verify the last record."""
 
@@ -101,16 +112,10 @@ def run_body(
     now: float,
 ) -> Run:
     """The first record of a run; ``seed`` is the block with the plan's (`protocol.federation.epochs.seed_block`)."""
-    private = RunPrivate(
-        name=plan.name,
-        version=plan.version,
-        config=plan.config,
-        app=plan.bundle.app,
-        replay_format=plan.replay_format,
-        environment=environment,
-    )
+    private = _private(plan, environment)
     empty, _ = pack([])
-    return Run(
+    made = Run if plan.keep == KEEP_EVERYTHING else partial(PlannedRun, keep=str(plan.keep))
+    return made(
         by=member,
         time=now,
         **private_fields(private, None if keys is None else keys.epoch, Run.TYPE, 0),
@@ -125,6 +130,18 @@ def run_body(
         seed=seed,
         initial_model=None if plan.initial_model is None else plan.initial_model.content,
         keys=None if keys is None else keys.record,
+    )
+
+
+def _private(plan: RunPlan, environment: Environment) -> RunPrivate:
+    made = RunPrivate if plan.best_by is None else partial(MarkedRunPrivate, best=str(plan.best_by))
+    return made(
+        name=plan.name,
+        version=plan.version,
+        config=plan.config,
+        app=plan.bundle.app,
+        replay_format=plan.replay_format,
+        environment=environment,
     )
 
 

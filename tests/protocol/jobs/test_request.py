@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from chains import ALICE, BOB, SERVER, STRANGER, Scribe, id_of
@@ -11,7 +11,16 @@ from crypto.dsse import sign as dsse_sign
 from crypto.keys import SigningKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.packing import packed
-from protocol.jobs.request import JOB_TYPE, MAX_REQUEST, AskedJob, JobRequest, NotTaken, ToldJob, WhyNot
+from protocol.jobs.request import (
+    JOB_TYPE,
+    MAX_REQUEST,
+    AskedJob,
+    JobRequest,
+    NotTaken,
+    PlannedJobRequest,
+    ToldJob,
+    WhyNot,
+)
 from protocol.jobs.request import read_request as read
 from protocol.jobs.request import sign_request as sign
 from protocol.wire.announcements import ANNOUNCEMENT_TYPE, Envelope
@@ -43,6 +52,24 @@ def why_not(data: bytes, accepted: frozenset[bytes] = EVERYBODY) -> WhyNot:
 
 def test_an_admins_request_is_read_as_it_was_written() -> None:
     assert read(sign(REQUEST, ALICE), MANIFEST, id_of(SERVER), EVERYBODY) == REQUEST
+
+
+def planned(keep: str, best: str) -> PlannedJobRequest:
+    asked = {each.name: getattr(REQUEST, each.name) for each in fields(REQUEST)}
+    return PlannedJobRequest(**asked, keep=keep, best=best)
+
+
+@pytest.mark.parametrize(("keep", "best"), [("models=all updates=last:2", ""), ("", "loss:min")])
+def test_a_request_may_say_what_stays_of_its_run(keep: str, best: str) -> None:
+    assert read(sign(planned(keep, best), ALICE), MANIFEST, id_of(SERVER), EVERYBODY) == planned(keep, best)
+
+
+@pytest.mark.parametrize(
+    ("keep", "best"),
+    [("", ""), ("everything", ""), ("updates=last:2", ""), ("", "loss"), ("", ":min"), ("x" * 200, "")],
+)
+def test_what_stays_is_said_in_one_way(keep: str, best: str) -> None:
+    assert why_not(sign(planned(keep, best), ALICE)) is WhyNot.MALFORMED
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from chains import (
@@ -52,8 +52,11 @@ from protocol.records.bodies import (
     Body,
     DispatchPrivate,
     Look,
+    MarkedRunPrivate,
+    PlannedRun,
     ReasonPrivate,
     RecordType,
+    Run,
     RunPrivate,
 )
 from protocol.records.signed_records import (
@@ -234,6 +237,34 @@ def test_an_encrypted_private_part_is_not_read():
 def test_a_private_part_of_another_shape_is_refused(private: bytes):
     with pytest.raises(BlockError):
         read_private(Scribe().close(private=private), ReasonPrivate)
+
+
+def planned_run(keep: str) -> PlannedRun:
+    run = Scribe().run()
+    return PlannedRun(**{each.name: getattr(run, each.name) for each in fields(run)}, keep=keep)
+
+
+def test_a_run_says_what_stays_of_it_only_if_not_everything_does():
+    keep = "models=all updates=last:2 drop-updates"
+    body = parse_record(sign_record(planned_run(keep), [SERVER])).body
+    assert isinstance(body, Run)
+    assert str(body.plan) == keep
+    assert "keep" not in body_value(Scribe().run())
+
+
+@pytest.mark.parametrize("keep", ["", "models=all updates=all", "updates=last:2", "models=all updates=last:02", "all"])
+def test_a_run_that_says_it_in_another_way_is_refused(keep: str):
+    with pytest.raises(RecordError, match="keep"):
+        parse_record(sign_record(planned_run(keep), [SERVER]))
+
+
+@pytest.mark.parametrize("best", ["", "accuracy", ":max"])
+def test_a_run_that_names_its_metric_in_another_way_is_refused(best: str):
+    private = read_private(Scribe().run(), RunPrivate)
+    assert private is not None
+    marked = {each.name: getattr(private, each.name) for each in fields(private)} | {"best": best}
+    with pytest.raises(RecordError, match="best"):
+        read_private(Scribe().run(private=private_bytes(MarkedRunPrivate(**marked))), RunPrivate)
 
 
 def test_a_private_part_keeps_the_exact_types_of_a_run_config():
