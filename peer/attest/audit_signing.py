@@ -180,9 +180,11 @@ def _environments(audit: Audit, *, encrypted: bool) -> Environments:
         return Environments(recorded=None, here=None, differing=())
     recorded, replay = audit.recorded(), audit.report.replay
     was = None if recorded is None else values_by_name(recorded.environment)
-    differing = {} if replay is None else replay.environment
-    here = None if was is None or replay is None else was | {name: now for name, (_, now) in differing.items()}
-    return Environments(recorded=was, here=here, differing=tuple(sorted(differing)))
+    compared = [] if replay is None else [each.differing for each in replay.environments]
+    here = None
+    if was is not None and compared:
+        here = was | {name: now for name, (_, now) in compared[0].items()}
+    return Environments(recorded=was, here=here, differing=tuple(sorted(set().union(*compared))))
 
 
 def checked_model(file: ModelFile, found: Found, *, encrypted: bool) -> CheckedModel:

@@ -50,7 +50,19 @@ from protocol.chain.closure import contents
 from protocol.federation.manifest import PUBLIC, Manifest, ManifestError, federation_of, manifest_at
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import RunKeys, read_private
-from protocol.records.bodies import Chained, Close, Collect, GridError, Keys, Reply, Roster, Run, RunConfig, RunPrivate
+from protocol.records.bodies import (
+    Chained,
+    Close,
+    Collect,
+    GridError,
+    Keys,
+    NewEnvironment,
+    Reply,
+    Roster,
+    Run,
+    RunConfig,
+    RunPrivate,
+)
 from protocol.records.equivocation import Equivocation, equivocation, place_of, read_proof
 from protocol.records.signed_records import Record, WellSigned, answers, parse_record, read_record
 from protocol.roles.leader.run_plan import named_bundle
@@ -223,6 +235,7 @@ class Audit:
                     self.keys,
                     to_round=to_round,
                     numbered=self.report.numbered,
+                    changes_environment=self.report.environments > 1,
                     on_compared=on_compared,
                     on_versions=on_versions,
                 )
@@ -300,6 +313,8 @@ class Audit:
     def _take(self, height: int, step: Step) -> None:
         assert self._chain is not None  # it made the step
         self._scratch.note_well_signed(step.well_signed)
+        if isinstance(step.record.body, Run | NewEnvironment):
+            self.report.environments += 1
         if step.manifest_changed:
             self._keys_had.take(height, self._chain.manifest)
         if self._with_contents:

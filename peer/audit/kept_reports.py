@@ -66,6 +66,7 @@ class _Kept:
     height: int
     rounds: int
     exchanges: int
+    environments: int
     members: int
     federation_name: str
     app: str

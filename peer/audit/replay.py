@@ -37,6 +37,7 @@ from protocol.app.calls import (
     NextEntry,
     Prepare,
     Progress,
+    QuietEntry,
     Replayed,
     ScriptEnd,
     ScriptEntry,
@@ -47,7 +48,7 @@ from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.chain.replay_script import UnreadableRecord, script_entry
 from protocol.federation.epochs import read_seed
 from protocol.federation.run_keys import RunKeys, read_private
-from protocol.records.bodies import Close, Role, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Close, NewEnvironment, Role, Run, RunConfig, RunPrivate
 from protocol.records.bodies import Outcome as RunOutcome
 from protocol.records.environment import Environment, differing, differing_versions
 from protocol.records.signed_records import read_record
@@ -67,6 +68,9 @@ _IN_WORDS: Final = {
     Reason.VERSIONS: "the recorded versions compute something else than these",
 }
 """What a difference may mean."""
+
+MAX_ENVIRONMENTS: Final = 32
+"""How many of a run's environments are told."""
 
 _MAX_TEXT: Final = 2000
 """Characters of a text of an app process that are shown: its honest ones are shorter."""
@@ -121,6 +125,36 @@ class ReplayToCome:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedEnvironment:
+    """An environment of the server's, as it says, compared with this one."""
+
+    height: int
+    """From the record at this height on."""
+    differing: Mapping[str, tuple[str, str]]
+    """What is another one here: the recorded value, and the one here."""
+    cause: Cause
+    """The most that this environment can change in a result of that one."""
+    settling: str
+    """With what a difference could be settled; empty if this environment is as good as that one."""
+
+    def value(self) -> dict[str, Any]:
+        """As ``--json`` shows it."""
+        return {"height": self.height, "environment": _pairs_value(self.differing), "settling": self.settling or None}
+
+
+def _compared(height: int, was: Environment, now: Environment) -> RecordedEnvironment:
+    return RecordedEnvironment(height, differing(was, now), cause_of(was, now), settling(was, now))
+
+
+def _pairs_value(pairs: Mapping[str, tuple[str, str]]) -> dict[str, list[str]]:
+    return {name: list(pair) for name, pair in pairs.items()}
+
+
+_NOT_COMPARED: Final = RecordedEnvironment(0, {}, Cause.NOTHING, "")
+"""Before the app process has said what it runs in."""
+
+
+@dataclass(frozen=True, slots=True)
 class ComparedExchange:
     """The messages of one dispatch, or the final model, compared with what is recorded."""
 
@@ -136,6 +170,8 @@ class ComparedExchange:
     """How the contents differ; None if they do not, or if something else differs."""
     message: int | None = None
     """The message of the dispatch, from 0, after which the app could not go on; None if it could."""
+    environment: RecordedEnvironment = _NOT_COMPARED
+    """The one in force at it."""
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it beside the exchange."""
@@ -174,31 +210,55 @@ class Replay:
     """How many exchanges differ without this machine being able to tell why. The final model counts as one."""
     first: ComparedExchange | None = None
     """The first that differs."""
+    last: ComparedExchange | None = None
+    """The last that differs."""
     widest: ComparedExchange | None = None
     """The one that differs most, in units in the last place."""
     at_end: ComparedExchange | None = None
     """What differs after all exchanges, such as the final model. Of an exchange, the audit's row of it says that."""
     beyond: ComparedExchange | None = None
     """The one that differs more than another machine can cause. The replay ends with it."""
-    cause: Cause = Cause.NOTHING
-    """The most that this environment can change in a result."""
     repeats: bool | None = None
     """Whether the app did the same when it was run once more here, up to the difference that decides; None if that was
     not tried, or did not end: then nobody is accused."""
-    settling: str = ""
-    """What would settle a difference; empty if this environment is as good as the recorded one."""
     unfinished: str = ""
     """Why there is no verdict; empty if there is one."""
     not_checked: str = ""
     """What could not be compared; empty if the run was replayed to its end."""
     app_raised: bool = False
     """Whether the replay is unfinished because the app raised."""
-    environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """What differs between the environments: the recorded value, and the one here."""
+    environments: list[RecordedEnvironment] = field(default_factory=list)
+    """Those in which the server's app ran, as far as the replay came, `MAX_ENVIRONMENTS` of them at most."""
     seconds: float = 0.0
     """How long the replay took once the run was verified, with the second run of the app if there was one."""
     import_seconds: float = 0.0
     """How much of that went by before the app process had done its imports, which it begins earlier."""
+
+    @property
+    def _told(self) -> ComparedExchange | None:
+        """The difference that the verdict speaks of."""
+        return self.beyond or self.first
+
+    @property
+    def cause(self) -> Cause:
+        """The most that this environment can change in the result that differs."""
+        return Cause.NOTHING if self._told is None else self._told.environment.cause
+
+    @property
+    def environment(self) -> Mapping[str, tuple[str, str]]:
+        """What differs between the environments: the recorded value, and the one here. The recorded one is that of the
+        difference that the verdict speaks of, and without one that in which the run began."""
+        if self._told is not None:
+            return self._told.environment.differing
+        return self.environments[0].differing if self.environments else {}
+
+    @property
+    def settling(self) -> str:
+        """What would settle a difference; empty if this environment is as good as the recorded one. In the last one in
+        which something differs, the server's app has done again all that came before."""
+        if self.last is not None:
+            return self.last.environment.settling
+        return self.environments[-1].settling if self.environments else ""
 
     @property
     def mismatches(self) -> int:
@@ -221,7 +281,7 @@ class Replay:
         """The findings that follow from the replay."""
         if self.unfinished:
             yield Finding(self.first.height if self.first else None, None, REPLAY_UNFINISHED, self.unfinished)
-        told = self.beyond or self.first
+        told = self._told
         if told is None:
             return
         where = "" if told.round is None else f"in round {told.round}, "
@@ -266,7 +326,8 @@ class Replay:
             "reasons": [reason.value for reason in self.reasons],
             "settling": self.settling or None,
             "not_checked": self.not_checked or None,
-            "environment": {name: list(pair) for name, pair in self.environment.items()},
+            "environment": _pairs_value(self.environment),
+            "environments": [environment.value() for environment in self.environments],
             "seconds": round(self.seconds, 3),
             "import_seconds": round(self.import_seconds, 3),
         }
@@ -280,6 +341,7 @@ class _Given:
     number: int | None
     """As in `ComparedExchange`."""
     messages: int
+    environment: RecordedEnvironment
 
 
 class _ReplayProcess:
@@ -348,6 +410,11 @@ class RunReplay:
         self._on_compared: Callable[[ComparedExchange], None] = lambda _: None
         self._on_versions: Callable[[Versions], None] = lambda _: None
         self._dispatches = 0
+        self._now: Environment | None = None
+        """The environment of the app process, once it has said that."""
+        self._in_force = _NOT_COMPARED
+        """The recorded one, at the last record that was handed over."""
+        self._changes_environment = False
         self._ahead: dict[int, _Given] = {}
         """What was handed over and is not compared yet, by height. An app that lies may speak of other heights."""
         self._height = 0
@@ -408,6 +475,7 @@ class RunReplay:
         *,
         to_round: int | None = None,
         numbered: bool = True,
+        changes_environment: bool = False,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
         on_versions: Callable[[Versions], None] = lambda _: None,
     ) -> Replay:
@@ -415,10 +483,12 @@ class RunReplay:
         and given the app.
 
         ``keys`` are the run's, now that all its records are verified. ``to_round`` is the last round to replay: one of
-        Flower's if the app's messages are ``numbered``, otherwise an exchange. ``on_versions`` is told, before the app
-        runs, which packages have other versions here.
+        Flower's if the app's messages are ``numbered``, otherwise an exchange. ``changes_environment`` says whether the
+        server went on in another environment. ``on_versions`` is told, before the app runs, which packages have other
+        versions here than where it began.
         """
         self._keys, self._to_round, self._numbered = keys, to_round, numbered
+        self._changes_environment = changes_environment
         self._on_compared, self._on_versions = on_compared, on_versions
         self._began = time.monotonic()
         self._run_once()
@@ -434,6 +504,7 @@ class RunReplay:
         again = RunReplay(self._run, self._scratch, self._source, self._keys, self._conditions)
         again._until = max(self._ours)
         again._to_round, again._numbered = self._to_round, self._numbered
+        again._changes_environment = self._changes_environment
         again._began = time.monotonic()
         with closing(again):
             again.start()
@@ -505,12 +576,12 @@ class RunReplay:
                 case AppReady(environment=now) if not is_ready:  # once the app runs, it may say what it likes
                     is_ready = True
                     self._replay.import_seconds = time.monotonic() - self._began
-                    self._replay.environment = differing(process.recorded, now)
+                    self._now = now
+                    self._take_environment(0, process.recorded)
                     if others := differing_versions(process.recorded, now):
                         self._on_versions(others)
-                    self._replay.cause = cause_of(process.recorded, now)
-                    self._replay.settling = settling(process.recorded, now)
-                    link.hand(replace(start, may_differ=self._replay.cause))
+                    may_differ, changes = self._in_force.cause, self._changes_environment
+                    link.hand(replace(start, may_differ=may_differ, changes_environment=changes))
                 case NextEntry(call):
                     entry = self._next_entry(call)
                     if not isinstance(entry, ScriptEnd):  # the script has an end, so an app cannot go on for ever
@@ -569,9 +640,10 @@ class RunReplay:
             self._replay.messages += given.messages
             self._tell(told)
             return
-        outcome = judged(found, self._replay.cause, flowers_own=False)
+        outcome = judged(found, given.environment.cause, flowers_own=False)
         what = f"at height {value.height}, {found.what}"
-        self._differs(replace(told, outcome=outcome, what=what, difference=found), value.ours)
+        told = replace(told, outcome=outcome, what=what, difference=found, environment=given.environment)
+        self._differs(told, value.ours)
 
     def _diverged(self, value: Diverged) -> None:
         what = value.what[:_MAX_TEXT]
@@ -586,10 +658,12 @@ class RunReplay:
                 "as a full disk, so nobody can tell if the server is why"
             )
             return
-        given = self._ahead.get(value.height, _Given(self._last_round, None, 0))
+        given = self._ahead.get(value.height, _Given(self._last_round, None, 0, self._at(value.height)))
         found = _cut(value.difference)
-        outcome = judged(found, self._replay.cause, flowers_own=value.flowers_own)
-        told = ComparedExchange(value.height, given.round, given.number, 0, outcome, what, found, value.message)
+        outcome = judged(found, given.environment.cause, flowers_own=value.flowers_own)
+        told = ComparedExchange(
+            value.height, given.round, given.number, 0, outcome, what, found, value.message, given.environment
+        )
         self._differs(told, value.ours)
         if not self._has_end:
             why = "the app could not go on from there" if outcome is Outcome.UNDECIDED else "the replay ended there"
@@ -599,7 +673,7 @@ class RunReplay:
         replay = self._replay
         if replay.first is None or told.outcome is Outcome.BEYOND:
             self._ours[told.height] = ours
-        replay.first = replay.first or told
+        replay.first, replay.last = replay.first or told, told
         if told.outcome is Outcome.BEYOND:
             replay.beyond = told
         else:
@@ -631,6 +705,9 @@ class RunReplay:
             return ScriptEnd(call, live=False)
         record = read_record(cid, self._source)
         entry = script_entry(record, self._keys, self._source, call)
+        if isinstance(record.body, NewEnvironment) and isinstance(entry, QuietEntry):
+            self._take_environment(entry.head.height, read_private(record.body, Environment, self._keys))
+            entry = replace(entry, may_differ=self._in_force.cause)
         if isinstance(record.body, Close) and record.body.outcome is RunOutcome.STOPPED:
             self._has_end = True
             self._replay.not_checked = STOPPED
@@ -638,7 +715,7 @@ class RunReplay:
             self._has_end = True
             self._is_all_given = True
             self._replay.not_checked = NO_MODEL if entry.model is None else ""
-            self._ahead[entry.head.height] = _Given(self._last_round, None, 0)
+            self._ahead[entry.head.height] = _Given(self._last_round, None, 0, self._in_force)
         if isinstance(entry, DispatchEntry):
             self._dispatches += 1
             round_number = self._round_of(self._dispatches)
@@ -651,10 +728,22 @@ class RunReplay:
                 )
                 return ScriptEnd(call, live=False)
             self._last_round = self._last_round if round_number is None else round_number
-            self._ahead[entry.head.height] = _Given(round_number, self._dispatches, len(entry.messages))
+            self._ahead[entry.head.height] = _Given(round_number, self._dispatches, len(entry.messages), self._in_force)
         if not isinstance(entry, ScriptEnd):
             self._height = entry.head.height
         return entry
+
+    def _take_environment(self, height: int, was: Environment | None) -> None:
+        """Take in an environment of the server's, from ``height`` on."""
+        if was is None or self._now is None:
+            raise UnreadableRecord("in what the server went on is encrypted for others")
+        self._in_force = _compared(height, was, self._now)
+        self._replay.environments += [self._in_force][: MAX_ENVIRONMENTS - len(self._replay.environments)]
+
+    def _at(self, height: int) -> RecordedEnvironment:
+        """The environment in force at ``height``, which may be below what was handed over."""
+        begun = (each for each in (self._in_force, *reversed(self._replay.environments)) if each.height <= height)
+        return next(begun, self._in_force)
 
     def _round_of(self, number: int) -> int | None:
         """Flower's round of an exchange, as the audit noted it."""

@@ -47,6 +47,8 @@ class Report:
     rounds: int = 0
     """Flower's rounds if the app numbers them, otherwise exchanges."""
     exchanges: int = 0
+    environments: int = 0
+    """In how many environments, one after another, the server's app ran, as the server says."""
     members: int = 0
     """How many the manifest in force at the end lists."""
     federation: CID | None = None
@@ -136,6 +138,7 @@ class Report:
             "rounds": self.rounds,
             "records": self.records,
             "members": self.members,
+            "environments": self.environments,
             "findings": [_finding_value(finding) for finding in self.findings],
             "findings_left_out": self.findings_left_out,
             "remarks": [_finding_value(remark) for remark in self.remarks],

@@ -65,7 +65,6 @@ class RunToResume:
             initial_model=self.initial_model,
             keep=self.keep,
             best_by=self.recorded.best_by,
-            began_in=self.environment,
         )
 
     def require_updates(self, engine: Engine) -> None:

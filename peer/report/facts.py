@@ -102,6 +102,15 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
+class WentOn:
+    """Another environment of the server's app, from a place on."""
+
+    place: Place
+    changes: tuple[tuple[str, str, str], ...]
+    """What is not as in the one before: name, as it was, as it was from then on."""
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """What was run, and with what. Only for those who can read the run."""
 
@@ -112,6 +121,8 @@ class App:
     environment: tuple[tuple[str, str], ...]
     differing: tuple[tuple[str, str, str], ...]
     """What of the environment is another one in the replay: name, as it was, as it is."""
+    went_on: tuple[WentOn, ...]
+    """Each other environment in which the server went on later."""
     replay_format: int
 
 

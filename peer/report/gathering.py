@@ -14,6 +14,7 @@ import msgspec
 
 from crypto.keys import VerifyKey
 from peer.audit.audit import Audit
+from peer.audit.replay import MAX_ENVIRONMENTS
 from peer.audit.report import Report, Tally, root_in_words, verdict_in_words
 from peer.audit.root_of_trust import Root
 from peer.history.scratch import Scratch
@@ -37,6 +38,7 @@ from peer.report.facts import (
     Round,
     RunReport,
     Table,
+    WentOn,
 )
 from peer.report.points import Points
 from protocol.blocks.cid import CID, BlockError
@@ -44,7 +46,19 @@ from protocol.blocks.content import ContentKey
 from protocol.blocks.typed import to_plain
 from protocol.federation.manifest import Manifest, manifest_at, node_id
 from protocol.federation.run_keys import read_private
-from protocol.records.bodies import Chained, Close, Dispatch, Member, Reply, Role, Roster, Run, RunPrivate
+from protocol.records.bodies import (
+    Chained,
+    Close,
+    Dispatch,
+    Member,
+    NewEnvironment,
+    Reply,
+    Role,
+    Roster,
+    Run,
+    RunPrivate,
+)
+from protocol.records.environment import Environment, differing
 from protocol.records.signed_records import Record, read_record
 from protocol.replay.differences import Outcome
 from protocol.visible import named
@@ -101,6 +115,9 @@ class _Gathering:
         self._run: Run | None = None
         self._last: Chained | None = None
         self._close: Close | None = None
+        self._environment: Environment | None = None
+        """In force at the last record that was read."""
+        self._went_on: list[WentOn] = []
         self._errors = 0
         self._contents = 0
         self._differences = 0
@@ -131,11 +148,21 @@ class _Gathering:
             match body:
                 case Run():
                     self._run = body
+                    private = read_private(body, RunPrivate, self._audit.keys)
+                    self._environment = None if private is None else private.environment
                     self._take_manifest(body.manifest, body)
                 case Roster():
                     self._take_manifest(body.manifest, body)
+                case NewEnvironment():
+                    self._take_environment(read_private(body, Environment, self._audit.keys), body)
                 case Close():
                     self._close = body
+
+    def _take_environment(self, new: Environment | None, body: Chained) -> None:
+        was, self._environment = self._environment, new
+        if was is not None and new is not None and len(self._went_on) < MAX_ENVIRONMENTS:
+            changes = tuple((name, _cut(before), _cut(now)) for name, (before, now) in differing(was, new).items())
+            self._went_on.append(WentOn(Place(body.height, body.time), changes))
 
     def _take_manifest(self, link: CID, body: Chained) -> None:
         assert self._report.federation is not None  # a record is verified
@@ -289,7 +316,7 @@ class _Gathering:
 
     def _app(self, private: RunPrivate) -> App:
         replay = self._report.replay
-        differing = {} if replay is None else replay.environment
+        environments = [] if replay is None else replay.environments
         return App(
             name=_cut(private.name),
             version=_cut(private.version),
@@ -298,7 +325,12 @@ class _Gathering:
             environment=tuple(
                 (name, _cut(value, 2_000) or "none") for name, value in _flat(to_plain(private.environment))
             ),
-            differing=tuple((name, _cut(was), _cut(now)) for name, (was, now) in differing.items()),
+            differing=tuple(
+                (f"{name} (from height {each.height} on)" if len(environments) > 1 else name, _cut(was), _cut(now))
+                for each in environments
+                for name, (was, now) in each.differing.items()
+            ),
+            went_on=tuple(self._went_on),
             replay_format=private.replay_format,
         )
 

@@ -61,6 +61,10 @@ def _lines(report: RunReport) -> Iterator[str]:
             yield from _table(["setting", "value"], report.app.settings)
         yield ""
         yield from _table(["environment", "value"], report.app.environment)
+        for went_on in report.app.went_on:
+            yield ""
+            header = [f"other from height {went_on.place.height} on", "before", "from there on"]
+            yield from _table(header, went_on.changes)
         if report.app.differing:
             yield ""
             yield from _table(["other in the replay", "in the run", "in the replay"], report.app.differing)

@@ -26,8 +26,9 @@ AUDITED_HERE_ONLY: Final = "a replay on another kind of processor may differ in 
 
 _LINES: Final[Mapping[What, str]] = {
     What.RUN_RESUMED: "going on with run {run}, which was left open at height {height}",
-    What.ENVIRONMENT_CHANGED: "this is not the environment that the run records ({why}): an audit may find that what "
-    "follows was not computed so; go on where it began, or begin a new run with --initial-model",
+    What.ENVIRONMENT_CHANGED: "this is not the environment in which the run went on so far ({why}): the chain will say "
+    "so, and an audit elsewhere may not be able to tell whether what follows was computed as it says; to have it told "
+    "where the run began, go on there, or begin a new run with --initial-model",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",
     What.APP_BUNDLED: "the app {name} has {files} files with {bytes} bytes, as Flower bundles them{others}: {whose}",

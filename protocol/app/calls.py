@@ -258,10 +258,12 @@ class CollectEntry:
 
 @dataclass(frozen=True, slots=True)
 class QuietEntry:
-    """Answers `NextEntry`: a record that the app did not cause (an index, a roster)."""
+    """Answers `NextEntry`: a record that the app did not cause (an index, a roster, a new environment)."""
 
     call: int
     head: EntryHead
+    may_differ: Cause | None = None
+    """As in `Start`, from here on; None if that stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +313,8 @@ class Start:
     """What a ServerApp's contents are encrypted with until a `Renewed` says otherwise; None: they stay plain."""
     may_differ: Cause = Cause.NOTHING
     """What of a difference from the script may be this environment's doing: the app goes on after such a one."""
+    changes_environment: bool = False
+    """Whether a `QuietEntry` of the script may say something else of that."""
     any_model: bool = False
     """Whether a ServerApp may send out a model with NaN or infinities that its first model did not have."""
     elsewhere: bool = False

@@ -36,12 +36,14 @@ from protocol.records.bodies import (
     Federation,
     Index,
     Look,
+    NewEnvironment,
     ReasonPrivate,
     Role,
     Roster,
     Run,
     RunPrivate,
 )
+from protocol.records.environment import Environment
 from protocol.records.signed_records import Record, WellSigned, checked_record, parse_record, typed_items
 
 __all__ = ["AnsweredMessage", "Chain", "InForce", "OpenMessage", "Step", "check_reply"]
@@ -55,6 +57,8 @@ class Step:
     opened: tuple[OpenMessage, ...] = ()
     answered: tuple[AnsweredMessage, ...] = ()
     manifest_changed: bool = False
+    environment: Environment | None = None
+    """In what the ServerApp runs from here on, if the record says so to this reader."""
 
     @property
     def height(self) -> int:
@@ -102,6 +106,8 @@ class Chain:
         self._recent: deque[CID] = deque(maxlen=INDEX_EVERY)
         self.last_look: tuple[int, ...] = ()
         """The newest recorded answer of ``get_node_ids``. A resumed run waits for these nodes."""
+        self.environment: Environment | None = None
+        """In what the ServerApp ran when the head was written; None if that is for other readers."""
 
     @property
     def open(self) -> Mapping[bytes, OpenMessage]:
@@ -224,8 +230,11 @@ class Chain:
         manifest = in_force.manifest
         match body:
             case Run():
-                private_of(body, RunPrivate, in_force.keys)
-                return Step(record, manifest_changed=True), manifest
+                private = private_of(body, RunPrivate, in_force.keys)
+                began_in = None if private is None else private.environment
+                return Step(record, manifest_changed=True, environment=began_in), manifest
+            case NewEnvironment():
+                return Step(record, environment=private_of(body, Environment, in_force.keys)), manifest
             case Dispatch():
                 opened = opened_messages(
                     record,
@@ -266,6 +275,7 @@ class Chain:
         self.head, self.height, self.manifest = step.record.cid, body.height, manifest
         self.keys = keys
         self.closed = isinstance(body, Close)
+        self.environment = step.environment or self.environment
         self._recent.append(step.record.cid)
         for message in step.opened:
             self._open[message.id] = message

@@ -48,6 +48,7 @@ class RecordType(StrEnum):
     REPLY = "reply"
     COLLECT = "collect"
     ROSTER = "roster"
+    ENVIRONMENT = "environment"
     INDEX = "index"
     CLOSE = "close"
     KEYS = "keys"
@@ -406,6 +407,16 @@ class Roster(Chained):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewEnvironment(Chained):
+    """The ServerApp goes on in another environment, having done there again what is recorded before this record.
+
+    Its private part is that `Environment`. It is written only if the environment may change a result.
+    """
+
+    TYPE: ClassVar[RecordType] = RecordType.ENVIRONMENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Index(Chained):
     """Links to the `INDEX_EVERY` records before it, so that a long chain is fetched side by side."""
 
@@ -489,5 +500,6 @@ class Ack(Body):
 
 
 BODIES: Final[dict[str, type[Body]]] = {
-    kind.TYPE: kind for kind in (Federation, Run, Dispatch, Reply, Collect, Roster, Index, Close, Keys, Grant, Ack)
+    kind.TYPE: kind
+    for kind in (Federation, Run, Dispatch, Reply, Collect, Roster, NewEnvironment, Index, Close, Keys, Grant, Ack)
 }

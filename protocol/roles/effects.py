@@ -196,7 +196,7 @@ class What(StrEnum):
     RUN_CLOSED = "run-closed"
     RUN_RESUMED = "run-resumed"
     ENVIRONMENT_CHANGED = "environment-changed"
-    """A resumed run goes on in another environment than its record says, so that a replay may differ."""
+    """A resumed run goes on in another environment, as its chain will say: a replay may differ."""
     REPLAYED = "replayed"
     DIVERGED = "diverged"
     PEER_HERE = "peer-here"

@@ -62,10 +62,10 @@ def run_server_app(
     number = run_number(start.run)
     live = LiveAnswers(pipe, start.key, any_model=start.any_model)
     strategies = StrategiesInUse()
-    script = ScriptedAnswers(pipe, live) if start.scripted else None
+    script = ScriptedAnswers(pipe, live, start.may_differ) if start.scripted else None
 
-    may_differ = script is not None and start.may_differ is not Cause.NOTHING
-    anchoring = Anchoring(script, guarded, limits, start.may_differ) if script is not None and may_differ else None
+    may_differ = start.may_differ is not Cause.NOTHING or start.changes_environment
+    anchoring = Anchoring(script, guarded, limits) if script is not None and may_differ else None
 
     @contextmanager
     def using(strategy: object, arguments: Mapping[str, object]) -> Iterator[None]:

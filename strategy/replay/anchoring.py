@@ -21,7 +21,7 @@ from flwr.serverapp.strategy import Strategy
 from protocol.app.calls import DispatchEntry, Outgoing
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.content import ContentKey
-from protocol.replay.differences import Cause, Difference, Outcome, judged
+from protocol.replay.differences import Difference, Outcome, judged
 from strategy.contents.codec import ContentStore, Limits, decode
 from strategy.contents.difference import NO_BOUNDS, Bound, Bounds, NoBounds, difference
 from strategy.flower_compat import CLIPPING_NORM
@@ -46,16 +46,12 @@ FLOWERS_SETTINGS: Final = frozenset({"server-round", CLIPPING_NORM})
 
 
 class Anchoring:
-    """Compares what an app is about to send with what is recorded, and anchors the app to that if it may differ so.
+    """Compares what an app is about to send with what is recorded, and anchors the app to that if it may differ so."""
 
-    ``cause`` is the most that this environment can do to a result.
-    """
-
-    def __init__(self, script: ScriptedAnswers, store: ContentStore, limits: Limits, cause: Cause) -> None:
+    def __init__(self, script: ScriptedAnswers, store: ContentStore, limits: Limits) -> None:
         self._script = script
         self._store = store
         self._limits = limits
-        self._cause = cause
         self._code: FlowersCode | None = None
         self._has_sent = False
         self._local = threading.local()
@@ -74,7 +70,7 @@ class Anchoring:
     @contextmanager
     def watching(self, strategy: object, arguments: Mapping[str, object]) -> Iterator[None]:
         """Look on while ``strategy`` runs, started with these ``arguments``. One of the older kind has no bounds."""
-        if not isinstance(strategy, Strategy) or self._cause is Cause.NOTHING or self._code is None:
+        if not isinstance(strategy, Strategy) or self._code is None:
             yield
             return
         part = self._code.part(strategy, arguments, is_first=not self._has_sent and self._last is None)
@@ -199,7 +195,7 @@ class Anchoring:
         own = self._current is not None and recorded is not None and self._current.is_made_by_flower(found, recorded)
         is_setting = recorded is not None and found.record in recorded.config_records and found.tensor is not None
         can_go_on = found.is_rounding or is_setting
-        return can_go_on and judged(found, self._cause, flowers_own=own) is Outcome.UNDECIDED
+        return can_go_on and judged(found, self._script.may_differ, flowers_own=own) is Outcome.UNDECIDED
 
     def _recorded(self, entry: DispatchEntry, cid: CID) -> RecordDict | None:
         try:

@@ -34,7 +34,7 @@ from protocol.app.calls import (
 )
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
-from protocol.replay.differences import Difference
+from protocol.replay.differences import Cause, Difference
 from strategy.grid_answers import LiveAnswers, ServerPipe
 
 LOOK_AHEAD: Final = 512
@@ -108,8 +108,9 @@ Entry = DispatchEntry | CollectEntry | CloseEntry
 class _Pending:
     """An entry not yet taken, and those of its looks and empty pulls that the app has not seen yet."""
 
-    def __init__(self, entry: Entry, looks: list[list[tuple[int, ...]]], empties: int) -> None:
+    def __init__(self, entry: Entry, looks: list[list[tuple[int, ...]]], empties: int, may_differ: Cause) -> None:
         self.entry = entry
+        self.may_differ = may_differ
         self.looks = deque(nodes for run in looks for nodes in run)
         self.empties = empties
 
@@ -117,7 +118,9 @@ class _Pending:
 class ScriptedAnswers:
     """`Answers` from a script, then from ``live``."""
 
-    def __init__(self, pipe: ServerPipe, live: LiveAnswers) -> None:
+    def __init__(self, pipe: ServerPipe, live: LiveAnswers, may_differ: Cause = Cause.NOTHING) -> None:
+        """``may_differ`` is the most that this environment may change, until an entry says something else."""
+        self._may_differ = may_differ
         self._pipe = pipe
         self._live = live
         self._calls = itertools.count(1 << 40)  # apart from the numbers of the live answers
@@ -156,6 +159,12 @@ class ScriptedAnswers:
                 return None
             entry = self._ahead[0].entry
             return entry if isinstance(entry, DispatchEntry) else None
+
+    @property
+    def may_differ(self) -> Cause:
+        """The most that this environment may change in what the app does next."""
+        with self._lock:
+            return self._ahead[0].may_differ if self._ahead else self._may_differ
 
     def goes_on(self, height: int, difference: Difference, ours: bytes) -> None:
         """Note that the app goes on with what is recorded at ``height`` in place of what it did."""
@@ -401,12 +410,13 @@ class ScriptedAnswers:
         empties = 0
         while self._end is None:
             match self._pipe.ask(NextEntry(next(self._calls))):
-                case QuietEntry(head=head):
+                case QuietEntry(head=head, may_differ=may_differ):
                     looks += _looks_of(head)
                     empties += head.empties
+                    self._may_differ = self._may_differ if may_differ is None else may_differ
                 case DispatchEntry(head=head) | CollectEntry(head=head) | CloseEntry(head=head) as entry:
                     looks += _looks_of(head)
-                    self._ahead.append(_Pending(entry, looks, empties + head.empties))
+                    self._ahead.append(_Pending(entry, looks, empties + head.empties, self._may_differ))
                     return True
                 case ScriptEnd() as end:
                     self._end = end

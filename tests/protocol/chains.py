@@ -36,6 +36,7 @@ from protocol.records.bodies import (
     Index,
     Look,
     Member,
+    NewEnvironment,
     Outcome,
     ReasonPrivate,
     RecordType,
@@ -405,6 +406,9 @@ class Scribe:
     def read_manifest(self, cid: CID) -> Manifest:
         """The version in a block, as the server reads it."""
         return manifest_at(cid, self.first.cid, self.source, reader=reader_of(SERVER))
+
+    def environment(self, new: Environment, **changes: Any) -> NewEnvironment:
+        return NewEnvironment(**self.place(**self.private(new, NewEnvironment.TYPE, self.epoch)) | changes)
 
     def index(self, **changes: Any) -> Index:
         return Index(**self.place(records=self.chain.recent) | changes)

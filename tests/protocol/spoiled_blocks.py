@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chains import ALICE, CONTENT, SECOND, SERVER, Scribe, block_of, id_of, signature_of, signed_value
+from chains import ALICE, CONTENT, ENVIRONMENT, SECOND, SERVER, Scribe, block_of, id_of, signature_of, signed_value
 from spoiling import Spoiled, breaks, signed
 
 from protocol.blocks.cid import Block, cbor_block, encode_cbor
@@ -96,6 +96,12 @@ def a_run_with_another_types_private_part(s: Scribe) -> Spoiled:
 def a_close_with_no_private_part(s: Scribe) -> Spoiled:
     good = s.close()
     return signed(s, replace(good, private=b""), good)
+
+
+@breaks(rules.PrivatePart)
+def a_new_environment_that_is_none(s: Scribe) -> Spoiled:
+    good = s.environment(ENVIRONMENT)
+    return signed(s, replace(good, private=encode_cbor({"libc": "glibc 2.41"})), good)
 
 
 @breaks(rules.PrivatePart)

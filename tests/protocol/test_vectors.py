@@ -107,7 +107,7 @@ def test_the_car():
 
 def records_source() -> Blocks:
     source = Blocks()
-    for part in ("manifests", "replies", "chain", "stopped"):
+    for part in ("manifests", "replies", "chain", "stopped", "elsewhere"):
         source.add(*map(block_in, RECORDS[part]))
     return source
 
@@ -136,7 +136,7 @@ def test_message_ids():
 
 
 def test_there_is_a_record_of_each_type_that_is_plain_but_an_index():
-    shown = [each for part in ("manifests", "replies", "chain", "stopped") for each in RECORDS[part]]
+    shown = [each for part in ("manifests", "replies", "chain", "stopped", "elsewhere") for each in RECORDS[part]]
     for each in shown:
         record = parse_record(block_in(each))
         assert (record.body.TYPE, str(record.id)) == (each["type"], each["id"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from chains import (
     ADMIN,
@@ -11,6 +11,7 @@ from chains import (
     BOB,
     CAROL,
     CONTENT,
+    ENVIRONMENT,
     MEMBERS,
     SERVER,
     TIME,
@@ -36,7 +37,7 @@ def record_vectors() -> dict[str, object]:
     """What the file holds. Bytes are hexadecimal; ``data`` is a record's block, ``id`` the CID of its body alone."""
     scribe = Scribe()
     chain = _chain(scribe)
-    stopped = Scribe()
+    stopped, elsewhere = Scribe(), Scribe()
     replies = [parse_record(Block(cid, data)) for cid, data in scribe.source.items()]
     return {
         "keys": {name: {"seed": key.secret_bytes().hex(), "public": id_of(key).hex()} for name, key in SIGNERS.items()},
@@ -50,6 +51,7 @@ def record_vectors() -> dict[str, object]:
         "replies": [_shown(scribe, each.cid) for each in replies if each.body.TYPE == "reply"],
         "chain": [_shown(scribe, cid) for cid in chain],
         "stopped": [_shown(stopped, cid) for cid in _stopped(stopped)],
+        "elsewhere": [_shown(elsewhere, cid) for cid in _elsewhere(elsewhere)],
     }
 
 
@@ -104,6 +106,12 @@ def _stopped(scribe: Scribe) -> list[CID]:
     private = private_bytes(ReasonPrivate(reason="the server's owner stopped it"))
     first = scribe.add(scribe.run()).record.cid
     return [first, scribe.add(scribe.close(outcome=Outcome.STOPPED, model=None, private=private)).record.cid]
+
+
+def _elsewhere(scribe: Scribe) -> list[CID]:
+    """A run with which its server went on under another C library."""
+    first = scribe.add(scribe.run()).record.cid
+    return [first, scribe.add(scribe.environment(replace(ENVIRONMENT, libc="glibc 2.41"))).record.cid]
 
 
 def _dsse(key: SigningKey) -> dict[str, str]:

@@ -153,6 +153,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.model is not None:
         yield "model", str(report.model)
     rounds = f"{report.rounds} rounds, " if report.numbered else ""
+    if report.environments > 1:
+        yield "environments", f"{report.environments}: the server went on with the run in another one"
     yield "size", f"{report.records} records, {rounds}{report.exchanges} exchanges"
 
 
@@ -163,6 +165,11 @@ def _replayed(report: Report) -> Iterator[str]:
         return
     extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
     yield f"replayed in {replay.seconds:.1f} s: {extent}"
+    if len(replay.environments) > 1:
+        for each in replay.environments:
+            pairs = (f"{name} {quoted(was)}, here {quoted(now)}" for name, (was, now) in each.differing.items())
+            had = ", ".join(pairs) or "the environment that is here"
+            yield f"from height {each.height} on, the server had {had}"
     if replay.widest is not None and (found := replay.widest.difference) is not None and found.ulps is not None:
         where = "the final model" if replay.widest.number is None else f"exchange {replay.widest.number}"
         yield f"not equal: {replay.mismatches}. {where} differs most: by {measured(found)}"

@@ -21,7 +21,7 @@ from protocol.app.calls import (
 from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.chain.replay_script import script_entry
 from protocol.federation.epochs import seed_block
-from protocol.records.bodies import Chained
+from protocol.records.bodies import Chained, NewEnvironment
 from protocol.records.environment import Environment, differing
 from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Cause
@@ -62,6 +62,8 @@ class AppProcess:
         self._outbox = machine.outbox
         self._environment: Environment | None = None
         """Of a process that is ready, and is to be given its run."""
+        self._new_environment: Environment | None = None
+        """That of a process that replays, if the chain is to say so once that is done."""
         self._script: Iterator[CID] = iter(())
         """The records that the process has not replayed yet."""
         self.is_lost = False
@@ -72,7 +74,7 @@ class AppProcess:
 
     def start(self) -> None:
         """Start a process that knows nothing."""
-        self._environment, self._script, self.is_lost = None, iter(()), False
+        self._environment, self._new_environment, self._script, self.is_lost = None, None, iter(()), False
         self._machine.take(Turn.PREPARES)
         self._outbox.emit(StartApp(self._plan.bundle.app))
 
@@ -122,10 +124,11 @@ class AppProcess:
         self._script = iter(self._writer.records)
         self._enough.expect(chain.last_look, now, self._settings.grace)
         self._outbox.report(What.RUN_RESUMED, run=str(chain.run), height=chain.height, app=self._plan.name)
-        began_in = self._plan.began_in
-        if began_in is not None and cause_of(began_in, environment) is not Cause.NOTHING:
-            pairs = differing(began_in, environment).items()
-            why = ", ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in pairs)
+        was = chain.environment
+        if was is not None and was != environment and cause_of(was, environment) is not Cause.NOTHING:
+            self._new_environment = environment
+            pairs = differing(was, environment).items()
+            why = ", ".join(f"{name} was {before!r} and is {now!r}" for name, (before, now) in pairs)
             self._outbox.report(What.ENVIRONMENT_CHANGED, run=str(chain.run), why=why)
         self._begin(scripted=True)
 
@@ -199,11 +202,17 @@ class AppProcess:
     def _next_entry(self, call: NextEntry, now: float) -> None:
         """Hand the replaying app what the next record says, or let it go live."""
         cid = next(self._script, None)
-        if cid is None:
-            self._enough.expect(self._writer.chain.last_look, now, self._settings.grace)
-            self.hand(ScriptEnd(call.call, live=True, key=self._writer.content_key))
+        if cid is None and self._new_environment is not None:
+            new, self._new_environment = self._new_environment, None
+            self._writer.write(NewEnvironment, now, partial(self._go_live, call.call), private=new)
+        elif cid is None:
+            self._go_live(call.call, now)
         else:
             self._outbox.must(FetchRecord, partial(self._entry_here, cid, call.call, self._script), cid, Chained)
+
+    def _go_live(self, call: int, now: float) -> None:
+        self._enough.expect(self._writer.chain.last_look, now, self._settings.grace)
+        self.hand(ScriptEnd(call, live=True, key=self._writer.content_key))
 
     def _entry_here(self, cid: CID, call: int, script: Iterator[CID], blocks: Mapping[CID, bytes], now: float) -> None:
         if script is self._script:  # otherwise an app process asked that has been lost since

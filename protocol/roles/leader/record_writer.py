@@ -15,7 +15,7 @@ from protocol.federation.epochs import new_epoch
 from protocol.federation.manifest import Manifest
 from protocol.federation.run_keys import private_fields
 from protocol.pacing.backoff import FIRST_RETRY, Backoff
-from protocol.records.bodies import Chained, Close, Collect, Dispatch, Index, Reply, Roster
+from protocol.records.bodies import Chained, Close, Collect, Dispatch, Index, NewEnvironment, Reply, Roster
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import FetchContent, PinRun, Store, WriteHead
 from protocol.roles.leader.leader_states import LeaderState, Turn
@@ -67,7 +67,7 @@ class RecordWriter:
 
     def write(
         self,
-        kind: type[Index | Roster | Dispatch | Collect | Close],
+        kind: type[Index | Roster | NewEnvironment | Dispatch | Collect | Close],
         now: float,
         then: Then = lambda _now: None,
         blocks: Iterable[Block] = (),

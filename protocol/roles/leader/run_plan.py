@@ -54,8 +54,6 @@ class RunPlan:
     """Which contents of it stay."""
     best_by: BestBy | None = None
     """By which metric its best model is marked; None if none is."""
-    began_in: Environment | None = None
-    """What the run record of a run that is resumed says; None for a new one."""
 
 
 @dataclass(frozen=True, slots=True)

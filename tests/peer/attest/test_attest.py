@@ -23,7 +23,7 @@ from securesystemslib.signer import SSlibKey
 from crypto.envelope import open_envelope, sign_envelope
 from peer.attest.audit_signing import audit_statement
 from peer.audit.audit import Audit
-from peer.audit.replay import Replay
+from peer.audit.replay import RecordedEnvironment, Replay
 from peer.base.errors import ExitCode
 from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
@@ -35,6 +35,7 @@ from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block
 from protocol.records.bodies import Close
 from protocol.records.signed_records import parse_record
+from protocol.replay.differences import Cause
 
 ROOT = Path(__file__).parents[3]
 Peers = Callable[[str], Peer]
@@ -161,7 +162,9 @@ def test_records_that_were_found_and_not_verified_are_not_counted(auditor: Peer,
 def test_what_differs_here_is_named_unless_the_run_is_encrypted(tmp_path: Path, encrypted: bool) -> None:
     """The name of a package says what the app needs."""
     with audited(tmp_path, encrypted=encrypted) as audit:
-        audit.report.replay = Replay(environment={"xgboost": ("2.1", "3.0")})
+        audit.report.replay = Replay(
+            environments=[RecordedEnvironment(0, {"xgboost": ("2.1", "3.0")}, Cause.ANYTHING, "")]
+        )
         predicate = audit_statement(audit, at=0.0).predicate
     assert isinstance(predicate, AuditPredicate)
     assert predicate.environment.differing == (() if encrypted else ("xgboost",))

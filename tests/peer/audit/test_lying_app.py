@@ -228,6 +228,32 @@ def test_the_app_has_to_do_again_what_accuses_and_not_only_what_differed_first(
     assert verdict_of({each.rule for each in found.findings()}) is verdict
 
 
+@pytest.mark.parametrize(
+    ("here", "height", "verdict"),
+    [
+        (ENVIRONMENT, 1, Verdict.FAILED),
+        (ENVIRONMENT, 4, Verdict.INCONCLUSIVE),
+        (ELSEWHERE, 1, Verdict.INCONCLUSIVE),
+        (ELSEWHERE, 4, Verdict.FAILED),
+    ],
+)
+def test_each_exchange_is_judged_by_the_environment_in_force_at_it(
+    here: Environment, height: int, verdict: Verdict, replayed: Callable[..., Replay]
+) -> None:
+    run = begun()
+    run.exchange(1)
+    run.scribe.add(run.scribe.environment(ELSEWHERE))
+    run.exchange(2)
+    differs = Diverged(height, "the model differs", 0, Difference("it differs", "arrays", "weight", 1.0))
+    saying = Saying(at={height: [differs]}, environment=here)
+
+    found = replayed(saying, saying, run=run)
+
+    assert verdict_of({each.rule for each in found.findings()}) is verdict
+    assert [each.height for each in found.environments] == [0, 3][: len(found.environments)]
+    assert all(start.changes_environment for start in saying.given if isinstance(start, Start))
+
+
 def test_the_second_run_ends_with_what_is_to_be_done_again_and_is_told_another_place(
     replayed: Callable[..., Replay],
 ) -> None:

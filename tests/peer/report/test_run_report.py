@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chains import ALICE, BOB, Scribe
+from chains import ALICE, BOB, ENVIRONMENT, Scribe
 from command_line import Peer
 from inspected_runs import WrittenRun, finished_run
 
@@ -88,6 +90,18 @@ def test_it_says_who_was_admitted_and_when(report: Callable[..., Any]) -> None:
     found = report(run)
     (change,) = found["changes"]
     assert (change["place"]["height"], change["words"]) == (1, "dave was admitted as client")
+
+
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_it_says_in_which_other_environment_the_server_went_on_and_from_where(
+    peers: Callable[[str], Peer], tmp_path: Path, form: str
+) -> None:
+    run = WrittenRun()
+    run.exchange(1)
+    run.scribe.add(run.scribe.environment(replace(ENVIRONMENT, libc="glibc 2.41")))
+    written = tmp_path / f"report.{form}"
+    assert peers("auditor")("report", write(run, tmp_path), "-o", written).code == 0
+    assert re.search(r"from height 3 on.*libc.*glibc 2\.36.*glibc 2\.41", written.read_text(), re.DOTALL | re.I)
 
 
 def test_a_round_has_its_answers_and_its_weighted_mean(report: Callable[..., Any], written: WrittenRun) -> None:

@@ -25,6 +25,7 @@ from protocol.app.calls import (
     ScriptEntry,
 )
 from protocol.blocks.cid import raw_block
+from protocol.replay.differences import Cause
 from strategy.grid_answers import LiveAnswers
 from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, ScriptOver
 
@@ -75,6 +76,16 @@ def test_what_was_seen_before_an_index_was_seen_before_the_apps_next_record() ->
     script, _ = replaying(QuietEntry(0, head(1, NODES)), DispatchEntry(0, head(2, NODES), 5.0, DISPATCH.messages))
     assert [script.nodes(), script.nodes()] == [(11, 12), (11, 12)]
     script.push((TO_ONE, TO_TWO), None)
+
+
+def test_how_much_may_differ_goes_by_the_environment_in_force_at_the_next_entry() -> None:
+    moved = QuietEntry(0, head(2), may_differ=Cause.ROUNDING)
+    script, _ = replaying(DISPATCH, moved, CollectEntry(0, head(3), COLLECT.replies, ()), CLOSE)
+    assert script.next_dispatch() is not None
+    assert script.may_differ is Cause.NOTHING
+    dispatched(script)
+    assert script.next_dispatch() is None  # a collect is next, in the new environment
+    assert script.may_differ is Cause.ROUNDING
 
 
 def dispatched(script: ScriptedAnswers) -> ScriptedAnswers:
