@@ -61,6 +61,7 @@ HomeOption = Annotated[
     Path,
     typer.Option("--home", metavar="DIR", is_eager=True, callback=_enter_home, help="The peer's home folder."),
 ]
+FullOption = Annotated[bool, typer.Option("--full", help="Show whole ids in place of their first characters.")]
 JsonOption = Annotated[
     bool,
     typer.Option("--json", envvar="POLLEN_JSON", callback=_json_logs, help="Print one JSON object; logs go to stderr."),

@@ -1,22 +1,26 @@
 """Changes that several admins have to sign: proposed to them, fetched, signed, and in force once enough have signed.
 
 A proposal is a record and its listings. It lies in the engine, for the other admins, and in the home, in
-``proposals/<federation>/<id>.car``. Nothing in it is secret.
+``proposals/<federation>/<id>.car``. Nothing in it is secret. ``<id>.rejected.json`` says which admins do not sign it.
+A peer that stands passes proposals on by itself (`peer.desk.passing_on`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+
+import msgspec
 
 from crypto.identity import Identity
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.chosen_engine import borrowed
 from peer.engine.interface import Engine, Unreachable
+from peer.engine.record_fetcher import Blocks as FetchedFrom
 from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
 from peer.home.federations import FederationStore, StoredFederation
@@ -44,6 +48,17 @@ class Pending:
     """The record and its listings."""
     proposal: Proposal | None
     """None if it is outdated: it follows a version that is no longer the newest."""
+    rejected_by: frozenset[bytes] = frozenset()
+    """The members, admins once, that do not sign it."""
+
+
+class Rejections(msgspec.Struct, frozen=True):
+    """Which members do not sign a proposal."""
+
+    version: int
+    """Of the manifest that it would make."""
+    by: list[str]
+    """Their ids, in hexadecimal."""
 
 
 class ProposalStore:
@@ -64,8 +79,63 @@ class ProposalStore:
         replace_file(self._folder / f"{record.id}.car", parts)
 
     def forget(self, id: CID) -> None:
-        """Remove a proposal that is in force, or was given up."""
+        """Remove a proposal that is in force, or outdated."""
         (self._folder / f"{id}.car").unlink(missing_ok=True)
+        self._rejections(id).unlink(missing_ok=True)
+
+    def rejected_by(self, id: CID) -> frozenset[bytes]:
+        """The members that do not sign a proposal."""
+        noted = self._noted(self._rejections(id))
+        return frozenset() if noted is None else frozenset(map(bytes.fromhex, noted.by))
+
+    def note_rejection(self, record: Record, member: bytes, *, own: bool) -> None:
+        """Note, on disk at return, that ``member`` does not sign a proposal. If it is ours (``own``), the proposal is
+        not kept any more."""
+        assert isinstance(record.body, Federation)
+        by = self.rejected_by(record.id) | {member}
+        self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        noted = Rejections(record.body.version, sorted(each.hex() for each in by))
+        replace_file(self._rejections(record.id), [msgspec.json.encode(noted)])
+        if own:
+            (self._folder / f"{record.id}.car").unlink(missing_ok=True)
+
+    def take_back_rejection(self, id: CID) -> None:
+        """Forget who rejects a proposal, because its owner signs it after all."""
+        self._rejections(id).unlink(missing_ok=True)
+
+    def rejected(self, member: bytes) -> Iterator[CID]:
+        """The proposals that ``member`` does not sign, and that are not outdated."""
+        for path in sorted(self._folder.glob("[!.]*.rejected.json")):
+            noted = self._noted(path)
+            if noted is not None and member.hex() in noted.by and noted.version > self._stored.manifest.version:
+                yield CID.parse(path.name.partition(".")[0])
+
+    def tidy(self, own: Iterable[bytes]) -> None:
+        """Remove what can come into force no more, but for outdated proposals that one of the keys ``own`` signed:
+        their author may want to make them again."""
+        in_force, keys = set(self._stored.versions()), frozenset(own)
+        for path in sorted(self._folder.glob("[!.]*.car")):
+            with contextlib.suppress(BlockError):  # what is damaged is told by what needs it
+                pending = self._open(path)
+                outdated = pending.proposal is None and not keys.intersection(pending.record.signers)
+                if pending.record.id in in_force or (outdated and self._is_past(pending.record)):
+                    self.forget(pending.record.id)
+        for path in sorted(self._folder.glob("[!.]*.rejected.json")):
+            noted = self._noted(path)
+            if noted is None or noted.version <= self._stored.manifest.version:
+                path.unlink(missing_ok=True)
+
+    def _is_past(self, record: Record) -> bool:
+        return isinstance(record.body, Federation) and record.body.version <= self._stored.manifest.version
+
+    def _rejections(self, id: CID) -> Path:
+        return self._folder / f"{id}.rejected.json"
+
+    def _noted(self, path: Path) -> Rejections | None:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Rejections)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
 
     def all(self) -> Iterator[Pending]:
         """The proposals that are not in force, by id, as far as this home reads them without a passphrase.
@@ -92,7 +162,7 @@ class ProposalStore:
         if len(roots) != 1:
             raise BlockError(f"it has {len(roots)} roots, not one")
         record = parse_record(checked_block(roots[0], MemoryBlocks(blocks).get(roots[0])))
-        return Pending(record, blocks, self._read(record, blocks))
+        return Pending(record, blocks, self._read(record, blocks), self.rejected_by(record.id))
 
     def signed_by(self, admin: Identity) -> Pending | None:
         """A proposal with ``admin``'s signature, which others may complete: then a version made now would be a second
@@ -186,6 +256,7 @@ class Proposing:
         block = countersigned(proposal.record, keys)
         signed = replace(proposal, record=parse_record(block))
         blocks = {**blocks, block.cid: block.data}
+        self._kept.take_back_rejection(signed.id)
         self._put(block.cid, blocks)
         if not signed.is_complete:
             return signed
@@ -199,10 +270,7 @@ class Proposing:
         return newer
 
     def _save(self, current: StoredFederation, newer: StoredFederation) -> None:
-        """Save a newer version, and end the invitations by which members who left could come back."""
-        self.store.save(newer)
-        invitations = Invitations(self.home, newer.id)
-        invitations.end_of_those_who_left(current.read_by(reader_of(self.admin)).manifest, newer.manifest, time.time())
+        save_newer(self.home, current, newer, reader_of(self.admin))
 
     def _put(self, cid: CID, blocks: Blocks) -> None:
         """Keep the proposal in the home, then put it into the engine. If the engine fails, `peer federation sign` with
@@ -216,34 +284,18 @@ class Proposing:
         engine = self.engine()
         engine.connect(self.stored.reached_at)
         try:
-            blocks = {cid: SoundBlocks(engine).get(cid)}
+            return fetched_proposal(cid, self.stored, SoundBlocks(engine))
         except Unreachable as error:
             raise Unreachable(
                 cid,
                 f"nobody within reach has the proposal {cid}",
                 "the engine of the admin who named it must run there (peer start, serve, or doctor --start-daemon)",
             ) from error
-        record = _parsed(cid, blocks)
-        assert isinstance(record.body, Federation)
-        if record.body.version > self.stored.manifest.version + 1:
-            raise PeerError(
-                f"it would be version {record.body.version}, and this home has version {self.stored.manifest.version}",
-                fix="take in the newest one first: peer federation join FILE",
-            )
-        newest = self.stored.manifest.cid
-        before = parse_record(Block(newest, self.stored.blocks[newest])).body
-        assert isinstance(before, Federation)
-        # If the version that it follows is not here, it may be the newest one in another block.
-        trusted = record.body.prev if record.body.prev in self.stored.blocks else before.prev
-        with contextlib.closing(RecordFetcher(SoundBlocks(engine))) as fetcher:
-            return fetcher.fetch(cid, Federation, trusted or newest)
 
     def _read(self, record: Record, blocks: Blocks) -> Proposal:
-        source = MemoryBlocks(blocks, self.stored.blocks)
-        base = _base(record, self.stored.manifest, source)
         reader = reader_of(self.admin).remembering(self.stored.manifest_keys)
         try:
-            return read_proposal(record, base, source, reader)
+            return read_as_next(record, blocks, self.stored, reader)
         except Outdated as error:
             raise _outdated() from error
         except ManifestError as error:
@@ -252,6 +304,48 @@ class Proposing:
                 fix="do not sign it; ask who made it, or look if it belongs to another federation: --federation",
                 code=ExitCode.VERIFICATION_FAILED,
             ) from error
+
+
+def save_newer(home: Home, current: StoredFederation, newer: StoredFederation, reader: Reader) -> None:
+    """Save a newer version, and end the invitations by which members who left could come back. Call it inside
+    `peer.home.federations.FederationStore.changing`."""
+    FederationStore(home).save(newer)
+    invitations = Invitations(home, newer.id)
+    invitations.end_of_those_who_left(current.read_by(reader).manifest, newer.manifest, time.time())
+
+
+def fetched_proposal(cid: CID, stored: StoredFederation, source: FetchedFrom) -> Blocks:
+    """The proposal in block ``cid``, with all that it takes to verify it.
+
+    Raises:
+        PeerError: if it is no proposal, or follows a version that is not known here.
+        EngineError: if a block does not come.
+        protocol.blocks.cid.BlockError: if one is malformed.
+    """
+    record = _parsed(cid, {cid: source.get(cid)})
+    assert isinstance(record.body, Federation)
+    if record.body.version > stored.manifest.version + 1:
+        raise PeerError(
+            f"it would be version {record.body.version}, and this home has version {stored.manifest.version}",
+            fix="take in the newest one first: peer federation join FILE",
+        )
+    newest = stored.manifest.cid
+    before = parse_record(Block(newest, stored.blocks[newest])).body
+    assert isinstance(before, Federation)
+    # If the version that it follows is not here, it may be the newest one in another block.
+    trusted = record.body.prev if record.body.prev in stored.blocks else before.prev
+    with contextlib.closing(RecordFetcher(source)) as fetcher:
+        return fetcher.fetch(cid, Federation, trusted or newest)
+
+
+def read_as_next(record: Record, blocks: Blocks, stored: StoredFederation, reader: Reader) -> Proposal:
+    """The proposal in ``record``, to follow the newest version in ``stored``.
+
+    Raises:
+        Outdated, ManifestError, MissingBlock: as `protocol.federation.proposals.read_proposal`.
+    """
+    source = MemoryBlocks(blocks, stored.blocks)
+    return read_proposal(record, _base(record, stored.manifest, source), source, reader)
 
 
 def _base(record: Record, newest: Manifest, source: BlockSource) -> Manifest:
@@ -288,7 +382,7 @@ def _waits(pending: Pending) -> PeerError:
         f"the proposal {pending.record.cid} waits, and others may complete it with your signature. A change made now "
         "would be another version with the same number",
         fix="have it signed first; or, if no other admin has it, "
-        f"give it up: peer federation proposals --forget {pending.record.cid}",
+        f"give it up: peer federation reject {pending.record.cid}",
     )
 
 

@@ -35,13 +35,14 @@ from peer.control.requests import (
     TakeUpJob,
     Told,
 )
+from peer.desk.letting_in import letting_in
+from peer.desk.passing_on import passing_on
 from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.home_location import location_of
 from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import DurableEffects
-from peer.run.letting_in import letting_in
 from peer.run.run_book import RunBook
 from peer.run.runner import Ending, Runner
 from peer.run.session import Session
@@ -127,6 +128,8 @@ class Peer:
         self._askings: dict[tuple[CID, bytes], SharedAsking] = {}
         self.jobs: JobDesk | None = None
         """What takes jobs, if this peer does."""
+        self.waits: tuple[str, ...] = ()
+        """What waits for the owner (`PeerStatus.waits`), if somebody looks."""
         self.stopped = asyncio.Event()
         """Set once the peer is to stop."""
         self._show: Callable[[PeerStatus], None] | None = None
@@ -240,6 +243,7 @@ class Peer:
             engine=", ".join(engines),
             parts=tuple(held.part(now) for held in self._held),
             health=next((held.health.newest for held in self._held), None),
+            waits=self.waits,
         )
 
     # -- below ------------------------------------------------------------------------------------------------------
@@ -247,6 +251,13 @@ class Peer:
     def _free_place(self) -> int:
         taken = {held.place for held in self._held}
         return next(place for place in count(1) if place not in taken)
+
+    @contextlib.asynccontextmanager
+    async def desk(self, session: Session) -> AsyncIterator[None]:
+        """Be the desk of the home's member, if it is an admin, until the context ends: let newcomers in, and pass
+        proposals on."""
+        async with letting_in(session), passing_on(session, self._asking(session)):
+            yield
 
     @contextlib.contextmanager
     def taking_jobs(self, session: Session, take: Callable[[bytes], ToldJob]) -> Iterator[None]:
@@ -315,7 +326,7 @@ def run_alone(prepared: Prepared, show: Callable[[PeerStatus], None] | None = No
 
     async def alone() -> Ending:
         peer = Peer(prepared.session.home, prepared.session.interrupts)
-        async with peer.standing(show), letting_in(prepared.session):
+        async with peer.standing(show), peer.desk(prepared.session):
             return await peer.hold(prepared)
 
     return asyncio.run(alone())

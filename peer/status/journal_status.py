@@ -8,6 +8,7 @@ from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
+from peer.membership.waiting_changes import waiting_changes
 from peer.status.peer_status import FederationStatus, Part, PeerStatus
 from protocol.status.role_status import RoleStatus, RunStatus
 
@@ -28,6 +29,7 @@ def journal_status(home: Home) -> PeerStatus:
         engine="" if engine is None else without_credentials(engine),
         parts=() if newest is None else (_part(home, newest),),
         health=None,
+        waits=tuple(line for each in FederationStore(home).all() for line in waiting_changes(home, each, time.time())),
     )
 
 

@@ -90,4 +90,6 @@ class PeerStatus:
     """As ``--ipfs`` takes it, without credentials; empty if none was used yet."""
     parts: tuple[Part, ...]
     health: Health | None
+    waits: tuple[str, ...] = ()
+    """What waits for the owner, as an admin, with the command that settles each."""
     schema: Literal["pollen/status/1"] = "pollen/status/1"

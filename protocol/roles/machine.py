@@ -31,7 +31,7 @@ from protocol.roles.offline_times import OfflineTimes
 from protocol.roles.outbox import Outbox
 from protocol.roles.state_table import IllegalEvent, Rule, S, StateTable, on
 from protocol.status.role_status import RoleStatus
-from protocol.wire.announcements import Announcement, Beat, Bye, Drop, Hello, topic_all
+from protocol.wire.announcements import Announcement, Beat, Bye, Drop, Hello, ProposalReady, topic_all
 from protocol.wire.inbox import Inbox
 
 CONNECT_AGAIN: Final = 5.0
@@ -180,7 +180,7 @@ class Machine(Generic[S]):
             return
         self.outbox.speaker = said.by
         self._connect(said.by, said.addresses, now)
-        if isinstance(said.body, Hello | Beat):
+        if isinstance(said.body, Hello | Beat | ProposalReady):
             self.newest.heard_of(said.by, said.body.manifest, now)
             self.announcer.tell_if_behind(said.by, said.body.manifest, now)
         self._unchanged = not self._said(said, now)

@@ -222,13 +222,26 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
+class ProposalReady:
+    """From an admin's desk (`protocol.desk.desk`): a change of the manifest waits for signatures, or the author does
+    not sign it. Without a ``proposal``: the desk is here, and ``manifest`` is the newest that it has."""
+
+    manifest: ManifestRef
+    proposal: CID | None
+    """The proposal's id."""
+    record: CID | None
+    """Its block, with the signatures that the author knows. It may be inline, with what it takes to verify it. None if
+    the author rejects the proposal, or names none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bye:
     """The author is leaving; ``note`` says why, for people."""
 
     note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
 
 
-Said = Hello | Beat | Head | ReplyReady | AckReady | Proof | Recall | Recalled | Alive | Bye
+Said = Hello | Beat | Head | ReplyReady | AckReady | Proof | Recall | Recalled | Alive | ProposalReady | Bye
 """The body of an announcement."""
 
 KINDS: Final[dict[str, type[Said]]] = {
@@ -241,6 +254,7 @@ KINDS: Final[dict[str, type[Said]]] = {
     "recall": Recall,
     "recalled": Recalled,
     "alive": Alive,
+    "proposal": ProposalReady,
     "bye": Bye,
 }
 """The kinds that this version writes."""
@@ -442,5 +456,5 @@ def _most_blocks(body: Said) -> int:
             return 2
         case Recalled():
             return MAX_ASKED + 1
-        case Head() | ReplyReady() | AckReady():
+        case Head() | ReplyReady() | AckReady() | ProposalReady():
             return MAX_BLOCKS

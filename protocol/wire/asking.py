@@ -30,6 +30,7 @@ from protocol.wire.announcements import (
     Head,
     Hello,
     Proof,
+    ProposalReady,
     Recall,
     Recalled,
     ReplyReady,
@@ -137,27 +138,26 @@ class Channel:
         return AskingMessage(self.federation, self.member, _SIDES[kind])
 
 
+_ONE_OF: Final[Mapping[type[Said], str]] = {Head: "head", AckReady: "ack", Recall: "recall", Bye: "bye"}
+
+
 def subject_of(body: Said) -> str:
     """What an announcement is about. On the board, a newer one replaces an older one about the same subject."""
     match body:
+        case Head() | AckReady() | Recall() | Bye():  # of each there is one, the newest
+            return _ONE_OF[type(body)]
         case Hello() | Beat():
             return "presence"
-        case Head():
-            return "head"
         case ReplyReady(message=message):
             return f"reply {message.hex()}"
-        case AckReady():
-            return "ack"
         case Proof(first, second):
             return f"proof {first} {second}"
-        case Recall():
-            return "recall"
         case Recalled(to=member):
             return f"recalled {member.hex()}"
         case Alive(to=process):
             return f"alive {process.hex()}"
-        case Bye():
-            return "bye"
+        case ProposalReady(proposal=proposal):
+            return f"proposal {proposal}"
 
 
 @dataclass(slots=True)

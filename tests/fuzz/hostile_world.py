@@ -30,6 +30,7 @@ from protocol.wire.announcements import (
     PeerState,
     Position,
     Proof,
+    ProposalReady,
     ReplyReady,
     Said,
 )
@@ -107,7 +108,7 @@ class World:
     def _said(self) -> Said:
         manifest = ManifestRef(self._cid(), self.random.choice((1, 2, 3, 2**63 - 1)))
         state = self.random.choice(list(PeerState))
-        match self.random.randrange(7):
+        match self.random.randrange(8):
             case 0:
                 return Hello(manifest, state, self._position(), "a note")
             case 1:
@@ -118,6 +119,8 @@ class World:
                 return Bye()
             case 4:
                 return Proof(self._cid(), self._cid())
+            case 5:
+                return ProposalReady(manifest, self._cid(), self._cid())
             case _:
                 return ReplyReady(self._run(), self._message(), self._cid())
 

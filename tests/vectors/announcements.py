@@ -22,6 +22,7 @@ from protocol.wire.announcements import (
     PeerState,
     Position,
     Proof,
+    ProposalReady,
     Recall,
     Recalled,
     ReplyReady,
@@ -62,8 +63,16 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
             bytes(range(32)), bytes(range(16)), position, (Known(bytes(range(32)), record.cid),), record.cid
         ),
         "alive": Alive(bytes(range(16)), bytes(range(16, 32)), 7 << 32, True),
+        "proposal": ProposalReady(manifest, head.cid, record.cid),
     }
-    inline = {"head": (head,), "reply": (record,), "proof": (head, record), "ack": (record,), "recalled": (record,)}
+    inline = {
+        "head": (head,),
+        "reply": (record,),
+        "proof": (head, record),
+        "ack": (record,),
+        "recalled": (record,),
+        "proposal": (record,),
+    }
     return {
         name: Announcement(
             federation=federation.cid,

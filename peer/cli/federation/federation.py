@@ -185,6 +185,7 @@ def threshold(
 
 app.command("bootstrap")(grouped(bootstrap.bootstrap))
 app.command("sign")(grouped(proposals.sign))
+app.command("reject")(proposals.reject)
 app.command("proposals")(proposals.list_proposals)
 
 

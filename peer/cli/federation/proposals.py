@@ -14,12 +14,23 @@ from crypto.keys import VerifyKey
 from peer.base.errors import PeerError
 from peer.base.terminal import confirm, put_table
 from peer.cli.federation.federation_output import federation_value
-from peer.cli.options import DEFAULT_HOME, FederationOption, HomeOption, JsonOption, MemberOptions
+from peer.cli.options import (
+    DEFAULT_HOME,
+    FederationOption,
+    FullOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    MemberOptions,
+)
 from peer.cli.output import Table, put_fields, put_list, put_result
 from peer.history.named_runs import cid_of
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
+from peer.home.keystore import KeyStore
 from peer.membership.proposing import Pending, ProposalStore, Proposing, proposing
+from protocol.blocks.cid import CID
+from protocol.federation.manifest import Manifest
 from protocol.federation.proposals import Proposal
 from protocol.visible import named
 
@@ -54,12 +65,42 @@ def sign(
 ) -> None:
     """Show what a proposal changes, and sign it. It is in force once enough admins have signed. Admins only."""
     with at_work(options) as work:
-        proposal, blocks = work.look(cid_of(cid, _PROPOSALS))
+        proposal, blocks = work.look(_kept(cid, ProposalStore(work.home, work.stored)))
         if not json:
             _show(proposal)
         if not yes:
             _confirm(json)
         _put_outcome(work.sign(proposal, blocks), json, lambda _: "enough admins have signed")
+
+
+def reject(
+    cid: Annotated[str, typer.Argument(metavar="CID", help="The proposal, as peer federation proposals lists it.")],
+    identity: IdentityOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Give a proposal up, another admin's or one's own. The other admins are told, and may still sign it."""
+    place = Home(home)
+    stored, member = FederationStore(place).current(federation), KeyStore(home).public(identity).public.id
+    kept = ProposalStore(place, stored)
+    found = kept.find(_kept(cid, kept))
+    if found is None:
+        raise PeerError(f"no proposal {cid} waits in this home", fix=_PROPOSALS)
+    kept.note_rejection(found.record, member, own=True)
+    put_result(
+        {"rejected": str(found.record.id)},
+        json,
+        "it is rejected: it does not wait here any more",
+        "a peer that stands with this home tells the other admins (peer serve); to sign it after all: "
+        f"peer federation sign {found.record.cid}",
+    )
+
+
+def _kept(cid: str, kept: ProposalStore) -> CID:
+    """The proposal that is meant: a CID, or the beginning of one that waits here."""
+    begun = {id for each in kept.all() for id in (each.record.cid, each.record.id) if str(id).startswith(cid)}
+    return begun.pop() if cid and len(begun) == 1 else cid_of(cid, _PROPOSALS)
 
 
 def _put_outcome(outcome: StoredFederation | Proposal, json: bool, done: Callable[[StoredFederation], str]) -> None:
@@ -70,7 +111,8 @@ def _put_outcome(outcome: StoredFederation | Proposal, json: bool, done: Callabl
         federation_value(outcome),
         json,
         f"{done(outcome)}: version {outcome.manifest.version} of {outcome.manifest.title}",
-        "a peer that runs with this home takes it up by itself; other members need: peer federation export FILE",
+        "a peer that runs with this home takes it up by itself, and tells all that are connected; for others: "
+        "peer federation export FILE",
     )
 
 
@@ -82,8 +124,8 @@ def put_proposal(proposal: Proposal, json: bool) -> None:
         json,
         f"this is a proposal for version {proposal.next.version}: {count} must sign it",
         f"proposal  {proposal.record.cid}",
+        "a peer that stands with this home (peer serve) passes it on to those of the other admins, which keep it",
         f"next, on another admin's machine: peer federation sign {proposal.record.cid}",
-        "(it comes from this home's engine, which has to run: peer start, peer serve, or peer doctor --start-daemon)",
     )
 
 
@@ -109,24 +151,18 @@ def _confirm(json: bool) -> None:
 
 
 def list_proposals(
-    forget: Annotated[
-        str | None, typer.Option("--forget", metavar="CID", help="Give this one up. Others who have it may still sign.")
-    ] = None,
+    full: FullOption = False,
     federation: FederationOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """List proposals that wait for other admins. Shows those that this home made or signed."""
+    """List the proposals that wait for signatures: those that this home made or signed, and those that the standing
+    peers of other admins passed on to the one here (peer serve)."""
     stored = FederationStore(Home(home)).current(federation)
-    kept = ProposalStore(Home(home), stored)
-    if forget is not None:
-        if (found := kept.find(cid_of(forget, _PROPOSALS))) is None:
-            raise PeerError(f"no proposal {forget} waits in this home", fix=_PROPOSALS)
-        kept.forget(found.record.id)
-    pending = list(kept.all())
-    header = ["sign", "version", "missing", "changes"]
-    table = Table("proposals", header, [_pending_row(each) for each in pending])
-    put_list([_pending_value(each) for each in pending], json, table, "no proposal waits in this home")
+    pending = list(ProposalStore(Home(home), stored).all())
+    header = ["sign", "version", "signed by", "missing", "rejected by", "changes"]
+    table = Table("proposals", header, [_pending_row(each, stored.manifest, full=full) for each in pending])
+    put_list([_pending_value(each, stored.manifest) for each in pending], json, table, "no proposal waits in this home")
 
 
 def proposal_value(proposal: Proposal) -> dict[str, object]:
@@ -153,15 +189,20 @@ def _rows(proposal: Proposal) -> list[list[str]]:
     return [[each.what, each.before or "-", each.after or "-"] for each in proposal.changes()]
 
 
-def _pending_value(pending: Pending) -> dict[str, object]:
+def _pending_value(pending: Pending, manifest: Manifest) -> dict[str, object]:
     if pending.proposal is None:
         return {"id": str(pending.record.id), "cid": str(pending.record.cid), "outdated": True}
-    return proposal_value(pending.proposal) | {"outdated": False}
+    return proposal_value(pending.proposal) | {
+        "outdated": False,
+        "rejected_by": [manifest.name_of(member) for member in sorted(pending.rejected_by)],
+    }
 
 
-def _pending_row(pending: Pending) -> list[str]:
-    proposal = pending.proposal
+def _pending_row(pending: Pending, manifest: Manifest, *, full: bool) -> list[str]:
+    proposal, cid = pending.proposal, pending.record.cid
+    shown = str(cid) if full else cid.label
     if proposal is None:
-        return [str(pending.record.cid), "-", "-", "outdated: make it again"]
+        return [shown, "-", "-", "-", "-", "outdated: make it again"]
     changes = "; ".join(f"{each.what}: {each.before or '-'} -> {each.after or '-'}" for each in proposal.changes())
-    return [str(proposal.record.cid), str(proposal.next.version), str(proposal.lacking), changes]
+    signed, rejected = ", ".join(_signers(proposal)), ", ".join(map(manifest.name_of, sorted(pending.rejected_by)))
+    return [shown, str(proposal.next.version), signed or "-", str(proposal.lacking), rejected or "-", changes]

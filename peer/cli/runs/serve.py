@@ -129,7 +129,6 @@ def serve(
         starts=starts,
     ) as base:
         from peer.jobs.job_server import JobServer
-        from peer.run.letting_in import letting_in
         from peer.run.peer import Peer
         from peer.run.session import ActingAuthor
         from peer.run.training import training as prepared_training
@@ -157,9 +156,9 @@ def serve(
                 show = desks.enter_context(live_status(wanted=not json))
                 async with peer.standing(show):
                     for each in sessions.values():
-                        await desks.enter_async_context(letting_in(each))
+                        await desks.enter_async_context(peer.desk(each))
                     waits = partial(what_waits, place, base.keys, partial(parts_now, place, federation, roles), served)
-                    desks.callback(asyncio.create_task(_tell_what_waits(waits, tell)).cancel)
+                    desks.callback(asyncio.create_task(_tell_what_waits(peer, waits, tell)).cancel)
                     for each in led.values():
                         desks.enter_context(peer.taking_jobs(each, partial(jobs.taken, each.federation)))
                     clients = [
@@ -207,11 +206,12 @@ def _check_one_network(engine: str, served: Sequence[StoredFederation]) -> None:
         )
 
 
-async def _tell_what_waits(waits: Callable[[], list[str]], tell: Callable[[str], None]) -> None:
+async def _tell_what_waits(peer: Peer, waits: Callable[[], list[str]], tell: Callable[[str], None]) -> None:
     """Tell the owner what waits for it, once each, as long as this runs."""
     told: set[str] = set()
     while True:
         lines = await asyncio.to_thread(waits)
+        peer.waits = tuple(lines)
         for line in lines:
             if line not in told:
                 tell(line)

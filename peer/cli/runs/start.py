@@ -15,6 +15,7 @@ from peer.base.terminal import say
 from peer.cli.options import (
     AppPythonOption,
     ConfineOptions,
+    FullOption,
     JsonOption,
     MemberOptions,
     ReachOptions,
@@ -137,7 +138,7 @@ def start(
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Show whole ids in place of their first characters.")] = False,
+    full: FullOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run a peer: a server until its run is closed, a client until Ctrl-C.

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from peer.base.terminal import LiveLines, is_terminal, put
-from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, new_app
+from peer.cli.options import DEFAULT_HOME, FullOption, HomeOption, JsonOption, new_app
 from peer.cli.output import put_json
 from peer.cli.seeing.status_output import status_lines
 from peer.control.asking import ask
@@ -31,7 +31,7 @@ app = new_app()
 def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again each second, until Ctrl-C.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Show whole ids in place of their first characters.")] = False,
+    full: FullOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:

@@ -50,6 +50,8 @@ def status_lines(status: PeerStatus, *, full: bool) -> Iterator[Line]:
         yield from _health_lines(status, status.health)
     elif status.engine:
         yield (f"engine      {status.engine}",)
+    for wait in status.waits:
+        yield ("for you     ", doubtful(wait))
     for part in status.parts:
         for each in part.trouble:
             yield (f"{clock_time(each.at)}  ", doubtful(each.text))

@@ -147,6 +147,8 @@ async function now() {
   const status = await ask("api/status");
   const page = [el("h1", {}, status.running ? "A peer runs with this home" : "No peer runs with this home")];
   if (status.trouble) page.push(el("p", { class: "bad" }, bdi(`${status.trouble}; fix: ${status.fix}`)));
+  const waits = (status.waits || []).map((each) => el("li", {}, bdi(each)));
+  if (waits.length) page.push(el("section", { class: "panel" }, el("h2", {}, "Waits for you"), el("ul", {}, ...waits)));
   for (const part of status.parts) page.push(partPanel(part, status));
   if (!status.parts.length) page.push(el("p", {}, "It has no run."));
   const health = status.health;

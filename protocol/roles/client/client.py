@@ -44,6 +44,7 @@ from protocol.wire.announcements import (
     PeerState,
     Position,
     Proof,
+    ProposalReady,
     Recall,
     Recalled,
     topic_leader,
@@ -186,6 +187,8 @@ class Client:
         """Whether it may change anything for us: of what other clients ask their leader, nothing does."""
         member = self.machine.newest.manifest.members.get(said.by)
         match said.body:
+            case ProposalReady():  # for admins' desks
+                return False
             case Recalled() as told:
                 self._forgotten.heard(said, told, now)
                 return told.to == self.machine.newest.author.member

@@ -41,6 +41,7 @@ from protocol.wire.announcements import (
     Hello,
     PeerState,
     Proof,
+    ProposalReady,
     Recall,
     Recalled,
     ReplyReady,
@@ -194,8 +195,8 @@ class Leader:
                 self._clients.left(by, now)
             case Recall() | Recalled() as body:
                 self._forgotten.heard(by, body, now)
-            case Head() | Alive():
-                return False  # another leader's run is none of ours
+            case Head() | Alive() | ProposalReady():
+                return False  # another leader's run is none of ours, and proposals are for admins' desks
         return True
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:

@@ -52,6 +52,7 @@ TOLD = {
     "engine": "kubo",
     "parts": [],
     "health": None,
+    "waits": ["a change waits"],
     "schema": "pollen/status/1",
 }
 
@@ -61,6 +62,7 @@ def test_a_running_peer_is_asked(peers: Callable[[str], Peer]) -> None:
     with a_peer_that_tells(Home(peer.home), TOLD):
         assert peer("status", "--json").json == {name: value for name, value in TOLD.items() if name != "schema"}
         assert "the peer has no run" in peer("status").out
+        assert "a change waits" in peer("status").out
 
 
 def test_a_peer_of_another_version_is_told_apart(peers: Callable[[str], Peer]) -> None:
