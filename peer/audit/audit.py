@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,8 +16,9 @@ from crypto.dsse import BadSignature
 from peer.audit.confirmations import Confirmations
 from peer.audit.kept_reports import Basis
 from peer.audit.key_history import KeyHistory
+from peer.audit.not_kept import Lacking
 from peer.audit.replay import AuditedApp, ComparedExchange, ReplayToCome, RunReplay, Versions
-from peer.audit.report import Report
+from peer.audit.report import BestModel, Report
 from peer.audit.revocations import Revocations
 from peer.audit.root_of_trust import Root
 from peer.base.errors import PeerError
@@ -46,10 +47,13 @@ from protocol.blocks.bundle import NamedBundle, difference_from, read_named_bund
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
 from protocol.chain import rules
 from protocol.chain.chain import Chain, Step
-from protocol.chain.closure import contents
 from protocol.federation.manifest import PUBLIC, Manifest, ManifestError, federation_of, manifest_at
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import RunKeys, read_private
+from protocol.keeping.best import BestSoFar
+from protocol.keeping.confirmed import audited_height
+from protocol.keeping.droppable import RunSoFar
+from protocol.keeping.plan import KEEP_EVERYTHING
 from protocol.records.bodies import (
     Chained,
     Close,
@@ -77,7 +81,8 @@ class Audit:
     ``known`` are the federations of the auditor's home, whose keys are trusted already. ``root`` is the id of the
     federation that the run has to be in, if the auditor named one. ``reader`` opens what is encrypted, as far as it
     can: verifying needs no secret. The signatures of ``well_signed`` records are not verified again; without any, the
-    verdict comes from the bytes alone. The scratch notes whose signatures were found right.
+    verdict comes from the bytes alone. The scratch notes whose signatures were found right. ``dropped_here`` are the
+    contents that the auditor's home dropped by its own plan.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class Audit:
         head_height: int | None = None,
         with_contents: bool = True,
         well_signed: WellSigned = frozenset(),
+        dropped_here: Container[CID] = frozenset(),
     ) -> None:
         self._source = source
         self._scratch = scratch
@@ -104,6 +110,11 @@ class Audit:
         self._with_contents = with_contents
         self._well_signed = well_signed
         self._rounds = Rounds(source, scratch.size_of)
+        self._lacking = Lacking(scratch, dropped_here)
+        self._best: BestSoFar | None = None
+        """None if no metric is named, or not to this reader."""
+        self._is_best_known = True
+        """Whether the answers of all exchanges could be read by which the best is told."""
         self._chain: Chain | None = None
         self._confirmations: Confirmations | None = None
         self._revocations: Revocations | None = None
@@ -292,6 +303,8 @@ class Audit:
                 self._note_broken(height, cid, error)
                 break
             self._take(height, step)
+            if height == 0:
+                self._tell_keeping()
             if height == 0 and self._to_come is not None:
                 self._begin_replay(self._to_come)
         for exchange in self._rounds.finish():
@@ -299,6 +312,16 @@ class Audit:
         if self._with_contents:
             self._check_bundle()
         self._tell_chain()
+
+    def _tell_keeping(self) -> None:
+        """Take from the run record what stays of the run, and by which metric its best model is marked."""
+        assert self._chain is not None  # the run record is verified
+        run = read_record(self._chain.run, self._source).body
+        assert isinstance(run, Run)  # the chain begins with it
+        self._lacking.plan, self.report.keep = run.plan, run.plan.text_if_any
+        private = read_private(run, RunPrivate, self._chain.keys)
+        if private is not None and private.best_by is not None:
+            self._best = BestSoFar(private.best_by)
 
     def _append(self, block: Block) -> Step:
         """Verify one record. The first one says which federation the run is in."""
@@ -318,8 +341,9 @@ class Audit:
         if step.manifest_changed:
             self._keys_had.take(height, self._chain.manifest)
         if self._with_contents:
-            for root in contents(step.record, self._source):
+            for root, kind, number in self._lacking.exchanges.take(step.record, self._source):
                 self._check_content(height, root, step)
+                self._lacking.uses(root, kind, number)
         for record in self._replies(step):
             self._check_contradiction(record, height)
         for exchange in self._rounds.take(step, self._chain.in_force):
@@ -335,14 +359,17 @@ class Audit:
     def _check_content(self, height: int, root: CID, step: Step) -> None:
         assert self._chain is not None
         manifest = self._chain.manifest
-        if self._scratch.size_of(root) is not None:
+        if self._scratch.size_of(root) is not None or self._scratch.lacks(root):
             return
         size = 0
         try:
             size = self._source.content_size(root, manifest.settings.max_content_bytes)
         except MissingBlock as error:
             what = f"{self._what_is(root, step, manifest)} (content {root}) is not whole: {error}"
-            self._note(Finding(height, error.cid, MISSING_BLOCK, what))
+            self._lacking.note(root, Finding(height, error.cid, MISSING_BLOCK, what))
+            if self._lacking.plan != KEEP_EVERYTHING:
+                self._source.hurry()
+            return
         except BlockError as error:
             self._note_broken(height, root, error, f"in {self._what_is(root, step, manifest)}: ")
         self._scratch.see(root, size)
@@ -381,8 +408,29 @@ class Audit:
                 if isinstance(answer, GridError) and answer.refused is not None:
                     yield read_record(answer.refused, self._source)
 
+    def _settle_lacking(self, chain: Chain) -> None:
+        """Tell what is missing from what is not kept by policy."""
+        exchanges = self._lacking.exchanges
+        confirmed = {} if self._confirmations is None else self._confirmations.heights
+        best = self._best.exchange if self._best is not None and self._is_best_known else None
+        run = RunSoFar(len(exchanges), chain.closed, audited_height(confirmed, chain.manifest), best)
+        for finding in self._lacking.settle(run, self.report.not_kept):
+            self._note(finding)
+
+    def _mark_best(self, exchange: Exchange) -> None:
+        best = self._best
+        if best is None:
+            return
+        if best.take(exchange.number, exchange.mean_metrics().get(best.by.metric)):
+            self.report.best = BestModel(str(best.by), exchange.number, exchange.round, best.value)
+        if any(answer.content is not None and self._scratch.lacks(answer.content) for answer in exchange.answers):
+            self._is_best_known = self._is_best_known and all(
+                answer.metrics for answer in exchange.answers if answer.code is None
+            )
+
     def _put(self, exchange: Exchange) -> None:
         self.report.tally(exchange)
+        self._mark_best(exchange)
         self._scratch.put_row(exchange.number, json.dumps(exchange_value(exchange)))
 
     # -- besides the chain -----------------------------------------------------------------------------------------
@@ -503,6 +551,7 @@ class Audit:
         chain = self._chain
         if chain is None or chain.head is None:
             return
+        self._settle_lacking(chain)
         self._check_root(chain)
         self._check_branch(chain)
         for finding in self._revocations.findings(chain) if self._revocations else ():

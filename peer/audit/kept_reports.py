@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from peer.audit.report import Report, Tally
+from peer.audit.report import BestModel, Report, Tally
 from peer.audit.root_of_trust import Root
 from peer.base import logs
 from peer.base.errors import PeerError
@@ -80,6 +80,8 @@ class _Kept:
     remarks: tuple[Finding, ...]
     confirmed: tuple[tuple[str, int], ...]
     highest_round: int | None
+    keep: str
+    best: BestModel | None
     rows: tuple[str, ...]
     """The exchanges, as `peer.history.rounds.exchange_value` gives them, without the sizes of contents."""
 

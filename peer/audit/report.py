@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peer.audit.not_kept import NotKept
 from peer.audit.root_of_trust import Root
 from peer.base.errors import ExitCode, PeerError
 from peer.history.scratch import Scratch
@@ -31,6 +32,18 @@ class Tally:
     asked: int = 0
     answered: int = 0
     errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BestModel:
+    """The best model of a run, by the mean of what its clients answered."""
+
+    by: str
+    """The text of a `protocol.keeping.best.BestBy`: what a member chose, and hostile until shown."""
+    exchange: int
+    """The exchange that sent it."""
+    round: int | None
+    value: float | None
 
 
 @dataclass(slots=True)
@@ -73,6 +86,12 @@ class Report:
     """None if nobody asked for a replay, or the chain is not sound."""
     highest_round: int | None = None
     """The highest number of a round; None if the app does not number its rounds."""
+    keep: str = ""
+    """The plan by which contents of the run stay or go; empty if all stay, or the run record could not be verified."""
+    not_kept: NotKept = field(default_factory=NotKept)
+    """What is not here by policy. Counted only if contents are checked."""
+    best: BestModel | None = None
+    """The best model by the metric that the run names; None if it names none, or no exchange has it."""
     verified_before: float | None = None
     """When this home verified the run, in seconds since 1970, if the report is kept from then; None if it is new."""
 
@@ -144,6 +163,9 @@ class Report:
             "remarks": [_finding_value(remark) for remark in self.remarks],
             "confirmed": self.confirmed,
             "replay": None if self.replay is None else self.replay.value(),
+            "keep": self.keep or None,
+            "not_kept": self.not_kept.value(),
+            "best": None if self.best is None else _best_value(self.best),
             "height": self.height,
             "closed": self.closed,
             "outcome": self.outcome.value if self.outcome else None,
@@ -202,6 +224,10 @@ def _finding_value(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _best_value(best: BestModel) -> dict[str, Any]:
+    return {"by": best.by, "exchange": best.exchange, "round": best.round, "value": best.value}
+
+
 def _text(cid: CID | None) -> str | None:
     return None if cid is None else str(cid)
 
@@ -244,6 +270,8 @@ def verdict_in_words(report: Report, *, contents: bool = True) -> str:
 
 def _verified(report: Report, *, contents: bool) -> str:
     linked = "everything it links is there" if contents else "its contents were not checked (peer audit does)"
+    if contents and report.not_kept.contents:
+        linked = f"what it links is there, but for {report.not_kept.contents} contents that are not kept by policy"
     replayed = ", and the app does again what is recorded" if report.replay else ""
     if report.replay is not None and report.replay.not_checked:
         replayed += ", as far as it is compared"

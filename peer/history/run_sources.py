@@ -22,6 +22,9 @@ from strategy.contents.side_by_side import side_by_side
 _PER_SECTION: Final = 1 << 10
 """Bytes of memory that a section takes besides its block: a file may have millions of blocks of no bytes at all."""
 
+HURRIED: Final = 2.0
+"""Seconds for a block or a content, once one of a run that does not keep everything was looked for in vain."""
+
 BATCH: Final = 1 << 20
 """Bytes of a file's blocks that one thread checks at a time."""
 
@@ -47,6 +50,9 @@ class RunSource(Protocol):
 
     def prefetch(self, cids: Sequence[CID]) -> None:
         """Say which blocks will be asked for soon."""
+
+    def hurry(self) -> None:
+        """Look only briefly for what is not here from now on: something that should have come has not."""
 
 
 class EngineSource:
@@ -78,6 +84,10 @@ class EngineSource:
     def content_size(self, root: CID, limit: int) -> int:
         """As `RunSource` says."""
         return sum(len(block.data) for block in self.content(root, limit))
+
+    def hurry(self) -> None:
+        """As `RunSource`."""
+        self._timeout = min(self._timeout, HURRIED)
 
     def prefetch(self, cids: Sequence[CID]) -> None:
         """Fetch the blocks side by side if the node does not have them. What fails here fails again when it is read."""
@@ -152,6 +162,9 @@ class CarSource:
         return sum(map(self._checked_size, reached(root, self._links)))
 
     def prefetch(self, cids: Sequence[CID]) -> None:
+        """Nothing to do."""
+
+    def hurry(self) -> None:
         """Nothing to do."""
 
     def blocks(self, *, chunks: bool = True) -> Iterator[Block]:

@@ -13,6 +13,13 @@ CREATE TABLE chain (depth INTEGER PRIMARY KEY, cid BLOB NOT NULL UNIQUE);
 CREATE TABLE seen (cid BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE said (place BLOB NOT NULL, by BLOB NOT NULL, cid BLOB NOT NULL, PRIMARY KEY (place, by)) WITHOUT ROWID;
 CREATE TABLE well_signed (cid BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE lacking (
+    ordinal INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE, height INTEGER NOT NULL, block BLOB NOT NULL,
+    what TEXT NOT NULL
+);
+CREATE TABLE uses (
+    content BLOB NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (content, kind, number)
+) WITHOUT ROWID;
 CREATE TABLE rows (number INTEGER PRIMARY KEY, text TEXT NOT NULL);
 """
 
@@ -67,6 +74,30 @@ class Scratch:
         """The size that a block or a content was noted with; None if it was not noted."""
         row = self._database.execute("SELECT size FROM seen WHERE cid = ?", (bytes(cid),)).fetchone()
         return int(row[0]) if row else None
+
+    # -- contents that are not whole -------------------------------------------------------------------------------
+
+    def lack(self, content: CID, height: int, block: CID, what: str) -> None:
+        """Note that a content is not whole: where it was met first, which block is not here, and that in words."""
+        row = (bytes(content), height, bytes(block), what)
+        self._database.execute("INSERT OR IGNORE INTO lacking (content, height, block, what) VALUES (?, ?, ?, ?)", row)
+
+    def lacks(self, content: CID) -> bool:
+        """Whether that is noted of a content."""
+        return (
+            self._database.execute("SELECT 1 FROM lacking WHERE content = ?", (bytes(content),)).fetchone() is not None
+        )
+
+    def use(self, content: CID, kind: str, number: int) -> None:
+        """Note that an exchange links a content that is not whole."""
+        self._database.execute("INSERT OR IGNORE INTO uses VALUES (?, ?, ?)", (bytes(content), kind, number))
+
+    def lacking(self) -> Iterator[tuple[CID, int, CID, str, str, int]]:
+        """What was noted with `lack`, in that order, with what was noted of each with `use`: a line for each use."""
+        rows = self._database.execute(
+            "SELECT content, height, block, what, kind, number FROM lacking JOIN uses USING (content) ORDER BY ordinal"
+        )
+        return ((CID(content), at, CID(block), what, kind, number) for content, at, block, what, kind, number in rows)
 
     # -- who said what where ---------------------------------------------------------------------------------------
 

@@ -35,3 +35,6 @@ class BlocksHere:
 
     def prefetch(self, cids: Sequence[CID]) -> None:
         """As `RunSource`: nothing to do."""
+
+    def hurry(self) -> None:
+        """As `RunSource`: nothing to do."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from crypto import dsse
@@ -35,9 +35,11 @@ from protocol.records.bodies import (
     Handover,
     Index,
     Look,
+    MarkedRunPrivate,
     Member,
     NewEnvironment,
     Outcome,
+    PlannedRun,
     ReasonPrivate,
     RecordType,
     Reply,
@@ -278,10 +280,14 @@ class Scribe:
             "empties": 0,
         } | changes
 
-    def run(self, made: NewEpoch | None = None, app: CID = APP, **changes: Any) -> Run:
-        """``made`` is the first epoch, if it is not the honest one; ``app`` is the app's id."""
+    def run(
+        self, made: NewEpoch | None = None, app: CID = APP, *, keep: str = "", best: str = "", **changes: Any
+    ) -> Run:
+        """``made`` is the first epoch, if it is not the honest one; ``app`` is the app's id. ``keep`` is its plan, if
+        not everything stays, and ``best`` what marks its best model."""
         made = made or (self.keys() if self.first.encrypted else None)
-        private = RunPrivate(
+        private_type = partial(MarkedRunPrivate, best=best) if best else RunPrivate
+        private = private_type(
             name="app",
             version="1.0",
             config=(("num-rounds", 3),),
@@ -297,7 +303,8 @@ class Scribe:
             "keys": self.begin(made),
         }
         shown = self.private(private, Run.TYPE, made and made.epoch)
-        return Run(**self.place(**shown, **links) | changes)
+        run_type = partial(PlannedRun, keep=keep) if keep else Run
+        return run_type(**self.place(**shown, **links) | changes)
 
     def group(
         self,

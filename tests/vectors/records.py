@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from chains import (
     ADMIN,
@@ -25,9 +25,8 @@ from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block
 from protocol.federation.manifest import node_id
 from protocol.federation.unsigned_versions import next_version
-from protocol.records.bodies import Body, MarkedRunPrivate, Outcome, PlannedRun, ReasonPrivate, RunPrivate
+from protocol.records.bodies import Body, Outcome, ReasonPrivate
 from protocol.records.message_ids import message_id
-from protocol.records.private_parts import parse_private
 from protocol.records.signed_records import RECORD_TYPE, parse_record, private_bytes, sign_record
 
 SIGNERS = {"admin": ADMIN, "server": SERVER, "alice": ALICE, "bob": BOB, "carol": CAROL}
@@ -70,12 +69,7 @@ def _addressed(scribe: Scribe) -> dict[str, object]:
 
 def _planned() -> dict[str, object]:
     """The first record of a run of which not everything stays, and whose best model is marked."""
-    scribe = Scribe()
-    plain = scribe.run()
-    private = parse_private(plain.private, RunPrivate)
-    marked = MarkedRunPrivate(**{each.name: getattr(private, each.name) for each in fields(private)}, best=BEST)
-    values = {each.name: getattr(plain, each.name) for each in fields(plain)} | {"private": private_bytes(marked)}
-    block = sign_record(PlannedRun(**values, keep=KEEP), [SERVER])
+    block = sign_record(Scribe().run(keep=KEEP, best=BEST), [SERVER])
     return {"cid": str(block.cid), "data": block.data.hex(), "keep": KEEP, "best": BEST}
 
 

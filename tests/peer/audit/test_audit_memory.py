@@ -45,6 +45,9 @@ class InMemory:
     def content(self, root: CID, limit: int) -> Iterator[Block]:
         return walk(root, lambda cid: Block(cid, self.get(cid)))
 
+    def hurry(self) -> None:
+        pass
+
     def content_size(self, root: CID, limit: int) -> int:
         return sum(len(block.data) for block in self.content(root, limit))
 
