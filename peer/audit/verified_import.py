@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from peer.audit.audit import Audit
 from peer.audit.kept_reports import KeptReports
@@ -19,6 +21,9 @@ from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from protocol.records.bodies import Role
+
+_PINS: Final = 256
+"""Blocks that are pinned in one call."""
 
 
 def take_in(file: Path, home: Home, ipfs: str | None) -> tuple[Report, int]:
@@ -36,7 +41,11 @@ def take_in(file: Path, home: Home, ipfs: str | None) -> tuple[Report, int]:
         require_verified(report, file)
         with borrowed(home, ipfs) as engine:
             count = put_all(engine, car.blocks())
-            for root in (head, *(grant.cid for grant in beside.grants)):
+            if report.not_kept.contents:  # a node would look for what is not kept, in vain
+                cids = (block.cid for block in car.blocks())
+                while some := list(islice(cids, _PINS)):
+                    engine.put([], pin=some)
+            for root in (*([] if report.not_kept.contents else [head]), *(grant.cid for grant in beside.grants)):
                 engine.pin(root, recursive=True)
             engine.put([], pin=[block.cid for block in beside.statements()])
         _register(home, report, chosen(home, ipfs), beside)

@@ -89,8 +89,13 @@ class Scratch:
         )
 
     def use(self, content: CID, kind: str, number: int) -> None:
-        """Note that an exchange links a content that is not whole."""
+        """Note that an exchange links a content."""
         self._database.execute("INSERT OR IGNORE INTO uses VALUES (?, ?, ?)", (bytes(content), kind, number))
+
+    def uses_of(self, content: CID) -> list[tuple[str, int]]:
+        """What was noted of a content with `use`."""
+        rows = self._database.execute("SELECT kind, number FROM uses WHERE content = ?", (bytes(content),))
+        return [(str(kind), int(number)) for kind, number in rows]
 
     def lacking(self) -> Iterator[tuple[CID, int, CID, str, str, int]]:
         """What was noted with `lack`, in that order, with what was noted of each with `use`: a line for each use."""

@@ -15,8 +15,11 @@ from peer.history.walk_back import walk_back
 from peer.home.acks_grants_proofs import NOTHING, AcksGrantsProofs
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock
 from protocol.chain.closure import contents
-from protocol.records.bodies import Ack
-from protocol.records.signed_records import parse_record, typed_items
+from protocol.keeping.droppable import Kind, RunSoFar, stays
+from protocol.keeping.exchanges import LinkedExchanges
+from protocol.keeping.plan import KEEP_EVERYTHING
+from protocol.records.bodies import Ack, Close, Run
+from protocol.records.signed_records import parse_record, read_record, typed_items
 
 CONTENT_LIMIT = 1 << 44
 """Bytes of one content at most. The audit checks it against the federation's own limit."""
@@ -24,11 +27,52 @@ BATCH = 8 << 20
 """Bytes that are put into an engine at once."""
 
 
-def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: AcksGrantsProofs = NOTHING) -> Iterator[Block]:
+class MayLack:
+    """Which contents of a run a file may lack, because the run's plan lets them go; and which it did lack.
+
+    Whether an auditor has confirmed something, and which model is the best, is for whoever audits the file.
+    """
+
+    def __init__(self) -> None:
+        self.lacked = 0
+        """How many contents were not here, and need not be."""
+        self._exchanges = LinkedExchanges()
+        self._plan = KEEP_EVERYTHING
+        self._run = RunSoFar(0, closed=False)
+        self._scratch: Scratch | None = None
+
+    def read(self, source: RunSource, scratch: Scratch) -> None:
+        """Read which exchange links what, if not everything stays. ``scratch`` has the records of the chain."""
+        run = read_record(next(scratch.oldest_first()), source).body
+        if not isinstance(run, Run) or run.plan == KEEP_EVERYTHING:
+            return
+        self._plan, self._scratch = run.plan, scratch
+        closed = False
+        for cid in scratch.oldest_first():
+            record = read_record(cid, source)
+            closed = isinstance(record.body, Close)
+            for content, kind, number in self._exchanges.take(record, source):
+                scratch.use(content, "" if kind is None else kind.value, number)
+        self._run = RunSoFar(len(self._exchanges), closed, audited=scratch.length())
+
+    def __contains__(self, content: CID) -> bool:
+        uses = [] if self._scratch is None else self._scratch.uses_of(content)
+        return bool(uses) and not any(
+            not kind or stays(Kind(kind), self._exchanges.at(number), self._plan, self._run) for kind, number in uses
+        )
+
+
+def run_blocks(
+    head: CID,
+    source: RunSource,
+    scratch: Scratch,
+    beside: AcksGrantsProofs = NOTHING,
+    may_lack: MayLack | None = None,
+) -> Iterator[Block]:
     """Every block of the run, each once: a record, what it needs, the contents it names; then the record before it.
 
     What is ``beside`` the chain comes last: grants with what they link, acks with their replies, and proofs. ``source``
-    need not have it.
+    need not have it. Nor need it have the contents that ``may_lack`` tells; of those, it gives what is here.
 
     Raises:
         PeerError: if ``head`` is no head, or a block of the run is missing or damaged.
@@ -36,10 +80,17 @@ def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: AcksGrant
     finding = walk_back(head, source, scratch, None)
     if finding is not None:
         raise _not_whole(finding.message) if finding.rule == MISSING_BLOCK else _wrong(head, finding.message)
+    lacks = may_lack or MayLack()
+    try:
+        lacks.read(source, scratch)
+    except MissingBlock as error:
+        raise _not_whole(str(error)) from error
+    except BlockError as error:
+        raise _wrong(head, str(error)) from error
     for cid in scratch.newest_first():
-        yield from _whole(head, Block(cid, source.get(cid)), source, scratch)
+        yield from _whole(head, Block(cid, source.get(cid)), source, scratch, lacks)
     for block in beside.grants:
-        yield from _whole(head, block, source, scratch)
+        yield from _whole(head, block, source, scratch, lacks)
     for block in (*beside.statements(), *_listed(beside, source)):
         if scratch.see(block.cid, len(block.data)):
             yield block
@@ -54,17 +105,17 @@ def _listed(beside: AcksGrantsProofs, source: RunSource) -> Iterator[Block]:
                 yield Block(link, source.get(link))
 
 
-def _whole(head: CID, block: Block, source: RunSource, scratch: Scratch) -> Iterator[Block]:
+def _whole(head: CID, block: Block, source: RunSource, scratch: Scratch, may_lack: MayLack) -> Iterator[Block]:
     """One record, and what belongs to it."""
     try:
-        yield from _record_blocks(block, source, scratch)
+        yield from _record_blocks(block, source, scratch, may_lack)
     except MissingBlock as error:
         raise _not_whole(f"record {block.cid} needs {error}") from error
     except BlockError as error:
         raise _wrong(head, f"record {block.cid}: {error}") from error
 
 
-def _record_blocks(block: Block, source: RunSource, scratch: Scratch) -> Iterator[Block]:
+def _record_blocks(block: Block, source: RunSource, scratch: Scratch, may_lack: MayLack) -> Iterator[Block]:
     """A record with its listings, replies and manifests, then its contents, without the blocks that came before."""
     roots = dict.fromkeys(contents(parse_record(block), source))
     pending = [block]
@@ -79,7 +130,22 @@ def _record_blocks(block: Block, source: RunSource, scratch: Scratch) -> Iterato
             )
     for root in roots:
         if scratch.size_of(root) is None:
-            yield from (each for each in source.content(root, CONTENT_LIMIT) if scratch.see(each.cid, len(each.data)))
+            yield from _content(root, source, scratch, may_lack)
+
+
+def _content(root: CID, source: RunSource, scratch: Scratch, may_lack: MayLack) -> Iterator[Block]:
+    try:
+        yield from (each for each in source.content(root, CONTENT_LIMIT) if scratch.see(each.cid, len(each.data)))
+    except MissingBlock:
+        if root not in may_lack:
+            raise
+        may_lack.lacked += 1
+        source.hurry()
+        if scratch.size_of(root) is None:
+            with contextlib.suppress(MissingBlock):  # its first block has what clients measured, and may be here
+                block = Block(root, source.get(root))
+                scratch.see(root, len(block.data))
+                yield block
 
 
 def _wrong(head: CID, why: str) -> PeerError:

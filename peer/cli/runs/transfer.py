@@ -23,7 +23,7 @@ from peer.engine.chosen_engine import borrowed
 from peer.history.named_runs import head_named
 from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
-from peer.history.transfer import run_blocks
+from peer.history.transfer import MayLack, run_blocks
 from peer.home.acks_grants_proofs import beside_head
 from peer.home.home import Home, place_for, replace_file
 from protocol.blocks.car import write_car
@@ -52,12 +52,20 @@ def export(
     with Scratch() as scratch, borrowed(Home(home), ipfs) as engine:
         source = EngineSource(engine, timeout)
         beside = beside_head(Home(home), cid, source)
-        blocks = counted.count(run_blocks(cid, source, scratch, beside))
+        may_lack = MayLack()
+        blocks = counted.count(run_blocks(cid, source, scratch, beside, may_lack))
         replace_file(place, write_car([cid, *beside.roots()], blocks))
     put_result(
-        {"head": str(cid), "file": str(place), "blocks": counted.blocks, "bytes": counted.bytes},
+        {
+            "head": str(cid),
+            "file": str(place),
+            "blocks": counted.blocks,
+            "bytes": counted.bytes,
+            "not_kept": may_lack.lacked,
+        },
         json,
         f"{file} holds the run up to {cid}: {counted.blocks} blocks, {size(counted.bytes)}",
+        *([f"{may_lack.lacked} contents are not in it: not kept by policy"] if may_lack.lacked else []),
         f"next: peer audit {file}, or on another machine: peer import {file.name}",
     )
 

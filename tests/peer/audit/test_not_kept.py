@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from chains import ALICE, BOB, DAVE, MEMBERS, Scribe, id_of, member
+from command_line import Peer
 from inspected_runs import WrittenRun
 
 from peer.audit.audit import Audit
 from peer.audit.report import Report, verdict_in_words
+from peer.base.errors import ExitCode
+from peer.engine.local.engine import LocalEngine
 from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, Verdict
@@ -143,3 +146,34 @@ def test_what_this_home_dropped_by_its_own_plan_is_not_missing_but_for_what_ever
     assert missing(report) == 0
     assert report.not_kept.here == 1
     assert missing(run.audit(run.final, dropped_here=frozenset([run.final]))) == 1
+
+
+def test_a_run_that_is_exported_and_taken_in_elsewhere_has_the_same_verdict(
+    tmp_path: Path, peers: Callable[[str], Peer]
+) -> None:
+    run = KeptRun(tmp_path, "models=last:2 updates=last:1")
+    gone = {run.models[0], *run.updates[:2]}
+    engine = LocalEngine(tmp_path / "engine")
+    engine.put(block for block in run.written.blocks if block.cid not in gone)
+    engine.close()
+    here = ("--ipfs", f"local:{tmp_path / 'engine'}")
+    exported = peers("server")("export", str(run.written.head), tmp_path / "run.car", *here, "--json")
+    assert exported.json["not_kept"] == 3
+    other = peers("auditor")
+    assert other("import", tmp_path / "run.car", "--ipfs", f"local:{tmp_path / 'other'}").code == ExitCode.DONE
+    for where in (str(tmp_path / "run.car"), "latest"):
+        audited = other("audit", where, "--ipfs", f"local:{tmp_path / 'other'}", "--json")
+        assert audited.code == ExitCode.DONE, audited.err
+        assert audited.json["verdict"] == "verified"
+        assert audited.json["not_kept"]["updates"] == 2
+
+
+def test_what_the_plan_keeps_has_to_be_there_to_be_exported(tmp_path: Path, peers: Callable[[str], Peer]) -> None:
+    run = KeptRun(tmp_path, "models=last:2 updates=last:1")
+    engine = LocalEngine(tmp_path / "engine")
+    engine.put(block for block in run.written.blocks if block.cid != run.updates[2])
+    engine.close()
+    here = ("--ipfs", f"local:{tmp_path / 'engine'}")
+    exported = peers("server")("export", str(run.written.head), tmp_path / "run.car", *here)
+    assert exported.code == ExitCode.UNFINISHED
+    assert "not whole" in exported.err
