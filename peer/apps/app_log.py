@@ -138,3 +138,25 @@ class FollowedLog:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             yield line.decode(errors="replace")
+
+
+def printed(log: Path, at: int, most: int) -> tuple[bytes, int]:
+    """What was printed from byte ``at`` on, ``most`` bytes of it at most, and from where the next call goes on. Once
+    the file was full and began anew, the rest of the one before comes first."""
+    try:
+        size = log.stat().st_size
+    except FileNotFoundError:
+        return b"", at
+    if at > size:
+        older = before(log)
+        rest = _from(older, at, most) if older.exists() else b""
+        return (rest, at + len(rest)) if rest else (_from(log, 0, most), min(size, most))
+    found = _from(log, at, most)
+    return found, at + len(found)
+
+
+def _from(file: Path, at: int, most: int) -> bytes:
+    with suppress(FileNotFoundError), file.open("rb") as stream:
+        stream.seek(at)
+        return stream.read(most)
+    return b""

@@ -85,9 +85,7 @@ class ListedRun:
     @property
     def state(self) -> RunState:
         """How it stands with it."""
-        if self.head.closed:
-            return _ENDED.get(self.outcome or "", RunState.CLOSED)
-        return RunState.RUNNING if self.is_running else RunState.OPEN
+        return _state(self.head, self.known, is_running=self.is_running)
 
 
 def listed_runs(home: Home) -> list[ListedRun]:
@@ -116,11 +114,25 @@ class ListedJob:
     @property
     def state(self) -> RunState:
         """How it stands with it."""
-        if self.run is not None and self.run.head.closed:
-            return self.run.state
-        if self.job.ended is not None:
-            return RunState.GIVEN_UP
-        return RunState.WAITING if self.run is None else self.run.state
+        run = self.run
+        if run is None:
+            return state_of_job(self.job, None, None, is_running=False)
+        return state_of_job(self.job, run.head, run.known, is_running=run.is_running)
+
+
+def state_of_job(job: KeptJob, head: RunHead | None, known: KnownRun | None, *, is_running: bool) -> RunState:
+    """How it stands with a job, whose run has this ``head``, if it has begun."""
+    if head is not None and head.closed:
+        return _state(head, known, is_running=is_running)
+    if job.ended is not None:
+        return RunState.GIVEN_UP
+    return RunState.WAITING if head is None else _state(head, known, is_running=is_running)
+
+
+def _state(head: RunHead, known: KnownRun | None, *, is_running: bool) -> RunState:
+    if head.closed:
+        return _ENDED.get((known.outcome if known else None) or "", RunState.CLOSED)
+    return RunState.RUNNING if is_running else RunState.OPEN
 
 
 def listed_jobs(home: Home) -> list[ListedJob]:

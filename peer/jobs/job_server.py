@@ -20,15 +20,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from crypto.errors import BadKey
 from peer.apps.app_choice import AppChoice
+from peer.apps.app_log import printed
 from peer.apps.taken_apps import App, kept_app, take_app, taken_files
 from peer.base import logs
 from peer.base.errors import ExitCode, PeerError
 from peer.control.requests import AboutJob, CancelJob, JobDone, ResumeRun, RunJob, TakeUpJob
 from peer.engine.interface import EngineError
+from peer.history.listed_runs import state_of_job
 from peer.history.named_runs import cid_of
 from peer.home.home import Home
-from peer.home.journal import Journal, RunHead
+from peer.home.journal import Journal, KnownRun, RunHead
 from peer.home.kept_jobs import KeptJob
 from peer.jobs.settings import JobSettings, queued, with_settings
 from peer.run.leading import Leading, leading, resuming, seed_of
@@ -36,8 +39,9 @@ from peer.run.peer import Peer
 from peer.run.runner import Ending
 from peer.run.session import Session
 from protocol.blocks.cid import CID, BlockError
+from protocol.jobs.answer import MAX_LOG, MAX_WHY, JobAnswer, digest_of, seal_answer
 from protocol.jobs.queue import Limits, Needs, Queued, to_begin, why_refused
-from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, ToldJob, WhyNot, read_request
+from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, WhyNot, author_of, read_question, read_request
 from protocol.keeping.best import BestBy, BestError, parse_best
 from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import Role, RunConfig
@@ -45,9 +49,6 @@ from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.run_names import why_no_name
 from protocol.visible import named
-
-MAX_WHY: Final = 500
-"""Characters of a reason that goes to another machine."""
 
 RESTS: Final = (10.0, 60.0, 300.0, 900.0)
 """Seconds that the queue rests after each time that a job lacked its means. After one more the job is given up."""
@@ -64,6 +65,20 @@ class _Taken:
     app: App
     run_config: RunConfig
     node_config: RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is answered to a member, as `JobAnswer` has it."""
+
+    number: int | None = None
+    name: str = ""
+    why: str = ""
+    state: str = ""
+    ended: bool = False
+    run: CID | None = None
+    log: bytes = b""
+    log_next: int = 0
 
 
 class JobServer:
@@ -268,24 +283,83 @@ class JobServer:
 
         return self._accepted(session, session.identity.id, key, request, take)
 
-    def taken(self, federation: CID, signed: bytes) -> ToldJob:
+    def taken(self, federation: CID, signed: bytes) -> bytes | None:
         """Take a job that a member asks for on another machine. Safe to call in any thread. When this returns, it is on
-        disk, or is not taken."""
+        disk, or is not taken. Returns the answer for whoever asked; None if no member did."""
+        return self._answered(federation, signed, self._taken_of_member)
+
+    def told(self, federation: CID, signed: bytes) -> bytes | None:
+        """How a job stands, for the member that asked for it. As `taken`."""
+        return self._answered(federation, signed, self._about)
+
+    def _answered(self, federation: CID, signed: bytes, answer: Callable[[CID, bytes], _Said]) -> bytes | None:
+        session = self._sessions[federation]
         try:
-            job = self._of_member(federation, signed)
+            manifest = session.stored().manifest
+            if (asker := author_of(signed, manifest)) is None:
+                return None
+            said = self._said(federation, signed, answer)
+            answered = JobAnswer(
+                federation=bytes(federation),
+                by=session.identity.id,
+                asked=digest_of(signed),
+                number=said.number,
+                name=said.name,
+                why=said.why[:MAX_WHY],
+                state=said.state,
+                ended=said.ended,
+                run=None if said.run is None else bytes(said.run),
+                log=said.log,
+                log_next=said.log_next,
+            )
+            return seal_answer(answered, session.author().key_in(manifest), asker, manifest)
+        except (PeerError, BadKey) as error:
+            logs.event("job-not-answered", logging.WARNING, why=str(error))
+            return None
+
+    def _said(self, federation: CID, signed: bytes, answer: Callable[[CID, bytes], _Said]) -> _Said:
+        try:
+            return answer(federation, signed)
         except NotTaken as error:
             level = logging.DEBUG if error.why in self._refused else logging.WARNING
             self._refused.add(error.why)
             logs.event("job-not-taken", level, why=str(error), reason=error.why.value)
-            return ToldJob(None, "", str(error)[:MAX_WHY])
+            return _Said(why=str(error))
         except (PeerError, BlockError, OSError) as error:
-            return ToldJob(None, "", str(error)[:MAX_WHY])
+            return _Said(why=str(error))
+
+    def _taken_of_member(self, federation: CID, signed: bytes) -> _Said:
+        job = self._of_member(federation, signed)
         self._loop.call_soon_threadsafe(self._changed.set)
-        return ToldJob(job.number, job.name, "")
+        return _Said(job.number, job.name)
+
+    def _about(self, federation: CID, signed: bytes) -> _Said:
+        session = self._sessions[federation]
+        question = read_question(signed, session.stored().manifest, session.identity.id, time.time())
+        key = question.job_key()
+        job = next((each for each in self._journal.jobs.all() if each.key == key), None)
+        if job is None or job.federation != federation:
+            return _Said(why="this server has no such job")
+        head, known = (None, None) if job.run is None else self._about_run(job.run)
+        said = _Said(
+            job.number,
+            job.name,
+            job.why,
+            state_of_job(job, head, known, is_running=job.number in self._running).value,
+            ended=job.ended is not None,
+            run=job.run,
+        )
+        if question.log_at is None or job.run is None:
+            return said
+        log, log_next = printed(self._home.run_log(job.run), question.log_at, MAX_LOG)
+        return replace(said, log=log, log_next=log_next)
+
+    def _about_run(self, run: CID) -> tuple[RunHead | None, KnownRun | None]:
+        return self._journal.head_of(run), self._journal.known_runs().get(run)
 
     def _of_member(self, federation: CID, signed: bytes) -> KeptJob:
         session, accepted = self._sessions[federation], self._askers.get(federation, frozenset())
-        request = read_request(signed, session.stored().manifest, session.identity.id, accepted)
+        request = read_request(signed, session.stored().manifest, session.identity.id, accepted, time.time())
 
         def take() -> _Taken:
             app = taken_files(self._home, request.files)

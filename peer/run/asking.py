@@ -20,7 +20,7 @@ from typing import Final
 from peer.base import logs
 from peer.engine.interface import AskingOff, EngineError, Streams, Subscription, Unanswered
 from peer.reach.calling_back import called_back
-from protocol.jobs.request import AskedJob, ToldJob
+from protocol.jobs.request import AskedAboutJob, AskedJob, ToldJob
 from protocol.pacing.token_bucket import TokenBucket
 from protocol.roles.effects import Report, What
 from protocol.wire.asking import Answer, BadMessage, Board, Channel, Place, Question
@@ -58,7 +58,8 @@ class Asking:
         servers: Callable[[], Sequence[bytes]],
         receive: Callable[[bytes], bool],
         call_back: Callable[[str, CallBack], CalledBack],
-        take_job: Callable[[bytes], ToldJob],
+        take_job: Callable[[bytes], bytes | None],
+        tell_job: Callable[[bytes], bytes | None],
         on_report: Callable[[Report], None],
     ) -> None:
         """``own`` is the channel on which we are asked, ``servers`` are the members to ask. ``receive`` takes an
@@ -69,6 +70,7 @@ class Asking:
         self._receive = receive
         self._call_back = call_back
         self._take_job = take_job
+        self._tell_job = tell_job
         self._on_report = on_report
         self._board = Board(os.urandom(8))
         self._schedule = AskingSchedule()
@@ -125,9 +127,14 @@ class Asking:
         with contextlib.suppress(BadMessage):
             return self._own.write(self._call_back(node, self._own.read(data, CallBack)))
         with contextlib.suppress(BadMessage):
-            return self._own.write(self._take_job(self._own.read(data, AskedJob).signed))
+            return self._told(self._take_job(self._own.read(data, AskedJob).signed))
+        with contextlib.suppress(BadMessage):
+            return self._told(self._tell_job(self._own.read(data, AskedAboutJob).signed))
         logs.event("question-dropped", logging.DEBUG, why=str(no_question))
         return None
+
+    def _told(self, sealed: bytes | None) -> bytes | None:
+        return None if sealed is None else self._own.write(ToldJob(sealed))
 
     def ask(self, target: Target) -> None:
         """Ask once."""
@@ -231,8 +238,10 @@ class SharedAsking:
         self._streams = streams
         self._own = own
         self._talkers: dict[int, Talker] = {}
-        self.take_job: Callable[[bytes], ToldJob] = lambda _: ToldJob(None, "", "this peer takes no jobs")
-        """Takes a signed request of another member for a run."""
+        self.take_job: Callable[[bytes], bytes | None] = lambda _: None
+        """Takes a signed request of another member for a run. Returns the sealed answer; None says nothing."""
+        self.tell_job: Callable[[bytes], bytes | None] = lambda _: None
+        """Answers a signed question about a job likewise."""
         self._asking: Asking | None = None
         self._lock = threading.Lock()
 
@@ -248,6 +257,7 @@ class SharedAsking:
                     receive=self._receive,
                     call_back=self._call_back,
                     take_job=lambda signed: self.take_job(signed),
+                    tell_job=lambda signed: self.tell_job(signed),
                     on_report=self._report,
                 )
                 self._asking.start()

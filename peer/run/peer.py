@@ -50,7 +50,6 @@ from peer.status.health_watch import HealthWatch
 from peer.status.peer_status import FederationStatus, Part, PeerStatus
 from peer.status.recent_trouble import RecentTrouble
 from protocol.blocks.cid import CID
-from protocol.jobs.request import ToldJob
 from protocol.records.bodies import Role
 from protocol.roles.effects import Report
 from protocol.roles.following.follower_states import FollowerState
@@ -260,13 +259,15 @@ class Peer:
             yield
 
     @contextlib.contextmanager
-    def taking_jobs(self, session: Session, take: Callable[[bytes], ToldJob]) -> Iterator[None]:
-        """Be asked for jobs in the federation of ``session``, whether or not something runs in it."""
+    def taking_jobs(
+        self, session: Session, take: Callable[[bytes], bytes | None], tell: Callable[[bytes], bytes | None]
+    ) -> Iterator[None]:
+        """Be asked for jobs, and about them, in the federation of ``session``, whether or not something runs in it."""
         asking = self._asking(session)
         if asking is None:
             yield
             return
-        asking.take_job = take
+        asking.take_job, asking.tell_job = take, tell
         asking.join(_DESK, Talker(lambda: (), lambda _: False, session.on_report, lambda: ()))
         try:
             yield

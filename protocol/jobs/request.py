@@ -1,5 +1,5 @@
 """A job that is asked for on another machine: signed by whoever asks, for one server, over the channel of
-`protocol.wire.asking`.
+`protocol.wire.asking`. And how the job stands, which only whoever asked for it may ask.
 
 On the wire it is msgpack ``[payload, key, signature]``, as an announcement is. There is one way to write it. It has the
 app's files, so nothing needs to be fetched, and a random key: a request that comes again, from whomever, is the same
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -25,15 +25,24 @@ from protocol.jobs.queue import may_ask
 from protocol.keeping.best import LONGEST_TEXT, BestBy, BestError, parse_best
 from protocol.keeping.plan import LONGEST as LONGEST_PLAN
 from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
-from protocol.records.bodies import Key, Natural
+from protocol.records.bodies import Key, Member, Natural
 from protocol.run_names import LONGEST
 from protocol.wire.announcements import Envelope
 
 JOB_TYPE: Final = "application/vnd.pollen.job+msgpack"
 """The DSSE payload type of a request."""
 
+QUESTION_TYPE: Final = "application/vnd.pollen.job-question+msgpack"
+"""The DSSE payload type of a question how a job stands."""
+
+MAX_VALID: Final = 7 * 86400
+"""Seconds for which a request may count. Later it brings about nothing, whoever has kept it."""
+
 MAX_REQUEST: Final = 960 << 10
 """Bytes of a request; a question may have 1 MiB."""
+
+MAX_QUESTION: Final = 1 << 10
+"""Bytes of a question how a job stands."""
 
 MAX_FILES: Final = 2000
 MAX_SETTINGS: Final = 1000
@@ -57,6 +66,8 @@ class WhyNot(StrEnum):
     NOT_FOR_US = "not-for-us"
     """It is for another server, or of another federation."""
     BAD_SIGNATURE = "bad-signature"
+    EXPIRED = "expired"
+    """Its time is over, or further off than any may be."""
 
 
 class NotTaken(Exception):
@@ -78,6 +89,8 @@ class JobRequest:
     """The member id of whoever asks."""
     key: JobKey
     """Random."""
+    expires: Natural
+    """Until when it counts: seconds since 1970, by the server's clock."""
     name: Annotated[str, Meta(max_length=LONGEST)]
     """How to call the run there; empty: after its app."""
     files: Annotated[tuple[tuple[Path, bytes], ...], Meta(min_length=1, max_length=MAX_FILES)]
@@ -101,7 +114,7 @@ class JobRequest:
 
     def job_key(self) -> bytes:
         """The job's key at the server. Nobody can take that of another member's job."""
-        return hashlib.sha256(b"pollen job 1" + self.by + self.key).digest()[:KEY_SIZE]
+        return job_key(self.by, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +138,75 @@ class PlannedJobRequest(JobRequest):
         return parse_best(self.best) if self.best else None
 
 
+@dataclass(frozen=True, slots=True)
+class JobQuestion:
+    """How does a job stand? What is signed, its fields in this order."""
+
+    federation: Annotated[bytes, Meta(min_length=36, max_length=36)]
+    to: Key
+    by: Key
+    key: JobKey
+    """Of the request for the job."""
+    expires: Natural
+    log_at: Natural | None
+    """From which byte on what the app printed is asked for; None: it is not."""
+
+    def job_key(self) -> bytes:
+        """As `JobRequest.job_key`: so nobody asks for another member's job."""
+        return job_key(self.by, self.key)
+
+
+def job_key(by: bytes, key: bytes) -> bytes:
+    """The key by which a server knows a job that the member ``by`` asked for with ``key``."""
+    return hashlib.sha256(b"pollen job 1" + by + key).digest()[:KEY_SIZE]
+
+
 def sign_request(request: JobRequest, key: SigningKey) -> bytes:
     """The request on the wire."""
-    payload = packed(request)
-    return packed(Envelope(payload, key.verify_key.raw, dsse_sign(key, JOB_TYPE, payload)))
+    return _signed(packed(request), JOB_TYPE, key)
 
 
-def read_request(data: bytes, manifest: Manifest, own: bytes, accepted: frozenset[bytes]) -> JobRequest:
+def sign_question(question: JobQuestion, key: SigningKey) -> bytes:
+    """The question on the wire."""
+    return _signed(packed(question), QUESTION_TYPE, key)
+
+
+def _signed(payload: bytes, type: str, key: SigningKey) -> bytes:
+    return packed(Envelope(payload, key.verify_key.raw, dsse_sign(key, type, payload)))
+
+
+def author_of(data: bytes, manifest: Manifest) -> Member | None:
+    """The member whose key is in ``data``, whoever wrote it; None if there is none. The answer is sealed to it."""
+    if len(data) > MAX_REQUEST:
+        return None
+    try:
+        return manifest.member_by_key(unpacked(data, Envelope).key)
+    except NotPacked:
+        return None
+
+
+def read_question(data: bytes, manifest: Manifest, own: bytes, now: float) -> JobQuestion:
+    """The question in ``data``, if it is for the member ``own``, and by a member. Raises as `read_request`."""
+    try:
+        envelope = unpacked(data, Envelope)
+        member = manifest.member_by_key(envelope.key)
+        if member is None:
+            raise NotTaken(WhyNot.STRANGER, "its key is not one of a member's")
+        verify(VerifyKey.parse(envelope.key), QUESTION_TYPE, envelope.payload, envelope.signature)
+        question = unpacked(envelope.payload, JobQuestion)
+    except BadSignature as error:
+        raise NotTaken(WhyNot.BAD_SIGNATURE, str(error)) from error
+    except NotPacked as error:
+        raise NotTaken(WhyNot.MALFORMED, f"not a question: {error}") from error
+    _check_place(question, member, manifest, own, now)
+    return question
+
+
+def read_request(data: bytes, manifest: Manifest, own: bytes, accepted: frozenset[bytes], now: float) -> JobRequest:
     """The request in ``data``, if it is for the member ``own``, and by one that may ask. Cheap checks come first.
 
-    ``manifest`` is the newest; ``accepted`` are the members of which the server's owner takes jobs.
+    ``manifest`` is the newest; ``accepted`` are the members of which the server's owner takes jobs. ``now`` is in
+    seconds since 1970.
 
     Raises:
         NotTaken: if it is not. Nothing else is raised, whatever the bytes.
@@ -159,11 +231,20 @@ def read_request(data: bytes, manifest: Manifest, own: bytes, accepted: frozense
         raise NotTaken(WhyNot.BAD_SIGNATURE, str(error)) from error
     except (NotPacked, PlanError, BestError) as error:
         raise NotTaken(WhyNot.MALFORMED, f"not a request: {error}") from error
-    if request.by != member.id:
-        raise NotTaken(WhyNot.STRANGER, "its key is not its author's")
-    if request.to != own or request.federation != bytes(manifest.federation):
-        raise NotTaken(WhyNot.NOT_FOR_US, "it is for another server, or of another federation")
+    _check_place(request, member, manifest, own, now)
     return request
+
+
+def _check_place(asked: JobRequest | JobQuestion, member: Member, manifest: Manifest, own: bytes, now: float) -> None:
+    """Raise `NotTaken` if what ``member`` asks is not by it, not for us, or not for now."""
+    if asked.by != member.id:
+        raise NotTaken(WhyNot.STRANGER, "its key is not its author's")
+    if asked.to != own or asked.federation != bytes(manifest.federation):
+        raise NotTaken(WhyNot.NOT_FOR_US, "it is for another server, or of another federation")
+    if now >= asked.expires:
+        raise NotTaken(WhyNot.EXPIRED, "its time is over: ask again, and look whether both clocks are right")
+    if asked.expires > now + MAX_VALID:
+        raise NotTaken(WhyNot.EXPIRED, f"it would count for more than {MAX_VALID // 86400} days")
 
 
 def _request(payload: bytes) -> JobRequest:
@@ -183,9 +264,14 @@ class AskedJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     signed: Annotated[bytes, Meta(max_length=MAX_REQUEST)]
 
 
-class ToldJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The answer: the job's number and name at the server, or why it is not taken."""
+class AskedAboutJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A question: how does this job stand? ``signed`` is as `sign_question` writes it."""
 
-    number: Natural | None
-    name: Annotated[str, Meta(max_length=LONGEST)]
-    why: Annotated[str, Meta(max_length=500)]
+    about: Literal["job"]
+    signed: Annotated[bytes, Meta(max_length=MAX_QUESTION)]
+
+
+class ToldJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The answer to both: a `protocol.jobs.answer.JobAnswer`, signed, and sealed to whoever asked."""
+
+    sealed: bytes

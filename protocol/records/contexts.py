@@ -115,6 +115,13 @@ class AnnouncementSeal(_Context, frozen=True, tag="announcement to one"):
     member: bytes
 
 
+class JobAnswerSeal(_Context, frozen=True, tag="job answer"):
+    """A server's answer to the member that asked it for a job."""
+
+    federation: CID
+    member: bytes
+
+
 class KeptReport(_Context, frozen=True, tag="kept report"):
     """The result of verifying a run, as a home keeps it for the member that verified it."""
 
@@ -122,7 +129,7 @@ class KeptReport(_Context, frozen=True, tag="kept report"):
     member: bytes
 
 
-SealContext = ManifestKeyWrap | EpochKeyWrap | OwnKeySeal | SeedSeal | AnnouncementSeal | KeptReport
+SealContext = ManifestKeyWrap | EpochKeyWrap | OwnKeySeal | SeedSeal | AnnouncementSeal | JobAnswerSeal | KeptReport
 
 
 # -- encrypted under a key: the associated data ----------------------------------------------------------------------

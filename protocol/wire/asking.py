@@ -19,7 +19,7 @@ from msgspec import Meta
 from crypto.errors import CannotDecrypt
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID
-from protocol.jobs.request import AskedJob, ToldJob
+from protocol.jobs.request import AskedAboutJob, AskedJob, ToldJob
 from protocol.records.bodies import Natural
 from protocol.records.contexts import AskingMessage, AskingSide, decrypt, encrypt
 from protocol.wire.announcements import (
@@ -88,14 +88,15 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """Whether the asked peer has heard the asking node by pubsub lately."""
 
 
-Message = Question | Answer | CallBack | CalledBack | AskedJob | ToldJob
+Message = Question | Answer | CallBack | CalledBack | AskedJob | AskedAboutJob | ToldJob
 
-_T = TypeVar("_T", Question, Answer, CallBack, CalledBack, AskedJob, ToldJob)
+_T = TypeVar("_T", Question, Answer, CallBack, CalledBack, AskedJob, AskedAboutJob, ToldJob)
 
 _SIDES: Final[Mapping[type[Message], AskingSide]] = {
     Question: AskingSide.ASKING,
     CallBack: AskingSide.ASKING,
     AskedJob: AskingSide.ASKING,
+    AskedAboutJob: AskingSide.ASKING,
     ToldJob: AskingSide.ASKED,
     Answer: AskingSide.ASKED,
     CalledBack: AskingSide.ASKED,

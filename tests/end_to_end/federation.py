@@ -69,6 +69,11 @@ class PeerProcess:
         return self.log.read_text(errors="replace")
 
     @property
+    def printed(self) -> str:
+        """What it wrote to standard output."""
+        return self._out.read_text(errors="replace")
+
+    @property
     def json(self) -> Any:
         """The one object on its standard output."""
         return json.loads(self._out.read_text())

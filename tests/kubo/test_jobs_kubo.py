@@ -48,6 +48,30 @@ def test_a_server_takes_a_run_that_another_asks_for_and_takes_it_once(federation
     server.wait_for("run-opened")
 
 
+def test_whoever_asks_may_follow_the_run_to_its_end(federation: Federation) -> None:
+    federation.add("one", "two")
+    federation.names.append("second")
+    home = federation.home("server")
+    FederationStore(federation.home("second")).save(federation.stored)
+    words = ["serve", "--accept-runs-of", "second", "--home", home.path, "--ipfs", "kubo", "-v", "--json"]
+    server = federation.run("server", *words)
+    api = until(lambda: (home.path / "peer.sock").exists() and running_at(home.path / "ipfs"), lambda: server.said)
+    with federation.blocks(api) as engine:
+        addresses = engine.addresses()
+    for name in federation.names:
+        FederationStore(federation.home(name)).add_addresses(federation.stored.id, addresses)
+    federation.names.remove("second")
+    clients = [federation.client(name, APPS / "numpy_fedavg") for name in federation.names]
+
+    command = ["run", APPS / "numpy_fedavg", "--on", "server", "--follow", "--timeout", "90"]
+    options = ["--home", federation.home("second").path, "--ipfs", "kubo"]
+    asker = federation.run("second", *command, *options)
+    assert asker.code() == 0, asker.said
+    assert "is done" in asker.said
+    assert "Starting FedAvg strategy" in asker.printed
+    assert [client.code() for client in clients] == [0, 0]
+
+
 def ask(federation: Federation) -> Any:
     command = ["run", APPS / "numpy_fedavg", "--on", "server", "--key", "00" * 16, "--timeout", "90"]
     options = ["--home", federation.home("second").path, "--ipfs", "kubo", "--json"]

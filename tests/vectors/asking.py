@@ -6,10 +6,22 @@ from dataclasses import fields
 
 import msgpack
 from chains import SECOND, SERVER, Scribe, id_of
+from sealed import fixed_secrets
 
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import cbor_block
-from protocol.jobs.request import AskedJob, JobRequest, PlannedJobRequest, ToldJob, sign_request
+from protocol.blocks.packing import packed
+from protocol.jobs.answer import JobAnswer, digest_of, seal_answer
+from protocol.jobs.request import (
+    AskedAboutJob,
+    AskedJob,
+    JobQuestion,
+    JobRequest,
+    PlannedJobRequest,
+    ToldJob,
+    sign_question,
+    sign_request,
+)
 from protocol.records.contexts import AskingMessage, AskingSide, encrypt
 from protocol.wire.announcements import MAX_ADDRESS
 from protocol.wire.asking import MAX_ANNOUNCEMENTS, Answer, Channel, Question
@@ -21,6 +33,7 @@ _ASKED = JobRequest(
     to=SERVER_ID,
     by=id_of(SECOND),
     key=bytes(range(16)),
+    expires=1_800_000_000,
     name="low-rate",
     files=(("app/__init__.py", b""), ("pyproject.toml", b"[project]\n")),
     config=(("lr", 0.5), ("name", "x"), ("rounds", 3), ("verbose", True)),
@@ -38,7 +51,12 @@ _PLANNED = sign_request(
     ),
     SECOND,
 )
-_TOLD = ToldJob(7, "low-rate", "")
+_QUESTION = sign_question(
+    JobQuestion(_ASKED.federation, SERVER_ID, id_of(SECOND), _ASKED.key, _ASKED.expires, 3), SECOND
+)
+_ANSWER = JobAnswer(
+    _ASKED.federation, SERVER_ID, digest_of(_REQUEST), 7, "low-rate", "", "", ended=False, run=None, log=b"", log_next=0
+)
 _CALLED = ["/ip4/9.9.9.9/tcp/4001", "/dns4/peers.org/tcp/443/tls/ws"]
 
 
@@ -63,7 +81,11 @@ def asking_vectors() -> dict[str, object]:
             "server": SERVER_ID.hex(),
             "signed": _REQUEST.hex(),
             "question": {"clear": _packed([_REQUEST]), "sealed": channel.write(AskedJob(_REQUEST)).hex()},
-            "answer": {"clear": _packed([7, "low-rate", ""]), "sealed": channel.write(_TOLD).hex()},
+            "answer": {"clear": packed(_ANSWER).hex(), "sealed": channel.write(_told()).hex()},
+            "about": {
+                "clear": _packed(["job", _QUESTION]),
+                "sealed": channel.write(AskedAboutJob("job", _QUESTION)).hex(),
+            },
             "planned": _PLANNED.hex(),
         },
         "no calls": {
@@ -85,6 +107,12 @@ def asking_vectors() -> dict[str, object]:
             "a map": _sealed(channel, {"hears": True}),
         },
     }
+
+
+def _told() -> ToldJob:
+    manifest = Scribe().manifest
+    with fixed_secrets():
+        return ToldJob(seal_answer(_ANSWER, SERVER, manifest.members[id_of(SECOND)], manifest))
 
 
 def _clear(message: Question | Answer) -> str:

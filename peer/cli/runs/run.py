@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -37,16 +38,26 @@ from peer.history.listed_runs import RunState, listed_jobs
 from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.home.kept_jobs import KeptJob
-from protocol.blocks.cid import BlockError
+from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.json_values import json_value
-from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, PlannedJobRequest, ToldJob, sign_request
+from protocol.jobs.answer import JobAnswer
+from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, PlannedJobRequest, sign_request
 from protocol.records.bodies import Role
 from protocol.visible import named, quoted
+
+if TYPE_CHECKING:
+    from peer.jobs.other_server import OtherServer
 
 app = new_app()
 
 LOOK: Final = 0.25
 """Seconds between looks how a job stands."""
+
+LOOK_THERE: Final = 1.0
+"""The same, if another machine has to be asked."""
+
+VALID: Final = 86400
+"""Seconds for which a request to another machine counts. Whoever keeps it gains nothing by sending it later."""
 
 
 @app.command("run")
@@ -132,18 +143,19 @@ def run(
     keep, best = str(keeping.plan() or ""), str(keeping.best_by() or "")
     job_key = secrets.token_hex(KEY_SIZE) if key is None else _checked(key)
     if on is not None:
-        if wait or follow or node_config:
-            raise PeerError(
-                "--wait, --follow and --node-config are for the peer of this home",
-                fix="leave them out; on the server's machine, peer ls and peer log show how the run is",
-            )
+        if node_config:
+            raise PeerError("--node-config is for the peer of this home", fix="leave it out: its owner sets it there")
         member = MemberOptions(ipfs, identity, passphrase_file, federation, home)
         needed = bytes_of(memory, "--memory") or 0
         elsewhere = OtherJob(app_dir, run_config or [], name, min_clients, seed, needed, gpus, keep, best)
-        told = elsewhere.ask(member, on, job_key, timeout)
-        about = {"number": told.number, "name": told.name, "server": on, "key": job_key}
-        put_result(about, json, f"{named(on)} has accepted it: it is called {named(told.name)} there")
-        return ExitCode.DONE
+        with elsewhere.asking(member, on) as server:
+            told = elsewhere.ask(server, job_key, timeout)
+            if not (wait or follow):
+                about = {"number": told.number, "name": told.name, "server": on, "key": job_key}
+                put_result(about, json, f"{named(on)} has accepted it: it is called {named(told.name)} there")
+                return ExitCode.DONE
+            say(f"{named(on)} has accepted it as {named(told.name)}; Ctrl-C leaves it alone")
+            return _put_other_ending(_ended_there(server, bytes.fromhex(job_key), follow=follow and not json), json)
     request = RunJob(
         key=job_key,
         folder=str(app_dir.expanduser().absolute()),
@@ -201,15 +213,14 @@ class OtherJob:
     keep: str
     best: str
 
-    def ask(self, member: MemberOptions, server: str, key: str, seconds: float) -> ToldJob:
-        """Sign it, and ask.
+    @contextlib.contextmanager
+    def asking(self, member: MemberOptions, server: str) -> Iterator[OtherServer]:
+        """The server of this name, to be asked by the member.
 
         Raises:
-            PeerError: if it cannot be asked for, or is not accepted.
+            PeerError: if there is none.
         """
-        from peer.jobs.other_server import ask_server
-        from strategy.apps.bundling import read_folder
-        from strategy.apps.config import AppError, fuse_run_config, read_app
+        from peer.jobs.other_server import OtherServer
 
         person, stored = member.unlocked()
         names = stored.manifest.names
@@ -217,6 +228,18 @@ class OtherJob:
         if to is None or Role.SERVER not in stored.manifest.members[to].roles:
             fix = "peer federation show lists the members"
             raise PeerError(f"{stored.manifest.title} has no server {named(server)}", fix=fix)
+        with borrowed(Home(member.home), member.ipfs, stored) as engine:
+            yield OtherServer(engine, stored, to, person)
+
+    def ask(self, server: OtherServer, key: str, seconds: float) -> JobAnswer:
+        """Sign it, and ask.
+
+        Raises:
+            PeerError: if it cannot be asked for, or is not accepted.
+        """
+        from strategy.apps.bundling import read_folder
+        from strategy.apps.config import AppError, fuse_run_config, read_app
+
         try:
             app, files = read_app(self.folder), read_folder(self.folder).files
             fused = dict(fuse_run_config(app, *self.run_config))
@@ -224,10 +247,11 @@ class OtherJob:
             raise PeerError(f"the app cannot be used: {error}", fix=f"peer app cid {self.folder}") from error
         changed = tuple((name, value) for name, value in fused.items() if value != dict(app.run_config).get(name))
         fields = (
-            bytes(stored.id),
-            to,
-            person.id,
+            bytes(server.stored.id),
+            server.server,
+            server.person.id,
             bytes.fromhex(key),
+            int(time.time()) + VALID,
             self.name,
             tuple(files),
             changed,
@@ -238,21 +262,56 @@ class OtherJob:
         )
         is_planned = self.keep or self.best
         request = PlannedJobRequest(*fields, self.keep, self.best) if is_planned else JobRequest(*fields)
-        signed = sign_request(request, person.signing_keys[0])
-        if len(signed) > MAX_REQUEST:
+        size = len(sign_request(request, server.person.signing_keys[0]))
+        if size > MAX_REQUEST:
             raise PeerError(
-                f"the app and its settings are {len(signed)} bytes, and a request has at most {MAX_REQUEST}",
+                f"the app and its settings are {size} bytes, and a request has at most {MAX_REQUEST}",
                 fix="hand it over on the server's machine: peer run DIR",
             )
-        with borrowed(Home(member.home), member.ipfs, stored) as engine:
-            told = ask_server(engine, stored, to, signed, key, seconds)
+        told = server.ask_for(request, seconds)
         if told.number is None:
+            called = server.stored.manifest.called(server.server)
             raise PeerError(
-                f"{named(server)} does not accept it: {quoted(told.why)}",
+                f"{called} does not accept it: {quoted(told.why)}",
                 fix="there, peer serve --accept-runs-of NAME says whose jobs it takes, and peer ls shows its queue",
                 code=ExitCode.UNFINISHED,
             )
         return told
+
+
+def _ended_there(server: OtherServer, key: bytes, *, follow: bool) -> JobAnswer:
+    """How the job stands at another machine's server, once it has ended; what its app prints is shown meanwhile."""
+    at, rest, is_heard = 0, b"", True
+    while True:
+        said = server.ask_about(key, at if follow else None)
+        if said is None and is_heard:
+            say(f"{server.stored.manifest.called(server.server)} does not answer now; it is asked again")
+        is_heard = said is not None
+        if said is not None:
+            *lines, rest = (rest + said.log).split(b"\n")
+            for line in lines:
+                put_foreign_line(line.decode(errors="replace"))
+            at = said.log_next if follow else 0
+            if said.number is None:
+                raise PeerError(f"the server has lost it: {quoted(said.why)}", code=ExitCode.UNFINISHED)
+            if said.ended and not said.log:
+                return said
+            if said.log:
+                continue
+        time.sleep(LOOK_THERE)
+
+
+def _put_other_ending(said: JobAnswer, json: bool) -> ExitCode:
+    state = next((each for each in RunState if each.value == said.state), RunState.GIVEN_UP)
+    run = None if said.run is None else CID(said.run)
+    if json:
+        put_json({"name": said.name, "run": run and str(run), "state": state.value, "why": said.why})
+    elif state is RunState.CLOSED:
+        shown = "" if run is None else f"; its run: {run}"
+        say(f"{named(said.name)} is done{shown}")
+    else:
+        say(f"{named(said.name)} has ended there: {state}{f': {quoted(said.why)}' if said.why else ''}")
+    return _code_of(state)
 
 
 def _job(home: Home, number: int) -> KeptJob:
@@ -291,6 +350,10 @@ def _put_ending(home: Home, job: KeptJob, json: bool) -> ExitCode:
     else:
         say(f"{job.name} has ended: {state}{f': {job.why}' if job.why else ''}")
         say(f"  fix: see what its app printed: peer log {job.name}")
+    return _code_of(state)
+
+
+def _code_of(state: RunState) -> ExitCode:
     match state:
         case RunState.CLOSED:
             return ExitCode.DONE

@@ -160,7 +160,8 @@ def serve(
                     waits = partial(what_waits, place, base.keys, partial(parts_now, place, federation, roles), served)
                     desks.callback(asyncio.create_task(_tell_what_waits(peer, waits, tell)).cancel)
                     for each in led.values():
-                        desks.enter_context(peer.taking_jobs(each, partial(jobs.taken, each.federation)))
+                        take, tell_of = partial(jobs.taken, each.federation), partial(jobs.told, each.federation)
+                        desks.enter_context(peer.taking_jobs(each, take, tell_of))
                     clients = [
                         await asyncio.to_thread(trained, session(each, Role.CLIENT))
                         for each in served

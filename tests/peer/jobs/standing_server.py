@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from crypto.identity import Identity
 from peer.control.requests import RunJob
 from peer.home.kept_jobs import KeptJob
+from peer.home.reader_choice import reader_of
 from peer.jobs.job_server import JobServer
 from peer.run.peer import Peer
 from peer.run.session import Session
+from protocol.jobs.answer import JobAnswer, open_answer
 from protocol.jobs.queue import Limits
-from protocol.jobs.request import JobRequest, ToldJob, sign_request
+from protocol.jobs.request import JobQuestion, JobRequest, sign_question, sign_request
 from protocol.roles.leader.run_plan import LeaderSettings
 from strategy.apps.bundling import read_folder
 
@@ -52,6 +55,7 @@ class Server:
             to=self.session.identity.id,
             by=self.asker.id,
             key=number.to_bytes(16),
+            expires=int(time.time()) + 600,
             name="",
             files=tuple(read_folder(APP).files),
             config=(),
@@ -61,14 +65,27 @@ class Server:
             gpus=0,
         )
 
-    def told(self, *requests: JobRequest) -> list[ToldJob]:
+    def told(self, *asked: JobRequest | JobQuestion) -> list[JobAnswer]:
         """What it answers to the other one."""
 
-        async def ask() -> list[ToldJob]:
-            jobs, key = self.jobs(), self.asker.signing_keys[0]
-            return [jobs.taken(self.session.federation, sign_request(request, key)) for request in requests]
+        async def ask() -> list[JobAnswer]:
+            jobs = self.jobs()
+            return [self._answer(jobs, each) for each in asked]
 
         return asyncio.run(ask())
+
+    def _answer(self, jobs: JobServer, asked: JobRequest | JobQuestion) -> JobAnswer:
+        federation, key = self.session.federation, self.asker.signing_keys[0]
+        if isinstance(asked, JobQuestion):
+            signed = sign_question(asked, key)
+            sealed = jobs.told(federation, signed)
+        else:
+            signed = sign_request(asked, key)
+            sealed = jobs.taken(federation, signed)
+        assert sealed is not None
+        return open_answer(
+            sealed, signed, self.session.identity.id, self.session.stored().manifest, reader_of(self.asker)
+        )
 
     @property
     def kept(self) -> list[KeptJob]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from standing_server import Server
 
+from protocol.blocks.cid import cbor_block
 from protocol.jobs.queue import MAX_OF_ONE
+from protocol.jobs.request import JobQuestion
 
 
 def test_a_job_of_another_machine_is_kept_with_its_app(server: Server) -> None:
@@ -67,3 +70,37 @@ def test_what_the_server_cannot_run_is_refused_with_the_reason(
     assert why in told.why
     assert server.kept == []
     assert set(tmp_path.rglob("evil*")) == before
+
+
+def asked_about(server: Server, log_at: int | None = 0, number: int = 0) -> JobQuestion:
+    request = server.request(number)
+    return JobQuestion(request.federation, request.to, request.by, request.key, request.expires, log_at)
+
+
+def test_whoever_asked_for_a_job_is_told_how_it_stands_and_what_its_app_printed(server: Server) -> None:
+    server.told(server.request())
+    run = cbor_block("a run").cid
+    database = sqlite3.connect(server.session.home.journal)
+    database.execute("UPDATE jobs SET run = ?", (bytes(run),))
+    database.commit()
+    log = server.session.home.run_log(run)
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"round 1\nround 2\n")
+    (told,) = server.told(asked_about(server, log_at=8))
+    assert (told.number, told.state, told.ended, told.run) == (1, "waiting", False, bytes(run))
+    assert (told.log, told.log_next) == (b"round 2\n", 16)
+
+
+def test_nobody_is_told_of_a_job_that_it_did_not_ask_for(server: Server) -> None:
+    server.session.journal.jobs.accept(
+        b"o" * 16, b"o" * 32, server.session.federation, cbor_block("app").cid, "app", "", b"", 0.0
+    )
+    (told,) = server.told(asked_about(server))
+    assert (told.number, told.name, told.log) == (None, "", b"")
+
+
+def test_a_request_whose_time_is_over_is_not_taken(server: Server) -> None:
+    (told,) = server.told(replace(server.request(), expires=1))
+    assert told.number is None
+    assert "time is over" in told.why
+    assert server.kept == []

@@ -79,7 +79,8 @@ class Peer:
             servers=lambda: [SERVER],
             receive=self.queue.told,
             call_back=lambda _node, request: CalledBack([Call.DROPPED] * len(request.addresses)),
-            take_job=lambda signed: ToldJob(7, signed.decode(), ""),
+            take_job=lambda signed: b"an answer to " + signed,
+            tell_job=lambda _: None,
             on_report=self.reports.append,
         )
 
@@ -205,4 +206,4 @@ def test_a_member_that_asks_for_a_run_is_told_over_the_same_channel() -> None:
     server = Peer(SERVER, Wire("server node"))
     answer = server.asking.answer("client node", CHANNEL.write(AskedJob(b"signed")))
     assert answer is not None
-    assert CHANNEL.read(answer, ToldJob) == ToldJob(7, "signed", "")
+    assert CHANNEL.read(answer, ToldJob) == ToldJob(b"an answer to signed")

@@ -14,6 +14,7 @@ from protocol.blocks.packing import packed
 from protocol.jobs.request import (
     JOB_TYPE,
     MAX_REQUEST,
+    MAX_VALID,
     AskedJob,
     JobRequest,
     NotTaken,
@@ -34,6 +35,7 @@ REQUEST = JobRequest(
     to=id_of(SERVER),
     by=id_of(ALICE),
     key=b"k" * 16,
+    expires=1000,
     name="",
     files=(("pyproject.toml", b""),),
     config=(("lr", 0.1), ("rounds", 3)),
@@ -44,14 +46,17 @@ REQUEST = JobRequest(
 )
 
 
-def why_not(data: bytes, accepted: frozenset[bytes] = EVERYBODY) -> WhyNot:
+NOW = 900.0
+
+
+def why_not(data: bytes, accepted: frozenset[bytes] = EVERYBODY, now: float = NOW) -> WhyNot:
     with pytest.raises(NotTaken) as error:
-        read(data, MANIFEST, id_of(SERVER), accepted)
+        read(data, MANIFEST, id_of(SERVER), accepted, now)
     return error.value.why
 
 
 def test_an_admins_request_is_read_as_it_was_written() -> None:
-    assert read(sign(REQUEST, ALICE), MANIFEST, id_of(SERVER), EVERYBODY) == REQUEST
+    assert read(sign(REQUEST, ALICE), MANIFEST, id_of(SERVER), EVERYBODY, NOW) == REQUEST
 
 
 def planned(keep: str, best: str) -> PlannedJobRequest:
@@ -61,7 +66,7 @@ def planned(keep: str, best: str) -> PlannedJobRequest:
 
 @pytest.mark.parametrize(("keep", "best"), [("models=all updates=last:2", ""), ("", "loss:min")])
 def test_a_request_may_say_what_stays_of_its_run(keep: str, best: str) -> None:
-    assert read(sign(planned(keep, best), ALICE), MANIFEST, id_of(SERVER), EVERYBODY) == planned(keep, best)
+    assert read(sign(planned(keep, best), ALICE), MANIFEST, id_of(SERVER), EVERYBODY, NOW) == planned(keep, best)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,16 @@ def test_a_request_for_another_server_or_federation_is_not_taken_here(changes: d
     assert why_not(sign(replace(REQUEST, **changes), ALICE)) is WhyNot.NOT_FOR_US
 
 
+def test_a_request_counts_until_its_end_and_no_longer() -> None:
+    assert read(sign(REQUEST, ALICE), MANIFEST, id_of(SERVER), EVERYBODY, 999.9) == REQUEST
+    assert why_not(sign(REQUEST, ALICE), now=1000.0) is WhyNot.EXPIRED
+
+
+def test_no_request_counts_for_ever() -> None:
+    for_long = replace(REQUEST, expires=int(NOW) + MAX_VALID + 1)
+    assert why_not(sign(for_long, ALICE)) is WhyNot.EXPIRED
+
+
 def test_a_changed_request_is_not_taken() -> None:
     signed = sign(REQUEST, ALICE)
     assert why_not(signed.replace(b"k" * 16, b"j" * 16)) is WhyNot.BAD_SIGNATURE
@@ -124,7 +139,7 @@ def test_a_request_that_is_too_large_is_not_even_parsed() -> None:
 
 
 def test_a_request_that_comes_again_is_the_same_job_and_nobody_takes_the_key_of_anothers() -> None:
-    again = read(sign(REQUEST, ALICE), MANIFEST, id_of(SERVER), EVERYBODY)
+    again = read(sign(REQUEST, ALICE), MANIFEST, id_of(SERVER), EVERYBODY, NOW)
     assert again.job_key() == REQUEST.job_key()
     assert replace(REQUEST, by=id_of(SERVER)).job_key() != REQUEST.job_key()
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from chains import SECOND, Scribe, id_of
+from chains import SECOND, Scribe, id_of, reader_of
 
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID
-from protocol.jobs.request import AskedJob, ToldJob, read_request, sign_request
+from protocol.jobs.answer import open_answer
+from protocol.jobs.request import AskedAboutJob, AskedJob, ToldJob, read_question, read_request, sign_request
 from protocol.wire.asking import Answer, BadMessage, Channel, Question
 from protocol.wire.calling_back import Call, CallBack, CalledBack
 
@@ -66,7 +67,12 @@ def test_a_request_for_a_run_is_written_as_the_vectors_say_and_is_taken_of_its_a
     shown, manifest = VECTORS["job"], Scribe().manifest
     signed = bytes.fromhex(shown["signed"])
     assert CHANNEL.read(bytes.fromhex(shown["question"]["sealed"]), AskedJob).signed == signed
-    assert CHANNEL.write(ToldJob(7, "low-rate", "")).hex() == shown["answer"]["sealed"]
-    request = read_request(signed, manifest, bytes.fromhex(shown["server"]), frozenset({id_of(SECOND)}))
+    server = bytes.fromhex(shown["server"])
+    told = CHANNEL.read(bytes.fromhex(shown["answer"]["sealed"]), ToldJob)
+    answer = open_answer(told.sealed, signed, server, manifest, reader_of(SECOND))
+    assert (answer.number, answer.name, answer.state) == (7, "low-rate", "")
+    asked = CHANNEL.read(bytes.fromhex(shown["about"]["sealed"]), AskedAboutJob).signed
+    assert read_question(asked, manifest, server, 1_799_999_000.0).log_at == 3
+    request = read_request(signed, manifest, server, frozenset({id_of(SECOND)}), 1_799_999_000.0)
     assert (request.name, request.min_clients, request.seed) == ("low-rate", 2, 1)
     assert sign_request(request, SECOND) == signed
