@@ -10,7 +10,7 @@ from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.home.kept_jobs import KeptJob
 from protocol.blocks.cid import CID, MalformedCid
-from protocol.run_names import RunHere, named_by
+from protocol.run_names import SHOWN, RunHere, named_by
 from protocol.visible import named
 
 _RUNS: Final = "peer ls shows the runs of this home; a CAR file's name ends in .car"
@@ -68,6 +68,11 @@ def runs_here(journal: Journal) -> list[RunHere]:
         )
         for head in journal.heads()
     ]
+
+
+def shown(run: CID) -> str:
+    """A run as people are shown it, if it has no name: its first characters, which name it in a command."""
+    return str(run)[:SHOWN]
 
 
 def named_cid(home: Home, text: str) -> CID:

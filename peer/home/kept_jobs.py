@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from peer.base.errors import PeerError
 from peer.home.journal_file import JournalFile
 from protocol.blocks.cid import CID
 from protocol.run_names import name_after
+
+CANCELLED: Final = "its owner cancelled it"
+"""Why a job has ended that its owner gave up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ from peer.history.listed_runs import state_of_job
 from peer.history.named_runs import cid_of
 from peer.home.home import Home
 from peer.home.journal import Journal, KnownRun, RunHead
-from peer.home.kept_jobs import KeptJob
-from peer.jobs.settings import JobSettings, queued, with_settings
+from peer.home.kept_jobs import CANCELLED, KeptJob
+from peer.jobs.settings import JobSettings, adopted, queued, with_settings
 from peer.run.leading import Leading, leading, resuming, seed_of
 from peer.run.peer import Peer
 from peer.run.runner import Ending
@@ -231,14 +231,6 @@ class JobServer:
             raise _NoMeans(ending.why)
         return ending.why
 
-    def _adopted(self, head: RunHead) -> KeptJob:
-        """A job for a run that began without one, as `peer start` does. Its app and settings are in its record."""
-        known, owner = self._journal.known_runs().get(head.run), self._sessions[head.federation].identity.id
-        settings = JobSettings([], [], min_clients=1, seed=None, memory=0, gpus=0)
-        return self._journal.jobs.adopt(
-            head.run, head.federation, owner, known.app if known else "run", settings.to_bytes(), time.time()
-        )
-
     # -- what is asked ----------------------------------------------------------------------------------------------
 
     async def asked(self, request: AboutJob) -> JobDone:
@@ -418,7 +410,7 @@ class JobServer:
                 raise PeerError("that job has ended", fix="peer ls shows how")
             if number in self._running:
                 return job
-            self._journal.jobs.end(number, time.time(), "its owner cancelled it")
+            self._journal.jobs.end(number, time.time(), CANCELLED)
             return next(job for job in self._journal.jobs.all() if job.number == number)
 
     def _queued_again(self, number: int) -> KeptJob:
@@ -439,7 +431,9 @@ class JobServer:
         if head.closed:
             raise PeerError(f"the run {run} is closed", fix=f"see it: peer history {run}")
         with self._deciding:
-            job = next((job for job in self._journal.jobs.all() if job.run == head.run), None) or self._adopted(head)
+            job = next((job for job in self._journal.jobs.all() if job.run == head.run), None) or adopted(
+                self._journal, head, self._sessions[head.federation].identity.id
+            )
         return self._queued_again(job.number)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import msgspec
 
 from peer.base.errors import ExitCode, PeerError
+from peer.home.journal import Journal, RunHead
 from peer.home.kept_jobs import KeptJob
 from protocol.jobs.queue import Needs, Queued
 from protocol.jobs.request import Setting
@@ -78,3 +80,11 @@ def queued(job: KeptJob, *, is_running: bool) -> Queued:
     except PeerError:
         return Queued(job.number, job.asker, Needs(), is_running)
     return Queued(job.number, job.asker, Needs(settings.memory, settings.gpus), is_running)
+
+
+def adopted(journal: Journal, head: RunHead, owner: bytes) -> KeptJob:
+    """A new job for a run that began without one, as with `peer start`. Its app and settings are in its record."""
+    known = journal.known_runs().get(head.run)
+    settings = JobSettings([], [], min_clients=1, seed=None, memory=0, gpus=0)
+    app = known.app if known else "run"
+    return journal.jobs.adopt(head.run, head.federation, owner, app, settings.to_bytes(), time.time())

@@ -6,6 +6,7 @@ import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Final
 
 from crypto.symmetric import SymmetricKey
 from peer.apps.app_python import machine_of
@@ -34,6 +35,9 @@ from protocol.roles.newest_manifest import TrustedManifest
 from protocol.wire.announcements import topic_all, topic_leader
 from strategy.models.initial_model import InitialModel
 from strategy.replay.format import REPLAY_FORMAT, server_environment
+
+CLOSING_TIMEOUT: Final = 60.0
+"""Seconds; a run that is only closed sends its clients nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,26 @@ def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) 
             code=ExitCode.UNFINISHED,
         )
     return _going_on(session, trusted, left, app, (), settings, job, None)
+
+
+def closing(session: Session, run: CID, why: str) -> Leading | None:
+    """A run that this peer led and left open, ready to be closed on its owner's word. Neither its app nor its updates
+    are needed. None if nothing is left to do for it.
+
+    Raises:
+        PeerError: if it cannot be verified.
+    """
+    trusted = session.trusted(Role.SERVER)
+    left = run_to_resume(session.journal, session.federation, reader_of(session.identity), session.engine, run)
+    if left is None:
+        return None
+    settings = LeaderSettings(
+        min_clients=1,
+        client_timeout=CLOSING_TIMEOUT,
+        waits_for_members=_waits_for_members(session, run, None),
+        closes=why,
+    )
+    return _leading(session, trusted, left.plan(()), settings, left.resumed, session.computing, None)
 
 
 def _going_on(

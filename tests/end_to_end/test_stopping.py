@@ -72,3 +72,24 @@ def test_a_server_is_stopped_before_there_is_anybody(
     assert "stopped" in server.said
     assert federation.orphans() == []
     assert federation.half_written() == []
+
+
+@pytest.mark.all
+def test_a_run_whose_server_is_gone_is_closed_by_its_home_without_the_app(federation: Federation, gate: Gate) -> None:
+    gate.open("round-1")
+    config = f'gate="{gate.folder}"'
+    server = federation.server(GATED, "--run-config", f"rounds=1 {config}")
+    clients = [federation.client(name, GATED, config) for name in federation.names]
+    for client in clients:
+        client.wait_for("task-started")
+    for peer in (server, *clients):
+        peer.kill()
+
+    stop = federation.run("server", "stop", "latest", "--home", federation.home("server").path)
+    assert stop.code() == 0, stop.said
+    head = federation.head("server")
+    assert head.closed
+    assert str(head.head) in stop.printed
+    report = federation.audit()
+    assert (report["verdict"], report["outcome"]) == ("verified", "stopped")
+    assert federation.orphans() == []

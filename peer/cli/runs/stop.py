@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from peer.apps.app_python import OUR_PYTHON
 from peer.base.errors import ExitCode, PeerError
-from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, OneRunArgument, new_app
+from peer.base.terminal import say
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    OneRunArgument,
+    PassphraseFileOption,
+    new_app,
+)
 from peer.cli.output import put_result
+from peer.cli.runs.endings import leave
+from peer.cli.runs.opened_session import opened_session
 from peer.control.asking import ask
-from peer.control.requests import CancelJob, StopRun
-from peer.history.named_runs import job_without_run, run_here
+from peer.control.requests import CancelJob, JobDone, StopRun
+from peer.engine.kubo.reach import AskedReach
+from peer.history.named_runs import job_without_run, run_here, shown
+from peer.home.federations import FederationStore
 from peer.home.home import Home
-from peer.home.journal import Journal
+from peer.home.journal import Journal, RunHead
+from peer.home.kept_jobs import CANCELLED, KeptJob
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader_choice import reader_of
+from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
 from protocol.blocks.json_values import json_value
+from protocol.records.bodies import Role
+from protocol.records.environment import Numerics
 
 app = new_app()
 
@@ -30,13 +53,17 @@ def stop(
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait until it is closed.")
     ] = 60.0,
+    ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Close a run that the running peer of this home leads, with a record that says so. It cannot be resumed.
+    """Close a run that this home leads, with a record that says so. It cannot be resumed.
 
-    It asks that peer (`peer serve` or `peer start`), so one has to run with this home. A job that still waits is given
-    up. To stop the peer and leave its runs open: Ctrl-C, or SIGTERM.
+    It asks the peer that runs with this home (`peer serve` or `peer start`). If none does, it closes the run itself,
+    without starting its app. A job that still waits is given up. To stop the peer and leave its runs open: Ctrl-C, or
+    SIGTERM.
     """
     place = Home(home)
     if (job := job_without_run(place, run)) is not None:
@@ -44,25 +71,84 @@ def stop(
             raise PeerError(
                 f"{run} was given up already: {job.why}", fix=f"put it into the queue again: peer resume {run}"
             )
-        cancelled = ask(place, CancelJob(job.number))
-        if cancelled is None:
-            raise _nobody(place)
+        cancelled = ask(place, CancelJob(job.number)) or _cancelled(place, job)
         put_result(json_value(cancelled), json, f"{cancelled.name} is given up")
         return ExitCode.DONE
     head = run_here(place, run)
     if head.closed:
-        raise PeerError(f"the run {head.run} is closed already", fix=f"see it: peer history {head.run}")
+        raise PeerError(f"the run {shown(head.run)} is closed already", fix=f"see it: peer history {shown(head.run)}")
     if ask(place, StopRun(str(head.run))) is None:
-        raise _nobody(place)
+        last = _closed_here(place, head, ipfs, identity, passphrase_file, quiet=json)
+        _put(head.run, last, json)
+        leave(ExitCode.DONE)
     closed = _closed(place, head.run, time.monotonic() + timeout)
     if closed is None:
         raise PeerError(
-            f"the run {head.run} is not closed yet; it is asked to be",
+            f"the run {shown(head.run)} is not closed yet; it is asked to be",
             fix="see what it waits for: peer status",
             code=ExitCode.UNFINISHED,
         )
-    put_result({"run": str(head.run), "head": str(closed)}, json, f"the run {head.run} is closed: head {closed}")
+    _put(head.run, closed, json)
     return ExitCode.DONE
+
+
+def _put(run: CID, head: CID, json: bool) -> None:
+    put_result({"run": str(run), "head": str(head)}, json, f"the run {shown(run)} is closed: head {head}")
+
+
+def _cancelled(home: Home, job: KeptJob) -> JobDone:
+    """Give up a job that waits while no peer runs."""
+    with home.lock(), Journal(home.journal) as journal:
+        journal.jobs.end(job.number, time.time(), CANCELLED)
+    return JobDone(job.number, job.name, job.app, job.run)
+
+
+def _closed_here(
+    home: Home, head: RunHead, ipfs: str | None, identity: str | None, passphrase_file: Path | None, *, quiet: bool
+) -> CID:
+    """The last record of the run, which this process has closed.
+
+    Raises:
+        PeerError: if this home did not lead it, or it cannot be closed now.
+    """
+    if head.role is not Role.SERVER:
+        raise PeerError(f"this home has not led the run {shown(head.run)}", fix="only its server closes a run")
+    passphrases = Passphrases.of_process(passphrase_file)
+    person, stored = KeyStore(home.path).load(identity, passphrases), FederationStore(home).get(head.federation)
+    if stored is None:
+        raise PeerError("this home is not in its federation any more", fix="peer federation join FILE")
+    with opened_session(
+        home,
+        person,
+        FederationStore(home).opened(stored, reader_of(person)),
+        passphrases=passphrases,
+        ipfs=ipfs or head.engine,
+        reach=AskedReach(),
+        threads=1,
+        python=OUR_PYTHON,
+        numerics=Numerics.PORTABLE,
+        confiner=None,
+        on_report=Narrator(None if quiet else say).tell,
+        starts=lambda _: None,
+    ) as session:
+        from peer.run.leading import closing
+        from peer.run.peer import STOPPED_BY_OWNER, run_alone
+
+        led = closing(session, head.run, STOPPED_BY_OWNER)
+        ending = None if led is None else run_alone(led.prepared)
+        closed = None if led is None else led.closed()
+        if closed is None:
+            why = f": {ending.why}" if ending is not None and ending.why else ""
+            raise PeerError(
+                f"the run {shown(head.run)} is not closed{why}",
+                fix=(ending.fix if ending is not None else "") or "try again; peer status shows how the home is",
+                code=ExitCode.UNFINISHED,
+            )
+        session.journal.finish(closed.run)
+        for job in session.journal.jobs.all():
+            if job.run == closed.run and job.ended is None:
+                session.journal.jobs.end(job.number, time.time())
+        return closed.head
 
 
 def _closed(home: Home, run: CID, until: float) -> CID | None:
@@ -75,11 +161,3 @@ def _closed(home: Home, run: CID, until: float) -> CID | None:
         if time.monotonic() >= until:
             return None
         time.sleep(LOOK)
-
-
-def _nobody(home: Home) -> PeerError:
-    return PeerError(
-        f"no peer runs with the home {home.path}, and the peer that leads a run closes it",
-        fix="start it (peer serve), then peer stop again",
-        code=ExitCode.UNFINISHED,
-    )

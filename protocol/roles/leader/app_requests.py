@@ -70,7 +70,7 @@ class AppRequests:
         self._calls: deque[ServerCall] = deque()
         self._waits: list[tuple[Wait, float | None]] = []
         self._said_unbounded = False
-        self.to_close: str | None = None
+        self.to_close = settings.closes
         """Why the owner wants the run closed although its app has not ended, if that is so."""
 
     def called(self, event: AppCalled, now: float) -> None:

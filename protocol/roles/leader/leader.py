@@ -141,6 +141,8 @@ class Leader:
         if self.chain.closed:  # we were killed before all was done
             self._to_hear = frozenset(self.chain.last_look)
             self.machine.take(Turn.ENDS)
+        elif self._settings.closes is not None:
+            self.machine.take(Turn.PREPARES)
         else:
             self._app.start()
         self.machine.announcer.say(Hello, now)

@@ -77,6 +77,8 @@ class LeaderSettings:
     """Which contents of a new run stay; None says nothing of it, so all do."""
     best_by: BestBy | None = None
     """By which metric the best model of a new run is marked; None says nothing of it."""
+    closes: str | None = None
+    """Why its owner wants the run closed: then it is as soon as a record may be signed, and its app is not started."""
     linger: float = 10.0
     """How long a closed run waits for its clients to verify the last record."""
 

@@ -10,6 +10,7 @@ from command_line import Peer
 from peer.base.errors import ExitCode
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
+from peer.home.kept_jobs import CANCELLED
 from protocol.blocks.cid import CID, cbor_block
 from protocol.records.bodies import Role
 
@@ -77,3 +78,34 @@ def test_a_name_of_none_or_of_several_runs_is_refused(peer: Peer, named: str, wh
         refused = peer(command, named)
         assert refused.code == ExitCode.WRONG_USE
         assert why in refused.err
+
+
+def test_a_job_that_waits_is_given_up_and_taken_up_again_while_no_peer_runs(peer: Peer) -> None:
+    with Journal(Home(peer.home).journal) as journal:
+        journal.jobs.accept(b"k" * 16, b"o" * 32, RUN, RUN, "digits", "queued", b"{}", 1.0)
+    assert peer("stop", "queued").code == ExitCode.DONE
+    with Journal(Home(peer.home).journal) as journal:
+        assert [job.why for job in journal.jobs.all()] == [CANCELLED]
+    resumed = peer("resume", "queued")
+    assert resumed.code == ExitCode.DONE
+    assert f"peer serve --home {peer.home}" in resumed.out + resumed.err
+    with Journal(Home(peer.home).journal) as journal:
+        assert [job.ended for job in journal.jobs.all()] == [None]
+
+
+def test_a_run_that_was_left_open_waits_in_the_queue_while_no_peer_runs(peers: Callable[[str], Peer]) -> None:
+    peer = peers("server").named("hospital-a")
+    assert peer("federation", "init", "trial").code == 0
+    home = Home(peer.home)
+    federation = CID.parse(peer("federation", "show", "--json").json["federation"])
+    with Journal(home.journal) as journal:
+        journal.keep_head(RunHead(RUN, federation, OTHER, 3, 1, False, Role.SERVER, "local:x", 1.0))
+    assert peer("resume", str(RUN)).code == ExitCode.DONE
+    with Journal(home.journal) as journal:
+        assert [(job.run, job.ended) for job in journal.jobs.all()] == [(RUN, None)]
+
+
+def test_only_the_home_that_led_a_run_closes_it(peer: Peer) -> None:
+    refused = peer("stop", str(OTHER)[:20])
+    assert refused.code == ExitCode.WRONG_USE
+    assert "has not led the run" in refused.err
