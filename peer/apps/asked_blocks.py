@@ -23,7 +23,7 @@ from protocol.app.block_calls import (
     StoreBlocks,
 )
 from protocol.app.pipe import FrameReader, encode
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock
 
 BATCH: Final = 8 << 20
 """The most bytes of a content in one message."""
@@ -97,6 +97,8 @@ def _refuse(answer: CallFailed) -> NoReturn:
     match answer.obstacle:
         case Obstacle.TOO_LARGE:
             raise TooLarge(answer.why, answer.fix)
+        case Obstacle.MISSING:
+            raise MissingBlock(CID.parse(answer.why))
         case Obstacle.BLOCK:
             raise BlockError(answer.why)
         case Obstacle.ENGINE | Obstacle.NOT_NAMED:

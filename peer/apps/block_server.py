@@ -19,7 +19,7 @@ from peer.apps.contents_given import ASKED, RECORDED
 from peer.apps.stored_blocks import StoredBlocks
 from peer.engine.contents import READ_AHEAD, EngineContents
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import Engine, EngineError, TooLarge
+from peer.engine.interface import Engine, EngineError, TooLarge, Unreachable
 from peer.engine.linked_blocks import links_of, reached
 from protocol.app.block_calls import (
     BlockAnswer,
@@ -34,7 +34,7 @@ from protocol.app.block_calls import (
     StoreBlocks,
 )
 from protocol.app.pipe import FrameReader, PipeError, encode
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource, checked_block
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
 
 AT_ONCE: Final = 10
 """How many calls are answered at once. Fewer contents than that may fail to come without delaying others."""
@@ -107,7 +107,10 @@ class ServedEngine:
         """As `Contents`. Blocks that are there already do no harm."""
         some = list(blocks)
         put = (lambda: self._engine.put_content(root, some)) if ends else (lambda: self._engine.put(some))
-        self._retries(put)
+        try:
+            self._retries(put)
+        except Unreachable as error:  # dropped since the app process stored it
+            raise MissingBlock(error.cid) from error
 
 
 class ServedRun:
@@ -208,6 +211,8 @@ class BlockServer:
             return CallFailed(call.call, Obstacle.TOO_LARGE, str(error), error.fix)
         except EngineError as error:
             return CallFailed(call.call, Obstacle.ENGINE, str(error), error.fix)
+        except MissingBlock as error:
+            return CallFailed(call.call, Obstacle.MISSING, str(error.cid), "")
         except BlockError as error:
             return CallFailed(call.call, Obstacle.BLOCK, str(error), "")
         except OSError as error:

@@ -34,6 +34,11 @@ def lock(file: File) -> None:
     fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def lock_shared(file: File) -> None:
+    """Wait until this process holds the file beside others that share it."""
+    fcntl.flock(file, fcntl.LOCK_SH)
+
+
 def try_lock(file: File) -> None:
     """Hold the file, if no other process does.
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from peer.base import logs
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import Engine, EngineError
+from peer.engine.interface import Engine, EngineError, Unreachable
 from peer.engine.record_fetcher import Blocks
 from peer.engine.sound_blocks import SoundBlocks
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock
 
 if TYPE_CHECKING:  # it imports flwr, which is slow
     from strategy.contents.codec import ContentStore
@@ -46,14 +46,21 @@ class EngineContents:
         self._blocks = EngineBlocks(SoundBlocks(engine))
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
-        """Store a content durably and pin it."""
+        """Store a content durably and pin it.
+
+        Raises:
+            MissingBlock: if a block that was left out is not here any more.
+        """
 
         def put() -> None:
             nonlocal blocks
             tried, blocks = tee(blocks)
             self._engine.put_content(root, tried)
 
-        self._retries(put)
+        try:
+            self._retries(put)
+        except Unreachable as error:
+            raise MissingBlock(error.cid) from error
 
     def open(self, root: CID) -> BegunContent:
         """The blocks of a content that the peer has made local."""

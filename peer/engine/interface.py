@@ -48,6 +48,10 @@ class StorageFull(EngineError):
     """The disk is full. Nothing half-written is left behind."""
 
 
+class SharedEngine(EngineError):
+    """Another home uses the same node, and the node does not tell whose pin is whose."""
+
+
 class TooLarge(EngineError):
     """A content has more bytes than it may."""
 
@@ -161,7 +165,22 @@ class Engine(Protocol):
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """Store a whole content, on disk at return, and pin it recursively. It is the manifest block ``root`` and its
-        chunks; blocks that are here already may be left out."""
+        chunks; blocks that are here already may be left out.
+
+        Raises:
+            Unreachable: if a block that was left out is not here, as it may have been dropped. It is not pinned then.
+        """
+
+    def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = ()) -> None:
+        """Undo what pinned these ``contents`` recursively, and these single ``blocks``; then delete for good whatever
+        of them no other pin leads to, whoever set that. What is not here, or not pinned, does no harm.
+
+        Raises:
+            SharedEngine: if another home uses this node, whose pins cannot be told from ours.
+        """
+
+    def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
+        """The bytes of those of these blocks that are here. Does not ask the network."""
 
     def has(self, cid: CID) -> bool:
         """Whether the block is stored here. Does not ask the network."""

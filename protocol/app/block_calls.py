@@ -72,7 +72,9 @@ class Obstacle(StrEnum):
     TOO_LARGE = "too-large"
     """The content is over the limit."""
     BLOCK = "block"
-    """A block is missing or damaged."""
+    """A block is damaged."""
+    MISSING = "missing"
+    """A block is not here; its CID is told as the reason."""
     NOT_NAMED = "not-named"
     """The peer has not named that content to its app process."""
 

@@ -27,7 +27,7 @@ from typing import Final, Protocol, TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from protocol.blocks.cid import CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_cid
+from protocol.blocks.cid import CID, Block, BlockSource, MalformedBlock, MissingBlock, decode_cbor, encode_cbor, raw_cid
 from protocol.blocks.content import (
     ContentError,
     ContentForm,
@@ -171,7 +171,7 @@ def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limit
 
 
 class ContentWriter:
-    """Stores contents, and gives the store only blocks that it has not given before."""
+    """Stores contents, and gives the store only blocks that it has not given before, unless these were dropped."""
 
     def __init__(self, store: ContentStore) -> None:
         self._store = store
@@ -180,9 +180,11 @@ class ContentWriter:
     def write(self, records: RecordDict, key: ContentKey | None) -> CID:
         """Store the content of ``records``. It is durable at return. Raises what `encode` and the store raise."""
         encoded = encode(records, key)
-        if encoded.root not in self._stored:
+        try:
             self._store.put_content(encoded.root, encoded.blocks(without=self._stored))
-            self._stored.update(encoded.cids())
+        except MissingBlock:  # the home keeps only what its plan says
+            self._store.put_content(encoded.root, encoded.blocks())
+        self._stored.update(encoded.cids())
         return encoded.root
 
     def write_whole(self, records: RecordDict, key: ContentKey | None, *, held: CID | None) -> CID:

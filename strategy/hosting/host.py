@@ -17,7 +17,7 @@ from typing import Final, SupportsIndex
 
 import msgspec
 
-from protocol.blocks.cid import CID, Block, BlockSource
+from protocol.blocks.cid import CID, Block, BlockSource, MissingBlock
 from protocol.blocks.content import ContentError
 from protocol.records.environment import Environment, Numerics
 from strategy.contents.codec import ContentStore
@@ -148,7 +148,7 @@ class GuardedStore:
         """The first failure."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
-        with self._guard():
+        with self._guard(MissingBlock):  # then `ContentWriter` gives all blocks
             self._store.put_content(root, blocks)
 
     def open(self, root: CID) -> BlockSource:
@@ -161,12 +161,12 @@ class GuardedStore:
             raise RunStopped(f"the engine failed: {self.failure}") from self.failure
 
     @contextmanager
-    def _guard(self) -> Iterator[None]:
+    def _guard(self, *passed: type[Exception]) -> Iterator[None]:
         try:
             yield
-        except ContentError:
-            raise
         except Exception as error:
+            if isinstance(error, (ContentError, *passed)):
+                raise
             self.failure = self.failure or error
             raise RunStopped(f"the engine failed: {error}") from error
 

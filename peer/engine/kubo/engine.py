@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from peer.engine.homes_of_node import HomesOfNode
 from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachable
 from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, PubsubOff
 from peer.engine.kubo.program import INSTALL, OLDEST, numbers_of
@@ -18,7 +19,7 @@ from peer.engine.kubo.pubsub import KuboPublisher, KuboSubscription
 from peer.engine.kubo.reach import ANYWHERE, Reach
 from peer.engine.kubo.streams import KuboStreams
 from peer.engine.kubo.web_proxy import dialled
-from peer.engine.linked_blocks import complete
+from peer.engine.linked_blocks import complete, links_of, reached
 from protocol.blocks.car import CarCutShort, read_car, write_car
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock, checked_block
 
@@ -40,6 +41,12 @@ _DIALS_AT_ONCE: Final = 8
 _CHECK_SECONDS: Final = 5.0
 """Seconds that the node has for an answer that costs it nothing."""
 
+_REMOVE_SECONDS: Final = 600.0
+"""Seconds that a node has to look whether a pin leads to some blocks: it follows each of its pins."""
+
+_REMOVED_AT_ONCE: Final = 1000
+_ASKED_AT_ONCE: Final = 200
+
 _STALL_SECONDS: Final = 30.0
 """Seconds without a new block after which a recursive pin is given up."""
 
@@ -52,10 +59,11 @@ _FIRST_TRY: Final = 0.5
 
 class KuboEngine:
     """The node whose RPC API is at ``address``. If it is ``managed``, only this peer uses it. Others are told of it
-    what ``reach`` lets them be told."""
+    what ``reach`` lets them be told. The home ``owner`` uses it, if that is not empty."""
 
-    def __init__(self, address: str, *, managed: bool = False, reach: Reach = ANYWHERE) -> None:
+    def __init__(self, address: str, *, managed: bool = False, reach: Reach = ANYWHERE, owner: str = "") -> None:
         self._api = KuboApi(address)
+        self._homes = None if managed or not owner else HomesOfNode(self._api, owner)
         self._reach = reach
         self._publisher = KuboPublisher(self._api, may_reset=managed)
         self.streams = KuboStreams(self._api, managed=managed)
@@ -64,6 +72,8 @@ class KuboEngine:
         """The peer that answered at an address, if the address names another."""
         try:
             self._version = self._checked_version()
+            if self._homes is not None:
+                self._homes.enter()
         except EngineError:
             self._api.close()
             raise
@@ -90,6 +100,53 @@ class KuboEngine:
         if failure:
             why = self._api.meaning(failure)
             raise Unreachable(root, f"{root} could not be pinned: {failure}") if isinstance(why, KuboRefused) else why
+
+    def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = ()) -> None:
+        """As `peer.engine.interface.Engine` says. Kubo's ``block/rm`` leaves what a pin leads to, whoever set it."""
+        if self._homes is not None:
+            self._homes.refuse_if_shared()
+        unneeded = list(dict.fromkeys((*(cid for root in contents for cid in reached(root, self._links)), *blocks)))
+        for cid in (*contents, *blocks):
+            self.unpin(cid)
+        for start in range(0, len(unneeded), _REMOVED_AT_ONCE):
+            some = map(str, unneeded[start : start + _REMOVED_AT_ONCE])
+            answer = self._api.call("block/rm", *some, force=True, within=_REMOVE_SECONDS)
+            for said in map(self._api.said, answer.splitlines()):
+                if (why := said.get("Error")) and "pinned" not in str(why):
+                    raise self._api.meaning(str(why))
+
+    def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
+        """As `peer.engine.interface.Engine` says. What links nothing is asked for many at a time."""
+        raw = [cid for cid in cids if cid.is_raw]
+        alone = [cid for cid in cids if not cid.is_raw]
+        found: dict[CID, int] = {}
+        for start in range(0, len(raw), _ASKED_AT_ONCE):
+            some = raw[start : start + _ASKED_AT_ONCE]
+            try:
+                answer = self._api.call("dag/stat", *map(str, some), progress=False, offline=True)
+                told = self._api.said(answer)["DagStats"]
+                found |= {CID.parse(each["Cid"]): int(each["Size"]) for each in told}
+            except KuboRefused as error:
+                if not error.is_not_found:
+                    raise
+                alone += some
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._api.no_kubo() from error
+        for cid in alone:
+            with contextlib.suppress(KuboRefused):
+                found[cid] = int(self._api.said(self._api.call("block/stat", str(cid), offline=True))["Size"])
+        return found
+
+    def _links(self, cid: CID) -> Sequence[CID]:
+        """What a block links to; nothing if it is not here."""
+        if cid.is_raw:
+            return ()
+        try:
+            return links_of(checked_block(cid, self._api.call("block/get", str(cid), offline=True)))
+        except KuboRefused as error:
+            if not error.is_not_found:
+                raise
+            return ()
 
     def has(self, cid: CID) -> bool:
         try:

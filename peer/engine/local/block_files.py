@@ -74,6 +74,18 @@ class BlockFiles:
             except FileNotFoundError:
                 return None
 
+    def remove(self, cids: Iterable[CID]) -> None:
+        """Delete blocks for good. Those that are not here do no harm. The caller keeps others from relying on them."""
+        folders: set[Path] = set()
+        with translated(self._blocks):
+            for cid in cids:
+                path = self._path(cid)
+                with contextlib.suppress(FileNotFoundError):
+                    path.unlink()
+                    folders.add(path.parent)
+            for folder in folders:
+                sync_folder(folder)
+
     def total_bytes(self) -> int:
         """How many bytes all blocks have."""
         with translated(self._blocks):

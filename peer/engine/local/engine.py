@@ -1,20 +1,26 @@
 """The ``local`` engine: one directory that the peers of one machine share.
 
-Pins are empty files ``pins/<CID>.<recursive or direct>``. They say what must be kept, though nothing is collected yet.
+Pins are empty files ``homes/<owner>/<CID>.<recursive or direct>``, so that what one home drops stays as long as another
+one pins it. Whoever opens the directory without saying for which home pins in ``pins/``, as all did once: nobody undoes
+these but whoever sets them in the same way. Nothing is deleted but by `LocalEngine.drop`, which holds ``pins.lock``
+alone; whoever stores something holds it beside others until that is pinned.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from peer.base import posix
 from peer.engine.interface import EngineStatus, TooLarge, Unreachable
-from peer.engine.linked_blocks import links_of, walk
+from peer.engine.linked_blocks import links_of, reached, walk
 from peer.engine.local.announcement_log import AnnouncementLog, LogSubscription
 from peer.engine.local.block_files import BlockFiles, sync_folder, translated
-from protocol.blocks.cid import CID, Block, MissingBlock
+from protocol.blocks.cid import CID, Block, BlockError, MalformedCid, MissingBlock
 
 _LOOK_AGAIN: Final = 0.004
 """Seconds between two looks for a block that another process is still to store. Announced blocks are here already."""
@@ -31,20 +37,25 @@ _LAYOUT: Final = "1"
 class LocalEngine:
     """Blocks and announcements in one directory. Each process opens its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, owner: str = "") -> None:
+        """``owner`` is the home that pins, as a name for a folder; empty if none does."""
         self._directory = directory.absolute()
+        self._owner = owner
         self._files = BlockFiles(self._directory)
         self._announcements = AnnouncementLog(self._directory)
         self._subscriptions: list[LogSubscription] = []
-        self._pins = self._directory / "pins"
+        self._homes = self._directory / "homes"
+        self._unowned = self._directory / "pins"
+        self._pins = self._homes / owner if owner else self._unowned
         self._bytes_out = 0
         with translated(self._directory):
-            self._pins.mkdir(exist_ok=True)
+            for folder in (self._unowned, self._homes, self._pins):
+                folder.mkdir(exist_ok=True)
             sync_folder(self._directory)
 
     @property
     def address(self) -> str:
-        return f"local:{self._directory}"
+        return f"local+{self._owner}:{self._directory}" if self._owner else f"local:{self._directory}"
 
     @property
     def kind(self) -> str:
@@ -55,12 +66,31 @@ class LocalEngine:
         return _LAYOUT
 
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
-        self._bytes_out += self._files.put(blocks)
-        self._pin(pin, "direct")
+        with self._beside_others():
+            self._bytes_out += self._files.put(blocks)
+            self._pin(pin, "direct")
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
-        self._bytes_out += self._files.put(blocks)
-        self.pin(root, recursive=True)
+        with self._beside_others():
+            self._bytes_out += self._files.put(blocks)
+            self._check_whole(self._reach(root))
+            self._pin([root], "recursive")
+
+    def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = ()) -> None:
+        with self._locked(posix.lock):
+            for cid in (*contents, *blocks):
+                self._unpin(cid)
+            sync_folder(self._pins)
+            unneeded = {cid for root in contents for cid in self._reach(root)} | set(blocks)
+            for needed in self._pinned():
+                if not unneeded:
+                    return
+                unneeded.discard(needed)
+            self._files.remove(unneeded)
+
+    def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
+        found = {cid: self._files.size(cid) for cid in cids}
+        return {cid: size for cid, size in found.items() if size is not None}
 
     def has(self, cid: CID) -> bool:
         return self._files.size(cid) is not None
@@ -78,6 +108,15 @@ class LocalEngine:
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         deadline = time.monotonic() + timeout
+        while True:
+            here = self._awaited(root, deadline, limit)
+            with self._beside_others(), contextlib.suppress(Unreachable):  # dropped meanwhile, by another home
+                self._check_whole(here)
+                self._pin([root], "recursive")
+                return
+
+    def _awaited(self, root: CID, deadline: float, limit: int) -> set[CID]:
+        """All blocks of a content, once they are here."""
         seen = {root}
         pending = [root]
         total = 0
@@ -92,7 +131,7 @@ class LocalEngine:
                 pending.extend(fresh)
             if total + len(pending) * _SMALL > limit + _SMALL * _FEW:
                 raise TooLarge(f"{root} links more blocks than {limit} bytes are worth")
-        self.pin(root, recursive=True)
+        return seen
 
     def read_content(self, root: CID) -> Iterable[Block]:
         try:
@@ -112,9 +151,56 @@ class LocalEngine:
 
     def unpin(self, cid: CID) -> None:
         with translated(self._pins):
-            for kind in ("recursive", "direct"):
-                (self._pins / f"{cid}.{kind}").unlink(missing_ok=True)
+            self._unpin(cid)
             sync_folder(self._pins)
+
+    def _unpin(self, cid: CID) -> None:
+        for kind in ("recursive", "direct"):
+            (self._pins / f"{cid}.{kind}").unlink(missing_ok=True)
+
+    def _pinned(self) -> Iterator[CID]:
+        """Every block that somebody's pin leads to, some more than once."""
+        looked_at: set[CID] = set()
+        for folder in (self._unowned, *sorted(self._homes.iterdir())):
+            for entry in os.scandir(folder):
+                text, _, kind = entry.name.rpartition(".")
+                with contextlib.suppress(MalformedCid):  # no pin of ours
+                    cid = CID.parse(text)
+                    if kind == "direct":
+                        yield cid
+                    elif cid not in looked_at:
+                        looked_at.add(cid)
+                        yield from self._reach(cid)
+
+    def _reach(self, root: CID) -> list[CID]:
+        """``root`` and what it links to, as far as what links it is here."""
+
+        def links(cid: CID) -> Iterable[CID]:
+            try:
+                return () if cid.is_raw else links_of(self._files.read(cid))
+            except BlockError:  # missing or damaged
+                return ()
+
+        return reached(root, links)
+
+    def _check_whole(self, blocks: Iterable[CID]) -> None:
+        for cid in blocks:
+            if self._files.size(cid) is None:
+                raise Unreachable(cid, f"the block {cid} is not in {self._directory}")
+
+    @contextlib.contextmanager
+    def _locked(self, take: Callable[[int], None]) -> Iterator[None]:
+        with translated(self._directory):
+            descriptor = os.open(self._directory / "pins.lock", os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                take(descriptor)
+                yield
+            finally:
+                os.close(descriptor)
+
+    def _beside_others(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing is deleted inside."""
+        return self._locked(posix.lock_shared)
 
     def publish(self, topic: str, data: bytes) -> None:
         self._announcements.publish(topic, data)
@@ -133,7 +219,7 @@ class LocalEngine:
         """Nothing to do: all that open the directory are connected."""
 
     def addresses(self) -> tuple[str, ...]:
-        return (self.address,)
+        return (f"local:{self._directory}",)
 
     def status(self) -> EngineStatus:
         return EngineStatus(

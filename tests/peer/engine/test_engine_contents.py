@@ -61,7 +61,7 @@ def test_a_block_that_is_read_twice_is_the_same(engine: CountingEngine) -> None:
 def test_a_block_that_is_not_here_yet_is_asked_for_by_itself(engine: CountingEngine) -> None:
     late = raw_block(b"late")
     root, manifest = write_manifest(b"body", [late.cid])
-    engine.put_content(root, manifest)
+    engine.put(manifest)
     source = EngineContents(engine).open(root)
     engine.put([late])
     assert source.get(late.cid) == b"late"

@@ -272,6 +272,46 @@ def test_unpinning_is_harmless_if_nothing_is_pinned(pair: Pair, fresh: random.Ra
     pair.one.unpin(raw_block(fresh.randbytes(100)).cid)
 
 
+# -- dropping ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_dropped_is_deleted_and_what_another_content_links_stays(pair: Pair, fresh: random.Random) -> None:
+    shared, only = chunks_of(fresh, 2)
+    dropped, kept = content_of([shared, only]), content_of([shared])
+    record = raw_block(fresh.randbytes(100))
+    pair.one.put_content(dropped.cid, [dropped, shared, only])
+    pair.one.put_content(kept.cid, [kept])
+    pair.one.put([record], pin=[record.cid])
+
+    pair.one.drop([dropped.cid], [record.cid])
+
+    here = {block.cid for block in (shared, only, dropped, kept, record) if pair.one.has(block.cid)}
+    assert here == {shared.cid, kept.cid}
+
+
+def test_dropping_what_is_not_here_does_no_harm(pair: Pair, fresh: random.Random) -> None:
+    pair.one.drop([content_of(chunks_of(fresh, 1)).cid], [raw_block(fresh.randbytes(100)).cid])
+
+
+def test_a_content_whose_earlier_blocks_were_dropped_has_to_be_given_whole(pair: Pair, fresh: random.Random) -> None:
+    (chunk,) = chunks_of(fresh, 1)
+    root = content_of([chunk])
+    pair.one.put_content(root.cid, [root, chunk])
+    pair.one.drop([root.cid])
+    with pytest.raises(Unreachable):
+        pair.one.put_content(root.cid, [])
+    pair.one.put_content(root.cid, [root, chunk])
+    assert list(pair.one.read_content(root.cid)) == [root, chunk]
+
+
+def test_an_engine_tells_the_sizes_of_what_it_has(pair: Pair, fresh: random.Random) -> None:
+    chunks = chunks_of(fresh, 3)
+    root, nowhere = content_of(chunks), raw_block(fresh.randbytes(100))
+    pair.one.put_content(root.cid, [root, *chunks])
+    sizes = {block.cid: len(block.data) for block in (root, *chunks)}
+    assert pair.one.sizes([root.cid, *sizes, nowhere.cid]) == sizes
+
+
 # -- announcements -------------------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,25 @@ def test_fetch_names_the_block_that_is_nowhere(local_engine: LocalEngine) -> Non
     assert raised.value.cid == chunks[1].cid
 
 
+def test_what_one_home_drops_stays_for_another_until_that_drops_it_too(tmp_path: Path) -> None:
+    root, chunks = content(2)
+    one, two = (LocalEngine(tmp_path / "engine", owner) for owner in ("01", "02"))
+    one.put_content(root.cid, [root, *chunks])
+    two.fetch(root.cid, timeout=SOON, limit=1 << 20)
+    one.drop([root.cid])
+    assert list(two.read_content(root.cid)) == [root, *chunks]
+    two.drop([root.cid])
+    assert not any(two.has(block.cid) for block in (root, *chunks))
+
+
+def test_a_directory_of_before_homes_had_pins_of_their_own_loses_nothing(local_engine: LocalEngine) -> None:
+    root, chunks = content(2)
+    local_engine.put_content(root.cid, [root, *chunks])
+    owned = open_engine(f"local+ab:{local_engine.address.removeprefix('local:')}")
+    owned.drop([root.cid])
+    assert list(owned.read_content(root.cid)) == [root, *chunks]
+
+
 def test_a_pin_is_a_file_and_unpinning_removes_it(local_engine: LocalEngine, tmp_path: Path) -> None:
     block = raw_block(b"hello")
     local_engine.put([block], pin=[block.cid])
