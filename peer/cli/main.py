@@ -74,6 +74,11 @@ SECTIONS: Final = {
         "export": _Entry("peer.cli.runs.transfer", "Write a run to a CAR file.", "export_app"),
         "import": _Entry("peer.cli.runs.transfer", "Verify a run in a CAR file, and take it in.", "import_app"),
     },
+    "What stays": {
+        "du": _Entry("peer.cli.keeping.du", "Show what this home takes on the disk."),
+        "keep": _Entry("peer.cli.keeping.keep", "Show or set what stays on disk of the runs of this home."),
+        "forget": _Entry("peer.cli.keeping.forget", "Remove a run from this home."),
+    },
     "What goes on": {
         "status": _Entry("peer.cli.seeing.status", "Show what the running peer of this home does now."),
         "web": _Entry("peer.cli.seeing.web", "Show this home in a browser."),

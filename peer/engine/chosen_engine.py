@@ -196,7 +196,15 @@ def owners_engine(home: Home, address: str, asked: AskedReach = _AS_BEFORE) -> E
     known = known_reach(home)
     if (reach := asked.over(known)) != known:
         _remember_reach(home, reach)
-    return open_engine(address, reach=replace(reach, listen=ANYWHERE.listen))
+    return open_engine(address, reach=replace(reach, listen=ANYWHERE.listen), owner=_owner(home))
+
+
+def _owner(home: Home) -> str:
+    """As whom the home pins; nobody in particular if it has no journal yet."""
+    if not home.journal.exists():
+        return ""
+    with Journal(home.journal) as journal:
+        return journal.pin_owner()
 
 
 def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:

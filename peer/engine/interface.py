@@ -179,6 +179,9 @@ class Engine(Protocol):
             SharedEngine: if another home uses this node, whose pins cannot be told from ours.
         """
 
+    def keeps(self, root: CID) -> bool:
+        """Whether this home has pinned ``root``, a content or a whole run, recursively."""
+
     def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
         """The bytes of those of these blocks that are here. Does not ask the network."""
 

@@ -6,6 +6,7 @@ it, nor a head without its height.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 from peer.home.home import Home
 from peer.home.journal_file import JournalFile, connected, translated
+from peer.home.kept_contents import KeptContents
 from peer.home.kept_jobs import KeptJobs, keep_run, names_taken
 from protocol.blocks.cid import CID, Block, cbor_data_block
 from protocol.records.bodies import Role
@@ -114,6 +116,7 @@ class Journal:
         self._well_signed = _WellSigned(path)
         self._file = JournalFile(path)
         self.jobs = KeptJobs(self._file)
+        self.contents = KeptContents(self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -151,6 +154,22 @@ class Journal:
     def reach(self) -> str | None:
         """What was remembered last of where this home's node is reached."""
         return self._fact("reach")
+
+    def remember_keeping(self, keeping: str) -> None:
+        """Remember what stays of runs in this home (`peer.keeping.chosen`)."""
+        self._keep_fact("keeping", keeping)
+
+    def keeping(self) -> str | None:
+        """What was remembered last of what stays."""
+        return self._fact("keeping")
+
+    def pin_owner(self) -> str:
+        """This home's name in an engine that keeps pins for several homes: 16 hexadecimal digits, random."""
+        with self._file.transaction() as database:
+            name = secrets.token_hex(8)
+            database.execute("INSERT OR IGNORE INTO facts VALUES ('pin-owner', ?)", (name,))
+            row = database.execute("SELECT value FROM facts WHERE name = 'pin-owner'").fetchone()
+        return str(row[0])
 
     def keep_place(self, place: str, run: CID | None = None) -> None:
         """Remember where this home is (`peer.home.home_location`), once a new run begins there, or the members have
@@ -222,6 +241,21 @@ class Journal:
     def heads(self) -> list[RunHead]:
         """The heads of all runs, the last changed first."""
         return [_head(row) for row in self._file.rows("SELECT * FROM heads ORDER BY updated DESC, run")]
+
+    def forget_run(self, run: CID, records: Iterable[CID]) -> None:
+        """Forget a run: its head, name, replies, records beside it, what was verified of it, and its ``records`` that
+        we signed. Without ``records``, what we signed stays with the replies, so that we never sign what contradicts
+        it. Proofs of equivocation stay in any case."""
+        raw, ours = bytes(run), [(bytes(record),) for record in records]
+        with self._file.transaction() as database:
+            for table in ("heads", "known_runs", "beside", "verified", *(["replies"] if ours else [])):
+                database.execute(f"DELETE FROM {table} WHERE run = ?", (raw,))
+            for table in ("own", "well_signed"):
+                database.executemany(f"DELETE FROM {table} WHERE cid = ?", ours)
+            database.execute("DELETE FROM jobs WHERE run = ?", (raw,))
+            database.execute("UPDATE apps SET run = NULL WHERE run = ? AND approved", (raw,))
+            database.execute("DELETE FROM apps WHERE run = ? AND NOT approved", (raw,))
+            database.execute("DELETE FROM facts WHERE name IN (?, ?)", (_forgotten(run), f"finished {run}"))
 
     # -- what people are told of runs ------------------------------------------------------------------------------
 

@@ -59,5 +59,26 @@ CREATE TABLE jobs (
     settings BLOB NOT NULL, run BLOB UNIQUE, ended REAL, why TEXT NOT NULL DEFAULT ''
 );
 """,
+    """
+CREATE TABLE stock (
+    run BLOB PRIMARY KEY, head BLOB NOT NULL, height INTEGER NOT NULL, records INTEGER NOT NULL, plan TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE exchanges (
+    run BLOB NOT NULL, number INTEGER NOT NULL, last_height INTEGER NOT NULL, PRIMARY KEY (run, number)
+) WITHOUT ROWID;
+CREATE TABLE awaited (
+    run BLOB NOT NULL, message BLOB NOT NULL, exchange INTEGER NOT NULL, PRIMARY KEY (run, message)
+) WITHOUT ROWID;
+CREATE TABLE linked (
+    run BLOB NOT NULL, exchange INTEGER NOT NULL, kind TEXT NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (run, exchange, kind, content)
+) WITHOUT ROWID;
+CREATE INDEX linked_contents ON linked (content);
+CREATE TABLE contents (content BLOB PRIMARY KEY, state TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE held (
+    block BLOB PRIMARY KEY, bytes INTEGER NOT NULL, holders INTEGER NOT NULL, run BLOB NOT NULL, kind TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX held_by_nobody ON held (holders) WHERE holders <= 0;
+""",
 )
 """What each layout adds to the one before. A journal with an older layout is upgraded when it is opened."""

@@ -17,8 +17,9 @@ from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
 from peer.home.journal import Journal
 from protocol.blocks.bundle import read_bundle
-from protocol.blocks.cid import CID, ReadBlocks
-from protocol.records.bodies import Federation
+from protocol.blocks.cid import CID, Block, ReadBlocks
+from protocol.records.bodies import Chained, Federation
+from protocol.records.signed_records import parse_record
 from protocol.roles.effects import FetchRecord, ReadBundle, Report, UnpackApp, What
 from protocol.roles.events import Done, Event, Fetched
 
@@ -39,6 +40,7 @@ class EngineEffects:
     ) -> None:
         """``report`` may be called in any thread."""
         self._engine = engine
+        self._journal = journal
         self._apps = apps
         self._retries = retries
         self._report = report
@@ -72,8 +74,11 @@ class EngineEffects:
         return Done(effect.id)
 
     def pin_run(self, id: int, head: CID) -> Event:
-        """Have the engine keep a whole run."""
-        self._retries(lambda: self._engine.pin(head, recursive=True))
+        """Have the engine keep a whole run. One of which something was dropped is kept as it is, piece by piece: as a
+        whole it would come back."""
+        body = parse_record(Block(head, self._engine.get(head))).body
+        if not (isinstance(body, Chained) and body.run is not None and self._journal.contents.gone(body.run)):
+            self._retries(lambda: self._engine.pin(head, recursive=True))
         return Done(id)
 
     def publish(self, topic: str, data: bytes) -> None:

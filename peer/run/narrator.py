@@ -59,6 +59,8 @@ _LINES: Final[Mapping[What, str]] = {
     What.JOIN_REFUSED: "somebody tried a ticket for {name}, and was refused: {why}",
     What.EQUIVOCATION: "{name} has signed two different records at one place and is not followed any more: "
     "peer audit {proof} shows both",
+    What.PAUSED: "paused, with no room on the disk: {why}",
+    What.UNPAUSED: "there is room on the disk again: going on",
     What.PUBSUB_REFUSED: "nobody hears this peer by pubsub: {why}; fix: {fix}",
     What.PUBSUB_UNHEARD: "the node {node} does not hear this one by pubsub, as if a clock had been set back; the run "
     "goes on by asking, more slowly; fix, on that node's machine: {fix}",

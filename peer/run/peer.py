@@ -41,6 +41,7 @@ from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.home_location import location_of
+from peer.keeping.upkeep import Upkeep
 from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import DurableEffects
 from peer.run.run_book import RunBook
@@ -125,6 +126,7 @@ class Peer:
         self._since = time.time()
         self._is_stopping = False
         self._askings: dict[tuple[CID, bytes], SharedAsking] = {}
+        self._upkeeps: dict[str, Upkeep] = {}
         self.jobs: JobDesk | None = None
         """What takes jobs, if this peer does."""
         self.waits: tuple[str, ...] = ()
@@ -274,6 +276,13 @@ class Peer:
         finally:
             asking.leave(_DESK)
 
+    def _upkeep_of(self, session: Session) -> Upkeep:
+        """One for all runs of this process in an engine: they share a budget."""
+        address = session.engine.address
+        if address not in self._upkeeps:
+            self._upkeeps[address] = Upkeep(self._home, session.engine, session.journal)
+        return self._upkeeps[address]
+
     def _asking(self, session: Session) -> SharedAsking | None:
         """What asks members; None if the engine loses no announcements."""
         streams, member, federation = session.engine.streams, session.identity.id, session.federation
@@ -317,6 +326,7 @@ class Peer:
             home=session.home,
             keys=session.keys.again(),
             asking=self._asking(session),
+            upkeep=self._upkeep_of(session),
             place=place,
             on_report=reported,
         )

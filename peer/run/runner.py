@@ -24,6 +24,7 @@ from peer.engine.interface import Engine, EngineError, Subscription
 from peer.home.home import Home
 from peer.home.home_watch import HomeWatch
 from peer.home.key_watch import KeyWatch
+from peer.keeping.upkeep import Upkeep
 from peer.run.announcement_queue import AnnouncementQueue
 from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import Durable, DurableEffects
@@ -80,6 +81,7 @@ from protocol.roles.events import (
     KeysChanged,
     ManifestChanged,
     Received,
+    RoomChanged,
     Started,
     Stopping,
     ToClose,
@@ -106,6 +108,9 @@ LONGEST_TOLD: Final = 500
 
 HOME_POLL: Final = 0.5
 """Seconds between checks whether the owner has changed the home."""
+
+ROOM_POLL: Final = 1.0
+"""Seconds between checks whether the owner has said something else of what stays, or made room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ class Runner:
         home: Home,
         keys: KeyWatch,
         asking: SharedAsking | None,
+        upkeep: Upkeep,
         place: int,
         on_report: Callable[[Report], None],
     ) -> None:
@@ -170,6 +176,9 @@ class Runner:
         self._threads = EffectThreads()
         self._intake = AnnouncementQueue(self._received)
         self._asking = asking
+        self._upkeep = upkeep
+        self._no_room = ""
+        """What the machine was told last of the room on the disk."""
         self._place = place
         self._told: deque[float] = deque(maxlen=MOST_TOLD)
         """When people were last told of the app's progress."""
@@ -181,7 +190,7 @@ class Runner:
         subscriptions = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
         if self._asking is not None:
             await asyncio.to_thread(self._asking.join, self._place, self._talker())
-        kept_up = self._watch_home(), self._stay_connected(), self._listen()
+        kept_up = self._watch_home(), self._watch_room(), self._stay_connected(), self._listen()
         watching = [asyncio.create_task(each) for each in kept_up]
         try:
             self._events.put(Started(self._engine.addresses()))
@@ -378,7 +387,21 @@ class Runner:
         except (EngineError, PeerError, BlockError, OSError) as error:
             self._durable_failure = error
             raise
+        if isinstance(effect, WriteHead):  # before another exchange may begin
+            self._tell_room(self._upkeep.wrote(effect.run))
         return None if isinstance(effect, KeepManifest | KeepPlace | AskOwner) else Done(effect.id)
+
+    def _tell_room(self, no_room: str) -> None:
+        """Called in any thread."""
+        if no_room != self._no_room:
+            self._no_room = no_room
+            self._loop.call_soon_threadsafe(self._events.put, RoomChanged(no_room))
+
+    async def _watch_room(self) -> None:
+        """Hand in that the owner has made room, or has taken some."""
+        while True:
+            self._tell_room(await asyncio.to_thread(self._upkeep.look))
+            await asyncio.sleep(ROOM_POLL)
 
     async def _stay_connected(self) -> None:
         while True:

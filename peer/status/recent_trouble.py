@@ -25,6 +25,7 @@ _TROUBLE: Final = frozenset(
         What.APP_LACKS,
         What.EQUIVOCATION,
         What.JOIN_REFUSED,
+        What.PAUSED,
         What.PUBSUB_REFUSED,
         What.PUBSUB_UNHEARD,
         What.PUBSUB_NOT_HEARING,

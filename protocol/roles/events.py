@@ -95,6 +95,14 @@ class KeysChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomChanged:
+    """Whether the disk has room for another exchange (`protocol.keeping.budget`). ``why`` says why it has none; it is
+    empty if it has."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToClose:
     """The owner of a server wants its run closed now, although the app has not ended. ``why`` goes into the record."""
 
@@ -122,6 +130,7 @@ Event = (
     | Due
     | ManifestChanged
     | KeysChanged
+    | RoomChanged
     | ToClose
     | Stopping
 )

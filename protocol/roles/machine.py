@@ -13,7 +13,7 @@ from protocol.records.bodies import Member, Role
 from protocol.roles.acting import Acting
 from protocol.roles.announcer import Announcer
 from protocol.roles.copied_homes import CopiedHomes
-from protocol.roles.effects import Connect, Effect, Publish, WakeAt
+from protocol.roles.effects import Connect, Effect, Publish, WakeAt, What
 from protocol.roles.equivocations import Equivocations
 from protocol.roles.events import (
     Done,
@@ -24,6 +24,7 @@ from protocol.roles.events import (
     KeysChanged,
     ManifestChanged,
     Received,
+    RoomChanged,
     Started,
 )
 from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManifest
@@ -63,6 +64,8 @@ class Machine(Generic[S]):
         self._may_connect = AtMostEvery(CONNECT_AGAIN)
         """To each member's engine, for what the member said."""
         self._wake_at: float | None = None
+        self.no_room = ""
+        """Why no other exchange may begin here; empty if one may. What has begun goes on."""
         self._unchanged = False
         """Whether the event being handled changes nothing for the role."""
 
@@ -100,7 +103,15 @@ class Machine(Generic[S]):
             on(Failed, self.outbox.answered),
             on(ManifestChanged, self.newest.change),
             on(KeysChanged, self.newest.change_keys),
+            on(RoomChanged, self._room_changed),
         ]
+
+    def _room_changed(self, event: RoomChanged, now: float) -> None:
+        if event.why and not self.no_room:
+            self.outbox.report(What.PAUSED, why=event.why)
+        elif self.no_room and not event.why:
+            self.outbox.report(What.UNPAUSED)
+        self.no_room = event.why
 
     # -- driving ----------------------------------------------------------------------------------------------------
 

@@ -122,5 +122,7 @@ class ClientStatus:
     def _waits(self) -> tuple[Wait, ...]:
         if self._app.is_unapproved:
             return (Wait(Lack.APPROVAL),)
+        if self._machine.no_room:
+            return (Wait(Lack.ROOM),)
         lacking = self.lacks() or self._answering.awaited
         return () if lacking is None else (Wait(_LACKS[lacking]),)

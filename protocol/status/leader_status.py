@@ -128,6 +128,8 @@ class LeaderStatus:
                 here=len(self._clients.listed()),
                 needed=self._enough.short_of,
             )
+        if self._machine.no_room and state in (LeaderState.LEADING, LeaderState.APPENDING):
+            yield Wait(Lack.ROOM)
         if answer_by and state in (LeaderState.LEADING, LeaderState.APPENDING):
             whom = tuple(sorted(names.get(node, f"node {node}") for node in answer_by))
             yield Wait(Lack.REPLIES, whom, max(answer_by.values()))

@@ -65,6 +65,8 @@ class Lack(StrEnum):
     """The run's leader has not taken up the newest manifest."""
     CONTENT = "content"
     """A message is for us, and what it holds is not here."""
+    ROOM = "room"
+    """The disk has no room for another exchange, by the home's budget."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ _LACKS: Final = {
     Lack.RUN: "a server to begin a run",
     Lack.RECORDS: "the run's records: they were announced, but cannot be fetched yet",
     Lack.ROSTER: "the run's leader to take up the newest manifest",
+    Lack.ROOM: "room on the disk: peer du, peer keep --budget SIZE, peer forget RUN",
     Lack.CONTENT: "the content of a message: it was announced, but cannot be fetched yet",
 }
 

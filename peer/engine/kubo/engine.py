@@ -115,6 +115,15 @@ class KuboEngine:
                 if (why := said.get("Error")) and "pinned" not in str(why):
                     raise self._api.meaning(str(why))
 
+    def keeps(self, root: CID) -> bool:
+        try:
+            self._api.call("pin/ls", str(root), type="recursive")
+        except KuboRefused as error:
+            if "not pinned" not in str(error):
+                raise
+            return False
+        return True
+
     def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
         """As `peer.engine.interface.Engine` says. What links nothing is asked for many at a time."""
         raw = [cid for cid in cids if cid.is_raw]

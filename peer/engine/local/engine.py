@@ -88,6 +88,10 @@ class LocalEngine:
                 unneeded.discard(needed)
             self._files.remove(unneeded)
 
+    def keeps(self, root: CID) -> bool:
+        with translated(self._pins):
+            return (self._pins / f"{root}.recursive").exists()
+
     def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
         found = {cid: self._files.size(cid) for cid in cids}
         return {cid: size for cid, size in found.items() if size is not None}

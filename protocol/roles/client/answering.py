@@ -91,6 +91,7 @@ class Answering:
         self._forgotten = forgotten
         self._acks = acks
         self._process = process
+        self._machine = machine
         self._copies, self._newest, self._outbox = machine.copies, machine.newest, machine.outbox
         self._own_key: OwnKey | None = None
         self.in_hand: MessageInHand | None = None
@@ -134,7 +135,7 @@ class Answering:
 
     def _begin_next(self, run: CatchUp, now: float) -> None:
         """Take the next message in hand, in chain order, once it is sure that no reply of ours to it is there."""
-        following = next(iter(self._replies.owed), None)
+        following = None if self._machine.no_room else next(iter(self._replies.owed), None)
         if following is None or not run.caught_up or not self._copies.may_sign:
             return
         if self._forgotten.may_answer(following):

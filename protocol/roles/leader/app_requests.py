@@ -91,10 +91,19 @@ class AppRequests:
                 self._writer.write(Index, now, records=chain.recent)
             elif self._machine.newest.manifest.version > chain.manifest.version:
                 self._writer.write_roster(now, partial(self._rostered, chain.manifest))
-            elif self._calls:
-                self._take(self._calls.popleft(), now)
+            elif (call := self._next_call()) is not None:
+                self._take(call, now)
             elif not self._answer_looks(now) and not self._finish_a_wait(now):
                 break
+
+    def _next_call(self) -> ServerCall | None:
+        """The next call of the app's. As long as the disk has no room, one that sends messages waits; what was sent is
+        collected meanwhile."""
+        for at, call in enumerate(self._calls):
+            if not (self._machine.no_room and isinstance(call, Push)):
+                del self._calls[at]
+                return call
+        return None
 
     def moments(self) -> Iterator[float]:
         """When `go_on` may have something to do."""

@@ -1,0 +1,1 @@
+"""What stays on disk: `peer du`, `peer keep`, `peer forget`."""

@@ -1,0 +1,28 @@
+"""What `peer du`, `peer keep` and `peer forget` open first: the home's journal, and its engine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from peer.base.errors import PeerError
+from peer.engine.chosen_engine import borrowed
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.journal import Journal
+from peer.keeping.dropping import Dropping
+
+
+@contextlib.contextmanager
+def opened_dropping(home: Home, ipfs: str | None) -> Iterator[Dropping]:
+    """What drops contents of a home, until the context ends.
+
+    Raises:
+        PeerError: if the home has no journal, so no run.
+    """
+    if not home.journal.exists():
+        raise PeerError(f"the home {home.path} has no run yet", fix="begin one: peer start --role server, or peer demo")
+    with Journal(home.journal) as journal, borrowed(home, ipfs) as engine:
+        dropping = Dropping(engine, journal, FederationStore(home))
+        dropping.finish()
+        yield dropping

@@ -1,0 +1,126 @@
+"""Dropping contents: the journal notes what goes before it goes, so that nothing is taken for missing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from peer.engine.interface import Engine
+from peer.home.federations import FederationStore
+from peer.home.journal import Journal, RunHead
+from peer.home.kept_contents import OF_THE_RUN, ContentState
+from peer.keeping.stock import Stock
+from protocol.blocks.cid import CID, Block
+from protocol.keeping.confirmed import audited_height
+from protocol.keeping.droppable import Droppable, RunSoFar
+from protocol.keeping.home_plan import Keeping, may_go
+from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
+from protocol.records.bodies import Ack, Chained, Role
+from protocol.records.signed_records import parse_record
+
+
+@dataclass(frozen=True, slots=True)
+class Dropping:
+    """Drops contents of the runs of a home. Stock has to be taken before."""
+
+    engine: Engine
+    journal: Journal
+    federations: FederationStore
+
+    @property
+    def stock(self) -> Stock:
+        """The stock of the same home."""
+        return Stock(self.engine, self.journal)
+
+    def may_go(self, head: RunHead, keeping: Keeping, *, pressed: bool) -> list[Droppable]:
+        """What may go of a run, and is here, the oldest first. ``pressed`` says that room is needed."""
+        contents, run = self.journal.contents, head.run
+        of_itself = self._plan_of(run)
+        if not head.closed and head.role is not Role.CLIENT and not (of_itself and of_itself.drop_updates):
+            return []  # all of it is needed, as `protocol.keeping.droppable.stays` says
+        exchanges = contents.exchanges(run)
+        so_far = RunSoFar(len(exchanges), head.closed, self._audited(head), holder=head.role)
+        of_run = frozenset(link.content for link in contents.links(run) if link.exchange == OF_THE_RUN)
+        needed = of_run | contents.needed_by_others(run)
+        here = contents.in_state(run, ContentState.HERE)
+        found = may_go(exchanges, so_far, keeping, of_itself, needed, pressed=pressed)
+        return [each for each in found if each.content in here]
+
+    def sizes(self, contents: Sequence[CID]) -> int:
+        """How many bytes go, if all of these contents do."""
+        holders = Counter(block for content in contents for block in set(self.stock.blocks_of(content)))
+        return self.journal.contents.goes_with(holders, holders)
+
+    def drop(self, head: RunHead, contents: Sequence[CID], most: int | None = None) -> int:
+        """Drop contents of a run in this order, as long as fewer than ``most`` bytes are gone. Returns how many are.
+
+        Raises:
+            EngineError: if the engine cannot drop them. Those that were to go are tried again by `finish`.
+        """
+        freed = 0
+        going: list[CID] = []
+        self.engine.drop([])  # raises if that is not possible here at all
+        for content in contents:
+            if most is not None and freed >= most:
+                break
+            freed += self.journal.contents.let_go(content, self.stock.blocks_of(content), time.time())
+            going.append(content)
+        if going:
+            self._pin_apart(head)
+            self.finish()
+        return freed
+
+    def finish(self) -> None:
+        """Drop what was to go."""
+        if going := self.journal.contents.going():
+            self.engine.drop(going)
+            self.journal.contents.dropped(going, time.time())
+
+    def _pin_apart(self, head: RunHead) -> None:
+        """Pin what stays of a run piece by piece, if it was pinned as a whole when it was closed or imported."""
+        if not self.engine.keeps(head.head):
+            return
+        for content in self.journal.contents.in_state(head.run, ContentState.HERE):
+            self.engine.pin(content, recursive=True)
+        self.engine.put([], pin=self.stock.record_blocks(head.run, head.head)[1:])
+        self.engine.unpin(head.head)
+        self.engine.put([], pin=[head.head])
+
+    def _plan_of(self, run: CID) -> KeepPlan | None:
+        stock = self.journal.contents.stock_of(run)
+        with contextlib.suppress(PlanError):
+            return parse_plan(stock.plan) if stock is not None and stock.plan else None
+        return None
+
+    def _audited(self, head: RunHead) -> int | None:
+        """Up to which height an auditor has confirmed this history of the run."""
+        stored = self.federations.get(head.federation)
+        if stored is None:
+            return None
+        auditors = {member.id for member in stored.manifest.members.values() if set(member.roles) == {Role.AUDITOR}}
+        bodies = (parse_record(block).body for block in self.journal.beside(head.run)) if auditors else ()
+        acks = [body for body in bodies if isinstance(body, Ack) and body.by in auditors]
+        if not acks:
+            return None
+        heights: dict[bytes, int] = {}
+        for height, cid in self._back(head.head, min(ack.height for ack in acks)):
+            for ack in acks:
+                if (ack.head, ack.height) == (cid, height):
+                    heights[ack.by] = max(height, heights.get(ack.by, 0))
+        return audited_height(heights, stored.manifest)
+
+    def _back(self, head: CID, lowest: int) -> list[tuple[int, CID]]:
+        """The records of a chain down to a height."""
+        found: list[tuple[int, CID]] = []
+        cid: CID | None = head
+        while cid is not None:
+            body = parse_record(Block(cid, self.engine.get(cid, timeout=1.0))).body
+            assert isinstance(body, Chained)
+            if body.height < lowest:
+                break
+            found.append((body.height, cid))
+            cid = body.prev
+        return found

@@ -1,0 +1,178 @@
+"""Taking stock: which contents the runs of a home link, and how much of that is on its disk.
+
+The journal keeps what was found (`peer.home.kept_contents`), so that only new records are read. No content is hashed or
+read: an engine tells the sizes of blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from peer.engine.interface import Engine, EngineError
+from peer.engine.linked_blocks import links_of, reached
+from peer.home.journal import Journal
+from peer.home.kept_contents import Entry, Link
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource
+from protocol.records.bodies import Chained, Close, Collect, Dispatch, Group, Reply, Role, Run, TakenReply
+from protocol.records.signed_records import Record, answers, checked_record, parse_record, typed_items
+
+_FEW: Final = 256
+"""Entries that are kept in one transaction."""
+
+_WAIT: Final = 0.5
+"""Seconds for one block that should be here."""
+
+_LATE: Final = 2
+"""Exchanges before the oldest that waits, or the newest, whose contents may still come."""
+
+
+class _Read:
+    """An engine's blocks, as far as they are here, and the bytes that were read."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._seen: dict[CID, bytes] = {}
+
+    def get(self, cid: CID) -> bytes:
+        if cid not in self._seen:
+            self._seen[cid] = self._engine.get(cid, timeout=_WAIT)
+        return self._seen[cid]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self._seen.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """Takes stock of the runs of a home."""
+
+    engine: Engine
+    journal: Journal
+
+    def take(self, run: CID, head: CID, *, everywhere: bool = False) -> int:
+        """Note what the records of a run link, up to its ``head``, and which of that has come here. Returns how many
+        bytes are new. Unless it looks ``everywhere``, what did not come with the exchange in which it was linked is
+        not looked for again.
+
+        Raises:
+            EngineError: if the engine cannot be used, or a record is not here. What was noted before stays.
+            BlockError: if a record is damaged.
+        """
+        contents = self.journal.contents
+        since = 0 if everywhere else max(0, contents.oldest_open(run) - _LATE)
+        grown = sum(contents.add(run, some) for some in _batches(self._new(run, head)))
+        whole = self.engine.keeps(head)
+        return grown + sum(self._look(run, link, whole=whole) for link in contents.unseen(run, since))
+
+    def take_all(self) -> list[str]:
+        """`take` of every run of this engine. Returns why some could not be taken."""
+        failed: list[str] = []
+        for head in self.journal.heads():
+            try:
+                self.take(head.run, head.head, everywhere=head.role is Role.AUDITOR)
+            except (EngineError, BlockError) as error:
+                failed.append(f"the run {head.run}: {error}")
+        return failed
+
+    def blocks_of(self, content: CID) -> list[CID]:
+        """The blocks of a content, as far as what links them is here."""
+
+        def links(cid: CID) -> Iterable[CID]:
+            if cid.is_raw or not self.engine.has(cid):
+                return ()
+            return links_of(Block(cid, self.engine.get(cid, timeout=_WAIT)))
+
+        return reached(content, links)
+
+    def record_blocks(self, run: CID, head: CID) -> list[CID]:
+        """Every block of a run that is not part of a content: records, with what they link besides. The newest first,
+        as far as they are here."""
+        contents = {link.content for link in self.journal.contents.links(run)}
+        found: dict[CID, None] = {}
+        pending = [head]
+        while pending:
+            cid = pending.pop()
+            if cid in found or cid in contents:
+                continue
+            with contextlib.suppress(EngineError, BlockError):
+                linked = () if cid.is_raw else links_of(Block(cid, self.engine.get(cid, timeout=_WAIT)))
+                found[cid] = None
+                pending.extend(linked)
+        return list(found)
+
+    def _new(self, run: CID, head: CID) -> Iterator[Entry]:
+        """What records say that are newer than the stock, the oldest first."""
+        known = self.journal.contents.stock_of(run)
+        chain: list[CID] = []
+        cid: CID | None = head
+        while cid is not None and (known is None or cid != known.head):
+            chain.append(cid)
+            body = parse_record(Block(cid, self.engine.get(cid, timeout=_WAIT))).body
+            cid = body.prev if isinstance(body, Chained) else None
+        if cid is None and known is not None:  # what we knew is not in this chain
+            self.journal.contents.begin_again(run)
+        for each in reversed(chain):
+            read = _Read(self.engine)
+            yield _entry(checked_record(each, read), read)
+
+    def _look(self, run: CID, link: Link, *, whole: bool) -> int:
+        """Note a content, if it is here as one that this home keeps, or keeps with the ``whole`` run. Returns how many
+        bytes are new."""
+        if not (self.engine.has(link.content) if whole else self.engine.keeps(link.content)):
+            return 0
+        sizes = self.engine.sizes(self.blocks_of(link.content))
+        return self.journal.contents.hold(run, link.kind, link.content, sizes, time.time())
+
+
+def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    while some := list(islice(entries, _FEW)):
+        yield some
+
+
+def _entry(record: Record, read: _Read) -> Entry:
+    """What a record adds."""
+    sent: tuple[bytes, ...] = ()
+    models: tuple[CID, ...] = ()
+    answered: list[bytes] = []
+    updates: list[tuple[bytes, CID]] = []
+    app: CID | None = None
+    of_run: tuple[CID, ...] = ()
+    plan = ""
+    body = record.body
+    assert isinstance(body, Chained)
+    match body:
+        case Run(bundle=bundle, initial_model=model, seed=seed):
+            app, of_run, plan = bundle, () if model is None else (model,), body.plan.text_if_any
+            read.get(seed)
+        case Dispatch(groups=groups):
+            listed = list(typed_items(groups, Group, read))
+            sent = tuple(message for group in listed for message, _ in group.to)
+            models = tuple(dict.fromkeys(group.content for group in listed))
+        case Collect():
+            for reply, message in _replies(body, read):
+                answered.append(message)
+                if reply is not None and reply.content is not None:
+                    updates.append((message, reply.content))
+        case Close(model=CID() as model):
+            of_run = (model,)
+        case _:
+            pass
+    return Entry(record.cid, body.height, read.size, sent, tuple(answered), models, tuple(updates), app, of_run, plan)
+
+
+def _replies(collect: Collect, source: BlockSource) -> Iterator[tuple[Reply | None, bytes]]:
+    """The replies that a collect takes or refuses, each with the message it answers."""
+    for answer in answers(collect, source):
+        link = answer.reply if isinstance(answer, TakenReply) else answer.refused
+        body = None if link is None else checked_record(link, source).body
+        reply = body if isinstance(body, Reply) else None
+        if reply is not None:
+            yield reply, reply.message
+        elif not isinstance(answer, TakenReply):
+            yield None, answer.message

@@ -1,0 +1,90 @@
+"""What a home keeps of its runs, if their own plans and its owner say so or say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from protocol.blocks.cid import CID
+from protocol.keeping.budget import Budget, LeaveFree, parse_budget
+from protocol.keeping.droppable import Droppable, LinkedContents, RunSoFar, droppable
+from protocol.keeping.plan import (
+    KEEP_EVERYTHING,
+    All,
+    KeepPlan,
+    Last,
+    PlanError,
+    UntilAudited,
+    parse_plan,
+)
+from protocol.records.bodies import Role
+
+BY_ROLE: Final = {
+    Role.SERVER: KeepPlan(updates=UntilAudited()),
+    Role.CLIENT: KeepPlan(models=Last(4), updates=Last(4)),
+}
+"""What may go if the owner has said nothing, and room is needed. A server keeps all that a replay takes until an
+auditor has confirmed it. A client keeps what it works with: the server holds the same. Whoever else has a run keeps
+it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What the owner of a home has said."""
+
+    plan: KeepPlan | None = None
+    """What stays; None if nothing was said. Then `BY_ROLE` says what may go, and it goes only if room is needed."""
+    budget: Budget = field(default_factory=LeaveFree)
+
+    def __post_init__(self) -> None:
+        """Raises:
+        PlanError: if the plan lets go what an open run needs: that is the run's to say.
+        """
+        if self.plan is not None and self.plan.drop_updates:
+            raise PlanError("drop-updates is said for a run when it begins: peer start --drop-updates")
+
+    def __str__(self) -> str:
+        return f"{'default' if self.plan is None else self.plan}; {self.budget}"
+
+
+def parse_keeping(text: str) -> Keeping:
+    """What `str` of it gives.
+
+    Raises:
+        PlanError: if it is malformed.
+    """
+    plan, _, budget = text.partition("; ")
+    return Keeping(None if plan == "default" else parse_plan(plan), parse_budget(budget))
+
+
+def may_go(
+    exchanges: Sequence[LinkedContents],
+    run: RunSoFar,
+    keeping: Keeping,
+    of_run: KeepPlan | None,
+    needed: frozenset[CID],
+    *,
+    pressed: bool,
+) -> list[Droppable]:
+    """What may go of a run, the oldest first: what its own plan ``of_run`` lets go, or the home's. ``pressed`` says
+    that room is needed."""
+    plans = [KEEP_EVERYTHING if of_run is None else of_run]
+    home = keeping.plan
+    if home is None and pressed:
+        home = BY_ROLE.get(run.holder)
+    if home is not None:
+        plans.append(_open_as(home, plans[0]))
+    found: dict[CID, Droppable] = {}
+    for plan in plans:
+        for each in droppable(exchanges, plan, run, needed):
+            found.setdefault(each.content, each)
+    return sorted(found.values(), key=lambda each: each.exchange)
+
+
+def _open_as(home: KeepPlan, of_run: KeepPlan) -> KeepPlan:
+    """The home's plan, which lets contents of an open run go only if the run's does."""
+    if not of_run.drop_updates:
+        return home
+    updates = of_run.updates if isinstance(home.updates, All) else home.updates
+    return replace(home, updates=updates, drop_updates=True)

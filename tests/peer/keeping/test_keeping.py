@@ -1,0 +1,223 @@
+"""Taking stock of a run, dropping what may go, forgetting it: with a real journal and a real directory of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chains import ALICE, TIME, Scribe
+from command_line import Peer
+from flwr.app import RecordDict
+from inspected_runs import WrittenRun
+
+from peer.engine import open_engine
+from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from peer.keeping.dropped import dropped_here
+from peer.keeping.upkeep import Upkeep
+from protocol.blocks.cid import CID, Block, cbor_block
+from protocol.keeping.budget import AtMost
+from protocol.keeping.home_plan import Keeping
+from protocol.keeping.plan import DROPPING, KeepPlan, Last
+from protocol.records.bodies import PlannedRun, Role, Run
+
+MODEL = 1_200_000
+"""Bytes of a model, about."""
+
+
+class PlannedScribe(Scribe):
+    """Writes a run whose record says what stays of it."""
+
+    def run(self, *arguments: Any, **changes: Any) -> Run:
+        run = super().run(*arguments, **changes)
+        return PlannedRun(keep=str(DROPPING), **{each.name: getattr(run, each.name) for each in fields(run)})
+
+
+class TracedRun(WrittenRun):
+    """A run, and the contents that it stored."""
+
+    def __init__(self, scribe: Scribe, **run: Any) -> None:
+        super().__init__(scribe, **run)
+        self.stored = [self.app]
+
+    def store(self, records: RecordDict) -> CID:
+        self.stored.append(super().store(records))
+        return self.stored[-1]
+
+    def answer(self, *, loss: float, examples: int) -> CID:
+        return self.model(1000 * len(self.stored))
+
+
+class Kept:
+    """A home that leads runs, and keeps them as a peer does."""
+
+    def __init__(self, root: Path) -> None:
+        self.home = Home(root / "home").create()
+        self.journal = Journal(self.home.journal)
+        self.address = f"local:{root / 'engine'}"
+        self.journal.remember_engine(self.address)
+        self.engine = open_engine(self.address, owner=self.journal.pin_owner())
+        self.upkeep = Upkeep(self.home, self.engine, self.journal)
+        self._put: set[CID] = set()
+
+    def wrote(self, run: TracedRun, *, closed: bool = False) -> str:
+        """The newest record of a run is on disk, with what belongs to it; what the upkeep says of the room."""
+        chain = run.scribe.chain
+        new = [Block(cid, data) for cid, data in run.scribe.source.items() if cid not in self._put]
+        of_contents = {cid for cid in run.scribe.source if cid.is_raw} | set(run.stored)
+        self.engine.put(new, pin=[block.cid for block in new if block.cid not in of_contents or len(block.data) < 100])
+        for content in run.stored:
+            if content not in self._put:
+                self.engine.pin(content, recursive=True)
+        self._put |= {block.cid for block in new}
+        assert chain.head is not None
+        where = run.scribe.manifest.federation, chain.head, chain.height, 1
+        self.journal.keep_head(RunHead(chain.run, *where, closed, Role.SERVER, self.address, float(chain.height)))
+        return self.upkeep.wrote(chain.run)
+
+    def here(self, *contents: CID) -> list[bool]:
+        return [self.engine.has(content) for content in contents]
+
+    def on_disk(self) -> int:
+        return self.engine.status().bytes_stored
+
+    def say(self, plan: KeepPlan | None = None, budget: int | None = None) -> None:
+        self.journal.remember_keeping(str(Keeping(plan) if budget is None else Keeping(plan, AtMost(budget))))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    made = Kept(tmp_path)
+    yield made
+    made.engine.close()
+    made.journal.close()
+
+
+@pytest.fixture
+def command(kept: Kept, capsys: pytest.CaptureFixture[str]) -> Peer:
+    return Peer(kept.home.path, capsys)
+
+
+def closed_run(kept: Kept, rounds: int = 3, run: TracedRun | None = None) -> TracedRun:
+    run = run or TracedRun(Scribe())
+    for number in range(rounds):
+        run.exchange(number)
+    run.scribe.add(run.scribe.close(model=run.model(99)))
+    kept.wrote(run, closed=True)
+    return run
+
+
+def test_what_is_counted_is_what_is_on_the_disk(kept: Kept, command: Peer) -> None:
+    closed_run(kept)
+    use = command("du", "--json").json
+    (run,) = use["runs"]
+    assert run["models"] + run["updates"] > 8 * MODEL
+    assert use["of_runs"] == pytest.approx(kept.on_disk(), rel=0.02)
+
+
+def test_a_plan_drops_what_does_not_stay_and_the_rest_still_reads(kept: Kept, command: Peer) -> None:
+    run = closed_run(kept)
+    would = command("keep", "models=last:1", "updates=last:1", "--dry-run", "--json").json["dropped"]
+    before = kept.on_disk()
+    assert kept.here(*run.stored) == [True] * len(run.stored)
+
+    done = command("keep", "models=last:1", "updates=last:1", "--json").json["dropped"]
+
+    gone = dropped_here(kept.home, run.scribe.chain.run)
+    assert done == would
+    assert (len(gone), before - kept.on_disk()) == (6, done[0]["bytes"])
+    assert kept.here(*gone) == [False] * 6
+    for content in set(run.stored) - gone:
+        assert len(list(kept.engine.read_content(content)))
+
+
+def test_an_open_run_keeps_all_that_resuming_it_takes_whatever_the_plan_and_the_budget(kept: Kept) -> None:
+    run = TracedRun(Scribe())
+    kept.say(KeepPlan(models=Last(1), updates=Last(1)), budget=5 * MODEL)
+    rooms = []
+    for number in range(3):
+        run.exchange(number)
+        rooms.append(kept.wrote(run))
+    assert kept.here(*run.stored) == [True] * len(run.stored)
+    assert rooms[-1].startswith("the runs of this home take")
+
+
+def test_a_home_has_room_again_once_its_owner_makes_some(kept: Kept) -> None:
+    run = TracedRun(Scribe())
+    kept.say(budget=5 * MODEL)
+    for number in range(3):
+        run.exchange(number)
+        kept.wrote(run)
+    assert kept.upkeep.look()
+    kept.say(budget=500 * MODEL)
+    assert kept.upkeep.look() == ""
+
+
+def test_a_run_that_drops_its_updates_stays_within_the_budget_while_it_is_open(kept: Kept) -> None:
+    run = TracedRun(PlannedScribe())
+    budget = 16 * MODEL
+    kept.say(KeepPlan(models=Last(2)), budget=budget)
+    rooms, most = [], 0
+    for number in range(20):  # 60 models in all
+        run.exchange(number)
+        rooms.append(kept.wrote(run))
+        most = max(most, kept.on_disk())
+    newest = run.sent[-1], run.stored[-1]
+    assert (set(rooms), kept.here(*newest)) == ({""}, [True, True])
+    assert most <= budget
+    assert kept.journal.contents.used_in_all() == pytest.approx(kept.on_disk(), rel=0.02)
+
+
+def test_what_was_dropped_and_is_sent_again_is_here_again(kept: Kept) -> None:
+    run = TracedRun(PlannedScribe())
+    kept.say(KeepPlan(models=Last(1)), budget=8 * MODEL)
+    run.exchange(1)
+    kept.wrote(run)
+    first = run.sent[0]
+    for number in range(2, 9):
+        run.exchange(number)
+        kept.wrote(run)
+    assert kept.journal.contents.gone(run.scribe.chain.run) >= {first}
+    run.scribe.add(run.scribe.dispatch(run.scribe.group(ALICE, content=first)))
+    kept.engine.put_content(first, [Block(cid, data) for cid, data in run.scribe.source.items()])
+    kept.wrote(run)
+    assert first not in kept.journal.contents.gone(run.scribe.chain.run)
+    assert kept.here(first) == [True]
+
+
+def test_a_forgotten_run_leaves_nothing_but_proofs_and_what_another_run_needs(kept: Kept, command: Peer) -> None:
+    one = closed_run(kept)
+    other = TracedRun(Scribe(), time=TIME + 1)
+    other.scribe.source.update(one.scribe.source)
+    other.stored += one.stored[1:3]
+    other.scribe.add(other.scribe.dispatch(other.scribe.group(ALICE, content=one.sent[0])))
+    other.scribe.add(other.scribe.close(model=one.stored[-1]))
+    kept.wrote(other, closed=True)
+    proof = cbor_block({"proof": b"p"})
+    kept.engine.put([proof], pin=[proof.cid])
+    kept.journal.keep_proof(one.scribe.chain.run, (proof, proof, proof))
+
+    refused = command("forget", one.scribe.chain.run)
+    assert (refused.code, "nobody is here to ask" in refused.err) == (2, True)
+    done = command("forget", one.scribe.chain.run, "--yes", "--json").json
+
+    assert (done["proofs_kept"], [head.run for head in kept.journal.heads()]) == (1, [other.scribe.chain.run])
+    assert kept.here(one.sent[0], one.stored[-1], proof.cid) == [True, True, True]
+    assert kept.here(one.sent[1], one.scribe.chain.run) == [False, False]
+    assert kept.journal.beside(one.scribe.chain.run) == []
+
+
+def test_an_open_run_is_forgotten_without_what_was_signed_in_it(kept: Kept, command: Peer) -> None:
+    run = TracedRun(Scribe())
+    run.exchange(1)
+    kept.wrote(run)
+    head = run.scribe.chain.head
+    assert head is not None
+    kept.journal.keep_own([Block(head, run.scribe.source[head])])
+    with kept.home.lock():
+        assert "may go on with it" in command("forget", "latest", "--yes").err
+    assert command("forget", "latest", "--yes").code == 0
+    assert (kept.journal.own(head) is not None, kept.here(head)) == (True, [False])

@@ -1,0 +1,82 @@
+"""`protocol.keeping.budget` and `protocol.keeping.home_plan`: what a home may hold, and what goes for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.blocks.cid import CID, raw_block
+from protocol.keeping.budget import AtMost, Disk, LeaveFree, NoBudget, excess, parse_budget, why_no_room
+from protocol.keeping.droppable import ExchangeAt, LinkedContents, RunSoFar
+from protocol.keeping.home_plan import Keeping, may_go, parse_keeping
+from protocol.keeping.plan import KeepPlan, Last, PlanError, UntilAudited
+from protocol.records.bodies import Role
+
+MODELS, UPDATES = ([raw_block(b"%s %d" % (kind, n)).cid for n in range(4)] for kind in (b"model", b"update"))
+EXCHANGES = [
+    LinkedContents(ExchangeAt(n + 1, 2 * n + 2, is_answered=True), (MODELS[n],), (UPDATES[n],)) for n in range(4)
+]
+OPEN, CLOSED = RunSoFar(4, closed=False), RunSoFar(4, closed=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [("500G", AtMost(500 * 10**9)), ("2gb", AtMost(2 * 10**9)), ("1500", AtMost(1500)), ("none", NoBudget())],
+)
+def test_a_budget_is_a_size_or_none(text: str, budget: AtMost | NoBudget) -> None:
+    assert parse_budget(text) == budget
+    assert parse_budget(str(budget)) == budget
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5G", "much", "9" * 19 + "T"])
+def test_a_text_that_is_no_budget_is_refused(text: str) -> None:
+    with pytest.raises(PlanError):
+        parse_budget(text)
+
+
+def test_what_the_next_exchange_may_take_has_to_fit_too() -> None:
+    disk = Disk(used=80, free=1000, size=2000, next=20)
+    assert (excess(AtMost(100), disk), excess(AtMost(90), disk), excess(NoBudget(), disk)) == (0, 10, 0)
+    assert why_no_room(AtMost(100), disk) == ""
+    assert "80 B" in why_no_room(AtMost(90), disk)
+
+
+def test_without_a_budget_a_small_disk_keeps_a_twentieth_free() -> None:
+    assert excess(LeaveFree(), Disk(used=0, free=120, size=2000, next=20)) == 0
+    assert excess(LeaveFree(), Disk(used=0, free=119, size=2000, next=20)) == 1
+    assert excess(LeaveFree(), Disk(used=10**9, free=None, size=0, next=10**9)) == 0
+
+
+@pytest.mark.parametrize("keeping", [Keeping(), Keeping(KeepPlan(updates=Last(2)), AtMost(5)), Keeping(KeepPlan())])
+def test_what_an_owner_has_said_reads_back(keeping: Keeping) -> None:
+    assert parse_keeping(str(keeping)) == keeping
+
+
+def test_an_owner_cannot_let_go_what_an_open_run_needs() -> None:
+    with pytest.raises(PlanError, match="when it begins"):
+        Keeping(KeepPlan(updates=Last(1), drop_updates=True))
+
+
+def gone(run: RunSoFar, keeping: Keeping, of_run: KeepPlan | None = None, *, pressed: bool = False) -> list[CID]:
+    found = may_go(EXCHANGES, run, keeping, of_run, frozenset({MODELS[1]}), pressed=pressed)
+    return [each.content for each in found]
+
+
+def test_by_default_nothing_goes_before_room_is_needed_and_a_servers_updates_only_once_they_are_audited() -> None:
+    audited = RunSoFar(4, closed=True, audited=4)
+    assert gone(audited, Keeping()) == []
+    assert gone(audited, Keeping(), pressed=True) == UPDATES[:2]
+    assert gone(CLOSED, Keeping(), pressed=True) == []
+    assert gone(RunSoFar(4, closed=True, holder=Role.AUDITOR), Keeping(), pressed=True) == []
+
+
+def test_what_an_owner_has_said_goes_at_once_the_oldest_first() -> None:
+    keeping = Keeping(KeepPlan(models=Last(2), updates=Last(1)))
+    assert gone(CLOSED, keeping) == [MODELS[0], *UPDATES[:3]]
+    assert gone(OPEN, keeping) == []
+
+
+def test_a_run_that_drops_its_updates_lets_the_owners_plan_reach_the_open_run() -> None:
+    dropping = KeepPlan(updates=Last(2), drop_updates=True)
+    assert gone(OPEN, Keeping(), dropping) == UPDATES[:2]
+    assert set(gone(OPEN, Keeping(KeepPlan(models=Last(3))), dropping)) == {MODELS[0], *UPDATES[:2]}
+    assert gone(OPEN, Keeping(KeepPlan(updates=UntilAudited())), dropping) == UPDATES[:2]
