@@ -8,10 +8,12 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
 
+from crypto.remembered import has_mark, mark
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import Engine, Unreachable
 from peer.engine.linked_blocks import links_of, reached, walk
@@ -105,7 +107,8 @@ class EngineSource:
 
 
 class CarSource:
-    """A CAR file. Its index is on disk. Each block is checked when the file is opened, and again when it is read.
+    """A CAR file. Its index is on disk. Each block is checked when the file is opened, and again when it is read: it is
+    hashed once, and has to have the mark of the bytes that were hashed from then on.
 
     Memory does not grow with the file: some blocks are in it while they are checked side by side.
     """
@@ -117,7 +120,7 @@ class CarSource:
         self._reading = threading.Lock()  # an app under replay may read its replies in threads of its own
         self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._index.executescript(
-            "CREATE TABLE blocks (cid BLOB PRIMARY KEY, at INTEGER, size INTEGER, sound INTEGER) WITHOUT ROWID;"
+            "CREATE TABLE blocks (cid BLOB PRIMARY KEY, at INTEGER, size INTEGER, mark BLOB) WITHOUT ROWID;"
             "CREATE TABLE bad (digest BLOB PRIMARY KEY) WITHOUT ROWID; BEGIN"
         )
         self.damage: list[str] = []
@@ -148,10 +151,10 @@ class CarSource:
     def get(self, cid: CID) -> bytes:
         """As `RunSource` says."""
         with self._reading:
-            at, size, _ = self._place(cid)
+            at, size, known = self._place(cid)
             self._file.seek(at)
             data = self._file.read(size)
-        return checked_block(cid, data).data
+        return data if known is not None and has_mark(data, known) else checked_block(cid, data).data
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
         """As `RunSource` says. The file is here already, so no limit is kept."""
@@ -169,7 +172,7 @@ class CarSource:
 
     def blocks(self, *, chunks: bool = True) -> Iterator[Block]:
         """Every sound block in the file, once; without ``chunks`` those alone that have a structure."""
-        for (data,) in self._index.execute("SELECT cid FROM blocks WHERE sound ORDER BY at"):
+        for (data,) in self._index.execute("SELECT cid FROM blocks WHERE mark IS NOT NULL ORDER BY at"):
             cid = CID(data)
             if cid.is_raw and not chunks:
                 continue
@@ -181,22 +184,23 @@ class CarSource:
 
     def _checked_size(self, cid: CID) -> int:
         with self._reading:
-            _, size, sound = self._place(cid)
-        return size if sound else len(self.get(cid))
+            _, size, known = self._place(cid)
+        return size if known is not None else len(self.get(cid))
 
-    def _place(self, cid: CID) -> tuple[int, int, bool]:
-        """Where a block is in the file, its size, and whether its bytes were its own when the file was opened."""
-        row = self._index.execute("SELECT at, size, sound FROM blocks WHERE cid = ?", (bytes(cid),)).fetchone()
+    def _place(self, cid: CID) -> tuple[int, int, bytes | None]:
+        """Where a block is in the file, its size, and the mark of its bytes; None if they were not its own when the
+        file was opened."""
+        row = self._index.execute("SELECT at, size, mark FROM blocks WHERE cid = ?", (bytes(cid),)).fetchone()
         if row is None:
             if self._index.execute("SELECT 1 FROM bad WHERE digest = ?", (cid.digest,)).fetchone():
                 raise BlockMismatch(cid, b"")  # its bytes are here under another CID: damaged, not missing
             raise MissingBlock(cid)
-        return int(row[0]), int(row[1]), bool(row[2])
+        return int(row[0]), int(row[1]), row[2]
 
     def _scan(self, sections: Iterable[Section]) -> None:
         for checked in side_by_side(_checked, self._batches(sections)):
-            for section, error in checked:
-                self._add(section, error)
+            for each in checked:
+                self._add(each)
         if self._broken:
             self._damaged(self._broken)
 
@@ -217,30 +221,39 @@ class CarSource:
             self._broken = str(error)
         yield batch
 
-    def _add(self, section: Section, error: BlockError | None) -> None:
+    def _add(self, checked: _Checked) -> None:
         """Index a section. A damaged one is indexed too, unless a sound one has its CID."""
+        section, error = checked.section, checked.error
         place = (section.cid, section.data_offset, len(section.data))
         if error is None:
-            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, 1)", place)
+            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", (*place, checked.mark))
             return
         self._damaged(f"the section at byte {section.offset}: {error}")
         self._index.execute("INSERT OR IGNORE INTO bad VALUES (?)", (hashlib.sha256(section.data).digest(),))
         if isinstance(error, BlockMismatch):
-            self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, 0)", place)
+            self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, NULL)", place)
 
     def _damaged(self, what: str) -> None:
         if len(self.damage) < MAX_DAMAGE:
             self.damage.append(what)
 
 
-def _checked(sections: Sequence[Section]) -> list[tuple[Section, BlockError | None]]:
-    """Each section, and what is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A section, and what is wrong with it, or the mark of its bytes."""
 
-    def wrong(section: Section) -> BlockError | None:
-        try:
-            checked_block(CID(section.cid), section.data)
-        except (MalformedCid, BlockMismatch) as error:
-            return error
-        return None
+    section: Section
+    error: BlockError | None
+    mark: bytes
 
-    return [(section, wrong(section)) for section in sections]
+
+def _checked(sections: Sequence[Section]) -> list[_Checked]:
+    return [_checked_section(section) for section in sections]
+
+
+def _checked_section(section: Section) -> _Checked:
+    try:
+        checked_block(CID(section.cid), section.data)
+    except (MalformedCid, BlockMismatch) as error:
+        return _Checked(section, error, b"")
+    return _Checked(section, None, mark(section.data))

@@ -90,9 +90,10 @@ def update_distances(updates: Sequence[Update], source: BlockSource) -> tuple[fl
     sent = {root: decode(root, _BoundedContent(recent), key) for root, key in keys.items()}
     beside = [update.sent.root for update in updates]
     sums = _Sums([update.weight for update in updates])
+    mapped = map if all(update.given.key is None for update in updates) else side_by_side  # threads are for decrypting
     for record, key in _places(opened):
         arrays = list(
-            side_by_side(partial(_numbers, record=record), [each.array_records[record].pop(key) for each in opened])
+            mapped(partial(_numbers, record=record), [each.array_records[record].pop(key) for each in opened])
         )
         if len({each.stored.shape for each in arrays}) > 1:
             raise NotMeasured("the updates have different shapes")
@@ -180,10 +181,12 @@ class _Sums:
                 self._add(changes)
 
     def _add(self, changes: Matrix) -> None:
-        mean = self._weights @ changes
+        # Not by BLAS: it would have its threads wait for work, at twice the processor time, and its kernels sum in
+        # another order on another processor.
+        mean = np.einsum("i,ij->j", self._weights, changes)
         self._norms += np.einsum("ij,ij->i", changes, changes)
-        self._products += changes @ mean
-        self._mean += float(mean @ mean)
+        self._products += np.einsum("ij,j->i", changes, mean)
+        self._mean += float(np.einsum("j,j->", mean, mean))
         changes -= mean
         self._apart += np.einsum("ij,ij->i", changes, changes)
 

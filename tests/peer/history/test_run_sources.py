@@ -5,9 +5,12 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
+import pytest
+
+from peer.history import run_sources
 from peer.history.run_sources import CarSource
 from protocol.blocks.car import write_car
-from protocol.blocks.cid import raw_block
+from protocol.blocks.cid import CID, Block, BlockMismatch, checked_block, raw_block
 
 TINY = 20_000
 MOST = 4 << 20
@@ -29,3 +32,31 @@ def test_memory_does_not_grow_with_blocks_of_next_to_no_bytes(tmp_path: Path) ->
     assert source.get(last.cid) == last.data
     source.close()
     assert peak < MOST
+
+
+def test_a_file_that_gives_other_bytes_the_second_time_is_caught(tmp_path: Path) -> None:
+    path, block = tmp_path / "run.car", raw_block(b"a model" * 100)
+    path.write_bytes(b"".join(write_car([block.cid], [block])))
+    source = CarSource(path)
+    assert source.get(block.cid) == block.data
+
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+    with pytest.raises(BlockMismatch):
+        source.get(block.cid)
+
+
+def test_a_block_is_hashed_once_however_often_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, block = tmp_path / "run.car", raw_block(b"a model" * 100)
+    path.write_bytes(b"".join(write_car([block.cid], [block])))
+    hashed: list[CID] = []
+
+    def counted(cid: CID, data: bytes) -> Block:
+        hashed.append(cid)
+        return checked_block(cid, data)
+
+    monkeypatch.setattr(run_sources, "checked_block", counted)
+    source = CarSource(path)
+
+    assert [source.get(block.cid) for _ in range(3)] == [block.data] * 3
+    assert hashed == [block.cid]
