@@ -149,7 +149,7 @@ class RunLookup:
                 yield head, None, car, beside
             return
         head, height = head_named(self.home, named)
-        federation = joined[0] if len(joined) == 1 else None
+        federation = joined[0] if len(joined) == 1 else federation_of(self.home, head)
         with borrowed(self.home, self.ipfs, federation) as engine:
             yield head, height, EngineSource(engine, self.timeout), AcksGrantsProofs()
 
@@ -162,6 +162,15 @@ class RunLookup:
         if not isinstance(body, Run) or body.keys is None:
             return PUBLIC
         return with_names(self.reader.open(self.home.path, beside.grants), source)
+
+
+def federation_of(home: Home, head: CID) -> StoredFederation | None:
+    """The federation of a run of this home; None if the home does not know the run, or is not in that federation."""
+    if not home.journal.exists():
+        return None
+    with Journal(home.journal) as journal:
+        known = journal.head_of(head) or journal.run_of(head)
+    return None if known is None else FederationStore(home).get(known.federation)
 
 
 def roots_of(car: CarSource, named: str) -> tuple[CID, AcksGrantsProofs]:

@@ -58,10 +58,11 @@ def doctor(
 
 def _start(home: Home, federation: str | None, asked: AskedReach) -> int | None:
     """Start the node in the home and leave it running. Returns its process id, or None if it ran already."""
-    if is_running(home):
-        refuse_other_reach(home, asked)
+    stored = FederationStore(home).current(federation)
+    if is_running(home, stored):
+        refuse_other_reach(home, asked, stored)
         return None
-    with home.lock(), started_node(home, FederationStore(home).current(federation), asked) as node:
+    with home.lock(), started_node(home, stored, asked) as node:
         return node.leave_running()
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from peer.base.errors import PeerError
-from peer.engine.chosen_engine import InSwarm, borrowed
+from peer.engine.chosen_engine import borrowed
 from peer.engine.interface import Engine
 from peer.engine.kubo.reach import AskedReach
+from peer.engine.node_places import InSwarm
 from peer.home.home import Home
 from protocol.wire.node_address import BadAddress, NodeAddress, Scope
 

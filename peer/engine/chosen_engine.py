@@ -6,7 +6,8 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from peer.base import logs
 from peer.base.errors import PeerError
@@ -15,8 +16,9 @@ from peer.engine.interface import Engine, EngineUnavailable
 from peer.engine.kubo.node_watch import NodeWatch
 from peer.engine.kubo.program import UPDATE, why_outdated
 from peer.engine.kubo.reach import ANYWHERE, AskedReach, Reach
+from peer.engine.node_places import InSwarm, node_folder
 from peer.home.federations import FederationStore
-from peer.home.home import Home
+from peer.home.home import Home, replace_file
 from peer.home.journal import Journal
 from protocol.wire.node_address import BadAddress
 
@@ -24,16 +26,11 @@ if TYPE_CHECKING:  # it imports slowly, and `--ipfs local:DIR` does not need it
     from peer.engine.kubo.node import KuboNode
 
 
-class InSwarm(Protocol):
-    """What says in which private network the home's node is: a federation, or a ticket to one."""
-
-    @property
-    def swarm_key(self) -> bytes:
-        """32 bytes."""
-
-
 MANAGED: Final = "kubo"
 """How ``--ipfs`` names the home's own node."""
+
+_REACH: Final = "reach.json"
+"""In the folder of a node that is not the first federation's: where that is reached. The journal has the first's."""
 
 _AS_BEFORE: Final = AskedReach()
 """What a command says of the node's reach if it says nothing."""
@@ -90,42 +87,43 @@ def borrowed(
     """`opened`, for a short command. If it has to start the home's node, it also locks the home, so that no peer starts
     to use that node."""
     with contextlib.ExitStack() as stack:
-        if chosen(home, named) == MANAGED and not is_running(home):
+        if chosen(home, named) == MANAGED and not is_running(home, federation):
             stack.enter_context(home.lock())
         yield stack.enter_context(opened(home, named, federation, asked))
 
 
-def is_running(home: Home) -> bool:
-    """Whether the home's own node runs."""
-    engine = running_node(home)
+def is_running(home: Home, federation: InSwarm | None = None) -> bool:
+    """Whether the home's own node for the federation runs."""
+    engine = running_node(home, federation)
     if engine is not None:
         engine.close()
     return engine is not None
 
 
-def running_node(home: Home) -> Engine | None:
-    """The home's own node, if it runs."""
-    if not (home.path / "ipfs" / "api").exists():
+def running_node(home: Home, federation: InSwarm | None = None) -> Engine | None:
+    """The home's own node for the federation, if it runs."""
+    repository = node_folder(home, federation) / "ipfs"
+    if not (repository / "api").exists():
         return None
     from peer.engine.kubo.node import running_at
 
     try:
-        address = running_at(home.path / "ipfs")
-        return None if address is None else open_engine(address, managed=True, reach=known_reach(home))
+        address = running_at(repository)
+        return None if address is None else open_engine(address, managed=True, reach=known_reach(home, federation))
     except EngineUnavailable:  # a node that was killed leaves its file behind
         return None
 
 
 @contextlib.contextmanager
 def _managed(home: Home, federation: InSwarm | None, asked: AskedReach, *, collect: bool = False) -> Iterator[Engine]:
-    engine = running_node(home)
+    engine = running_node(home, federation)
     if engine is not None:
         with contextlib.closing(engine):
-            refuse_other_reach(home, asked)
+            refuse_other_reach(home, asked, federation)
             yield engine
         return
     with started_node(home, federation, asked, collect=collect) as node:
-        opened = open_engine(node.api, managed=True, reach=known_reach(home))
+        opened = open_engine(node.api, managed=True, reach=known_reach(home, federation))
         with contextlib.closing(opened) as engine, NodeWatch(node).watching():
             yield engine
 
@@ -138,35 +136,38 @@ def started_node(
     reached."""
     from peer.engine.kubo.node import KuboNode
 
-    reach = asked.over(known_reach(home))
-    with KuboNode(home.path, _swarm_key(home, federation), reach).started(collect=collect) as node:
-        _remember_reach(home, reach)
+    reach, folder = asked.over(known_reach(home, federation)), node_folder(home, federation)
+    with KuboNode(folder, _swarm_key(home, federation), reach).started(collect=collect) as node:
+        _remember_reach(home, reach, federation)
         yield node
 
 
-def known_reach(home: Home) -> Reach:
-    """Where the home's node is reached, as the home remembers it.
+def known_reach(home: Home, federation: InSwarm | None = None) -> Reach:
+    """Where the home's node for the federation is reached, as the home remembers it.
 
     Raises:
         PeerError: if that cannot be read.
     """
-    if not home.journal.exists():
+    if (folder := node_folder(home, federation)) != home.path:
+        kept = _text_in(folder / _REACH)
+    elif home.journal.exists():
+        with Journal(home.journal) as journal:
+            kept = journal.reach()
+    else:
         return Reach()
-    with Journal(home.journal) as journal:
-        kept = journal.reach()
     try:
         return Reach() if kept is None else Reach.from_text(kept)
     except BadAddress as error:
         raise PeerError(str(error), fix="say it again: --listen IP:PORT --announce HOST:PORT") from error
 
 
-def refuse_other_reach(home: Home, asked: AskedReach) -> None:
+def refuse_other_reach(home: Home, asked: AskedReach, federation: InSwarm | None = None) -> None:
     """Refuse what would need a start of a node that runs.
 
     Raises:
         PeerError: if ``asked`` is not how the running node is reached.
     """
-    known = known_reach(home)
+    known = known_reach(home, federation)
     if asked.over(known) != known:
         listens = ", ".join(listen.text for listen in known.listen)
         told = f", and is announced at {', '.join(each.text for each in known.announce)}" if known.announce else ""
@@ -176,10 +177,21 @@ def refuse_other_reach(home: Home, asked: AskedReach) -> None:
         )
 
 
-def _remember_reach(home: Home, reach: Reach) -> None:
-    if reach != known_reach(home):
-        with Journal(home.journal) as journal:
-            journal.remember_reach(reach.to_text())
+def _remember_reach(home: Home, reach: Reach, federation: InSwarm | None = None) -> None:
+    if reach == known_reach(home, federation):
+        return
+    if (folder := node_folder(home, federation)) != home.path:
+        replace_file(folder / _REACH, [reach.to_text().encode()])
+        return
+    with Journal(home.journal) as journal:
+        journal.remember_reach(reach.to_text())
+
+
+def _text_in(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return None
 
 
 def owners_engine(home: Home, address: str, asked: AskedReach = _AS_BEFORE) -> Engine:

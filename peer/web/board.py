@@ -20,6 +20,7 @@ from peer.control.requests import Status
 from peer.engine import open_engine, without_credentials
 from peer.engine.chosen_engine import MANAGED, chosen, running_node
 from peer.engine.interface import Engine, EngineError
+from peer.engine.node_places import node_folder
 from peer.history.chain_follower import ChainFollower
 from peer.history.rounds import Exchange
 from peer.home.acks_grants_proofs import beside_here
@@ -80,7 +81,8 @@ class Board:
         self.home = home
         self.ipfs = ipfs
         self.readers = readers
-        self._engine: Engine | None = None
+        self._engines: dict[str, Engine] = {}
+        """The one that was named; or this home's own nodes, by their folders, one for each federation."""
         self._journal: Journal | None = None
         self._why_no_engine = ""
         self._told: PeerStatus | PeerError = PeerError("nobody has looked yet")
@@ -101,9 +103,10 @@ class Board:
         finally:
             self._over.set()
             thread.join(5.0)
-            for opened in (self._engine, self._journal):
-                if opened is not None:
-                    opened.close()
+            for engine in self._engines.values():
+                engine.close()
+            if self._journal is not None:
+                self._journal.close()
 
     # -- what the page asks for -------------------------------------------------------------------------------------
 
@@ -163,9 +166,9 @@ class Board:
         Raises:
             NotHere: if the engine cannot be used.
         """
-        if self._engine is None:
+        if not self._engines:
             raise NotHere(self._why_no_engine or "the engine is not open yet")
-        return BlocksHere(self._engine)
+        return BlocksHere(list(self._engines.values()))
 
     def disk(self) -> dict[str, Any]:
         """How much of the disk the home and its engine take."""
@@ -216,15 +219,23 @@ class Board:
 
     def _open_engine(self) -> None:
         """Open the engine if it can be used; a node that is not running is not started."""
-        if self._engine is not None:
-            return
         try:
             name = chosen(self.home, self.ipfs)
-            self._engine = running_node(self.home) if name == MANAGED else open_engine(name)
+            if name == MANAGED:
+                self._open_nodes()
+            elif not self._engines:
+                self._engines[name] = open_engine(name)
             stands = f"{without_credentials(name)}: this home's node does not run; peer start starts it"
-            self._why_no_engine = "" if self._engine is not None else stands
+            self._why_no_engine = "" if self._engines else stands
         except (EngineError, PeerError) as error:
             self._why_no_engine = str(error)
+
+    def _open_nodes(self) -> None:
+        joined: list[StoredFederation | None] = [*FederationStore(self.home).all()]
+        for each in joined or [None]:
+            folder = str(node_folder(self.home, each))
+            if folder not in self._engines and (node := running_node(self.home, each)) is not None:
+                self._engines[folder] = node
 
     def _opened(self, head: RunHead) -> _Reading:
         source = self.blocks()

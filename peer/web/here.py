@@ -14,16 +14,17 @@ SECONDS: Final = 5.0
 
 
 class BlocksHere:
-    """The blocks of an engine, as a `peer.history.run_sources.RunSource`."""
+    """The blocks of some engines, as a `peer.history.run_sources.RunSource`."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self._engines = engines
 
     def get(self, cid: CID) -> bytes:
         """As `RunSource`."""
-        if not self._engine.has(cid):
+        engine = next((each for each in self._engines if each.has(cid)), None)
+        if engine is None:
             raise MissingBlock(cid)
-        return self._engine.get(cid, timeout=SECONDS)
+        return engine.get(cid, timeout=SECONDS)
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
         """As `RunSource`."""

@@ -36,12 +36,15 @@ from peer.cli.runs.standing_options import QueueOptions, TrainingOptions
 from peer.cli.runs.standing_parts import StandingPart, parts_now, parts_to_stand, what_waits
 from peer.cli.seeing.live_status import live_status
 from peer.engine import without_credentials
-from peer.engine.chosen_engine import MANAGED
+from peer.engine.chosen_engine import MANAGED, opened
+from peer.engine.interface import Engine
+from peer.engine.kubo.reach import AskedReach
 from peer.home.federations import StoredFederation
 from peer.home.home import Home
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.run.narrator import Narrator
+from protocol.blocks.cid import CID
 from protocol.jobs.queue import may_ask
 from protocol.records.bodies import Role
 from strategy.apps.builtin_app import model_class
@@ -109,35 +112,44 @@ def serve(
     )
 
     def starts(engine: str) -> None:
-        _check_one_network(engine, [each.stored for each in served])
+        _check_reach(engine, asked, [each.stored for each in served])
         for each in served if not json else ():
             over = f"{each.stored.manifest.title} over {without_credentials(engine)}"
             say(f"{person.name} stands as {each.title} of {over}; Ctrl-C stops it")
 
-    with opened_session(
-        place,
-        person,
-        served[0].stored,
-        passphrases=passphrases,
-        ipfs=ipfs,
-        reach=asked,
-        threads=threads,
-        python=command_of_python(app_python),
-        numerics=leads.numerics,
-        confiner=confiner,
-        on_report=Narrator(None if json else say).tell,
-        starts=starts,
-    ) as base:
+    with (
+        opened_session(
+            place,
+            person,
+            served[0].stored,
+            passphrases=passphrases,
+            ipfs=ipfs,
+            reach=asked,
+            threads=threads,
+            python=command_of_python(app_python),
+            numerics=leads.numerics,
+            confiner=confiner,
+            on_report=Narrator(None if json else say).tell,
+            starts=starts,
+        ) as base,
+        contextlib.ExitStack() as nodes,
+    ):
         from peer.jobs.job_server import JobServer
         from peer.run.peer import Peer
         from peer.run.session import ActingAuthor
         from peer.run.training import training as prepared_training
 
+        engines = _nodes(nodes, place, base, served)
         trained = partial(prepared_training, choice=choice, works_in=works_in, once=False)
         sessions = {
             each.stored.id: base
             if each.stored.id == base.federation
-            else replace(base, federation=each.stored.id, acting=ActingAuthor.of(base.journal))
+            else replace(
+                base,
+                federation=each.stored.id,
+                engine=engines[each.stored.id],
+                acting=ActingAuthor.of(base.journal),
+            )
             for each in served
         }
 
@@ -196,15 +208,30 @@ def _accepted(stored: StoredFederation, names: Sequence[str]) -> frozenset[bytes
     return frozenset(found)
 
 
-def _check_one_network(engine: str, served: Sequence[StoredFederation]) -> None:
-    """Raise `PeerError` if the home's own node would have to be in two private networks."""
-    if engine == MANAGED and len({each.swarm_key for each in served}) > 1:
+def _check_reach(engine: str, asked: AskedReach, served: Sequence[StoredFederation]) -> None:
+    """Raise `PeerError` if several nodes of the home would have to be reached in one place."""
+    if engine == MANAGED and asked != AskedReach() and len({each.swarm_key for each in served}) > 1:
         titles = ", ".join(each.manifest.title for each in served)
         raise PeerError(
-            f"this home is in several federations ({titles}), and its own node can be in the network of one alone",
-            fix="name one with --federation NAME, and give the others homes of their own; or name a node of yours that "
-            "all their members reach: --ipfs http://HOST:PORT",
+            f"this home is in several federations ({titles}), and has a node for each: they cannot listen in one place",
+            fix="say it once for each, and the home remembers it: peer doctor --start-daemon --federation NAME "
+            "--listen IP:PORT",
         )
+
+
+def _nodes(stack: contextlib.ExitStack, home: Home, base: Session, served: Sequence[StandingPart]) -> dict[CID, Engine]:
+    """The engine for each federation. Of this home's own nodes there is one for each private network; the first runs
+    already."""
+    engines, by_network = dict[CID, Engine](), dict[bytes, Engine]()
+    for each in served:
+        if each.stored.id == base.federation or base.engine_name != MANAGED:
+            engine = base.engine
+        elif each.stored.swarm_key in by_network:
+            engine = by_network[each.stored.swarm_key]
+        else:
+            engine = stack.enter_context(opened(home, MANAGED, each.stored, collect=True))
+        engines[each.stored.id] = by_network[each.stored.swarm_key] = engine
+    return engines
 
 
 async def _tell_what_waits(peer: Peer, waits: Callable[[], list[str]], tell: Callable[[str], None]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from peer.audit.run_lookup import federation_of
 from peer.audit.verified_import import take_in
 from peer.cli.options import (
     DEFAULT_HOME,
@@ -49,7 +50,7 @@ def export(
     cid, _ = head_named(Home(home), head)
     place = place_for(file)
     counted = _Counted()
-    with Scratch() as scratch, borrowed(Home(home), ipfs) as engine:
+    with Scratch() as scratch, borrowed(Home(home), ipfs, federation_of(Home(home), cid)) as engine:
         source = EngineSource(engine, timeout)
         beside = beside_head(Home(home), cid, source)
         may_lack = MayLack()

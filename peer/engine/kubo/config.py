@@ -9,13 +9,16 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from peer.engine.interface import EngineError
 from peer.engine.kubo.reach import Reach
 from peer.engine.local.block_files import translated
 from peer.home.home import PRIVATE_FOLDER, replace_file
 from peer.home.passphrase import without_passphrases
+
+SWARM_KEY: Final = "swarm.key"
+"""The file, in a repository, that puts the node into a private network: there is one, so a node is in one network."""
 
 
 def environment(repository: Path) -> dict[str, str]:
@@ -47,6 +50,11 @@ def run_ipfs(program: Path, repository: Path, *command: str) -> str | None:
     return "".join((done.stderr or done.stdout).strip().splitlines()[-1:]) if done.returncode else None
 
 
+def swarm_key_text(swarm_key: bytes) -> bytes:
+    """What the file with a swarm key holds, as Kubo reads it."""
+    return f"/key/swarm/psk/1.0.0/\n/base16/\n{swarm_key.hex()}\n".encode()
+
+
 def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
     """Make the repository if there is none, and put the swarm key in.
 
@@ -56,8 +64,7 @@ def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
     with translated(repository):
         repository.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
         repository.chmod(PRIVATE_FOLDER)
-        key = repository / "swarm.key"
-        text = f"/key/swarm/psk/1.0.0/\n/base16/\n{swarm_key.hex()}\n".encode()
+        key, text = repository / SWARM_KEY, swarm_key_text(swarm_key)
         if not key.is_file() or key.read_bytes() != text:
             replace_file(key, [text])
         if (repository / "config").is_file():
