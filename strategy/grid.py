@@ -311,12 +311,22 @@ class PollenGrid(Grid):
         )
         return received_message(metadata, self._content(reply))
 
+    def _stand_in(self, reply: Handed) -> RecordDict:
+        """What a replay hands over in the place of a reply that is not kept: what comes of it is not compared."""
+        assert reply.content is not None  # it is what is not kept
+        assert self._anchoring is not None  # the peer says from the start that there are gaps
+        records = decode(reply.content, self._store.open(reply.content), reply.key, self._limits)
+        self._anchoring.fill(records)
+        return records
+
     def _content(self, reply: Handed) -> RecordDict | Error:
         kept = self._kept.take(reply.message, reply.content)
         if reply.content is None:
             return Error(int(ErrorCode.MESSAGE_UNAVAILABLE) if reply.code is None else reply.code, reply.reason)
         if kept is not None:
             return kept
+        if reply.not_kept:
+            return self._stand_in(reply)
         try:
             # decoded for each hand-over, because strategies change replies in place
             return decode(reply.content, self._store.open(reply.content), reply.key, self._limits)

@@ -40,6 +40,7 @@ CLIENT: Final = "client"
 NO_REPLAY: Final = "what the server computed: the app was not run again"
 NO_KEY: Final = "what is encrypted in the records, and in what they link: the auditor had no key for it"
 NO_ACK: Final = "whether others saw this very history: no member's ack was at hand"
+NOT_KEPT: Final = "not kept by policy"
 UNFINISHED: Final = "what the server computed after the exchanges that were compared: the replay did not end"
 
 
@@ -145,10 +146,15 @@ def _compared(report: Report, *, contents: bool, encrypted: bool) -> Compared:
             messages=replay.messages,
             undecided=replay.undecided,
             settling=None if encrypted else replay.settling or None,
+            not_kept=replay.not_kept,
         )
     )
     verified = 0 if report.height is None else report.height + 1  # report.records counts those that were found
-    return Compared(records=verified, exchanges=report.exchanges, contents=contents, replay=replayed)
+    gone = report.not_kept.contents
+    whole = contents and not gone
+    return Compared(
+        records=verified, exchanges=report.exchanges, contents=whole, replay=replayed, not_kept=gone if contents else 0
+    )
 
 
 def _is_sound(report: Report) -> bool:
@@ -162,14 +168,19 @@ def _not_compared(audit: Audit, *, contents: bool) -> Iterator[str]:
         yield "what would have been looked at if nothing had been found before: see the findings"
     if not contents:
         yield "the contents that the records link"
+    elif report.not_kept.contents:
+        yield f"contents that are not kept by policy: {report.not_kept.in_words(report.keep)}"
     if basis is not None and basis.encrypted and audit.recorded() is None:
         yield NO_KEY
     if report.replay is None:
         yield NO_REPLAY
     elif report.replay.unfinished:
         yield UNFINISHED
-    elif report.replay.not_checked:
-        yield report.replay.not_checked
+    else:
+        if report.replay.not_kept:
+            yield f"{report.replay.not_kept} exchanges that cannot be replayed: replies before them are {NOT_KEPT}"
+        if report.replay.not_checked:
+            yield report.replay.not_checked
     if not report.confirmed:
         yield NO_ACK
     yield TRAINING

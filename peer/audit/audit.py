@@ -247,6 +247,8 @@ class Audit:
                     to_round=to_round,
                     numbered=self.report.numbered,
                     changes_environment=self.report.environments > 1,
+                    exchanges=self.report.exchanges,
+                    has_gaps=self.report.not_kept.contents > 0,
                     on_compared=on_compared,
                     on_versions=on_versions,
                 )

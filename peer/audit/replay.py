@@ -28,6 +28,7 @@ from peer.history.verdict import REPLAY, REPLAY_UNDECIDED, REPLAY_UNFINISHED, Fi
 from protocol.app.calls import (
     AppReady,
     CloseEntry,
+    CollectEntry,
     Compared,
     DispatchEntry,
     Diverged,
@@ -44,7 +45,7 @@ from protocol.app.calls import (
     Start,
 )
 from protocol.blocks.bundle import BundledFile
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock
 from protocol.chain.replay_script import UnreadableRecord, script_entry
 from protocol.federation.epochs import read_seed
 from protocol.federation.run_keys import RunKeys, read_private
@@ -53,6 +54,7 @@ from protocol.records.bodies import Outcome as RunOutcome
 from protocol.records.environment import Environment, differing, differing_versions
 from protocol.records.signed_records import read_record
 from protocol.replay.differences import Cause, Difference, Outcome, Reason, judged, ranked
+from protocol.replay.gaps import Gaps
 from protocol.replay.other_environments import cause_of, settling
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle
@@ -63,6 +65,7 @@ _IN_WORDS: Final = {
     Reason.SERVER: "the server did not run this app on these replies",
     Reason.APP: "the app does not do the same thing twice: it reads a clock, the machine's name or files that change, "
     "draws a uuid4, or takes results in the order in which its own threads finish",
+    Reason.NOT_KEPT: "the app may have kept something of replies that are not kept here",
     Reason.UNRECORDED: "the app reads what is not recorded, such as a file or a variable that is another one here",
     Reason.MACHINE: "the recorded machine rounds differently from this one",
     Reason.VERSIONS: "the recorded versions compute something else than these",
@@ -172,6 +175,8 @@ class ComparedExchange:
     """The message of the dispatch, from 0, after which the app could not go on; None if it could."""
     environment: RecordedEnvironment = _NOT_COMPARED
     """The one in force at it."""
+    after_gap: bool = False
+    """Whether a reply before it is not kept by policy."""
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it beside the exchange."""
@@ -223,6 +228,8 @@ class Replay:
     not tried, or did not end: then nobody is accused."""
     unfinished: str = ""
     """Why there is no verdict; empty if there is one."""
+    not_kept: int = 0
+    """How many exchanges could not be compared, because replies before them are not kept by policy."""
     not_checked: str = ""
     """What could not be compared; empty if the run was replayed to its end."""
     app_raised: bool = False
@@ -275,7 +282,9 @@ class Replay:
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """What may have caused the difference, the likeliest first; empty if there is none."""
-        return ranked(self.outcome, self.cause, repeats=self.repeats)
+        found = ranked(self.outcome, self.cause, repeats=self.repeats)
+        is_doubtful = self._told is not None and self._told.after_gap and self.outcome is Outcome.UNDECIDED
+        return (Reason.NOT_KEPT, *found) if is_doubtful and self.repeats is not False else found
 
     def findings(self) -> Iterator[Finding]:
         """The findings that follow from the replay."""
@@ -325,6 +334,7 @@ class Replay:
             "repeats": self.repeats,
             "reasons": [reason.value for reason in self.reasons],
             "settling": self.settling or None,
+            "not_kept": self.not_kept,
             "not_checked": self.not_checked or None,
             "environment": _pairs_value(self.environment),
             "environments": [environment.value() for environment in self.environments],
@@ -342,6 +352,21 @@ class _Given:
     """As in `ComparedExchange`."""
     messages: int
     environment: RecordedEnvironment
+    after_gap: bool = False
+    """Whether a reply before it is not kept."""
+    is_loose: bool = False
+    """Whether it is not compared for that reason."""
+
+    @property
+    def cause(self) -> Cause:
+        """The most that is not the server's doing: what an app made of replies that are not kept counts as rounding."""
+        is_doubtful = self.after_gap and self.environment.cause is Cause.NOTHING
+        return Cause.ROUNDING if is_doubtful else self.environment.cause
+
+    @property
+    def doubt(self) -> str:
+        """What is to be said with a difference."""
+        return " (replies before it are not kept by policy)" if self.after_gap else ""
 
 
 class _ReplayProcess:
@@ -415,6 +440,10 @@ class RunReplay:
         self._in_force = _NOT_COMPARED
         """The recorded one, at the last record that was handed over."""
         self._changes_environment = False
+        self._exchanges = 0
+        """How many the run has."""
+        self._has_gaps = False
+        self._gaps = Gaps(scratch.lacks)
         self._ahead: dict[int, _Given] = {}
         """What was handed over and is not compared yet, by height. An app that lies may speak of other heights."""
         self._height = 0
@@ -476,6 +505,8 @@ class RunReplay:
         to_round: int | None = None,
         numbered: bool = True,
         changes_environment: bool = False,
+        exchanges: int = 0,
+        has_gaps: bool = False,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
         on_versions: Callable[[Versions], None] = lambda _: None,
     ) -> Replay:
@@ -484,11 +515,13 @@ class RunReplay:
 
         ``keys`` are the run's, now that all its records are verified. ``to_round`` is the last round to replay: one of
         Flower's if the app's messages are ``numbered``, otherwise an exchange. ``changes_environment`` says whether the
-        server went on in another environment. ``on_versions`` is told, before the app runs, which packages have other
+        server went on in another environment. The run has so many ``exchanges``; if it ``has_gaps``, contents of some
+        are not kept by policy. ``on_versions`` is told, before the app runs, which packages have other
         versions here than where it began.
         """
         self._keys, self._to_round, self._numbered = keys, to_round, numbered
         self._changes_environment = changes_environment
+        self._exchanges, self._has_gaps = exchanges, has_gaps
         self._on_compared, self._on_versions = on_compared, on_versions
         self._began = time.monotonic()
         self._run_once()
@@ -505,6 +538,7 @@ class RunReplay:
         again._until = max(self._ours)
         again._to_round, again._numbered = self._to_round, self._numbered
         again._changes_environment = self._changes_environment
+        again._exchanges, again._has_gaps = self._exchanges, self._has_gaps
         again._began = time.monotonic()
         with closing(again):
             again.start()
@@ -580,7 +614,7 @@ class RunReplay:
                     self._take_environment(0, process.recorded)
                     if others := differing_versions(process.recorded, now):
                         self._on_versions(others)
-                    may_differ, changes = self._in_force.cause, self._changes_environment
+                    may_differ, changes = self._in_force.cause, self._changes_environment or self._has_gaps
                     link.hand(replace(start, may_differ=may_differ, changes_environment=changes))
                 case NextEntry(call):
                     entry = self._next_entry(call)
@@ -633,15 +667,18 @@ class RunReplay:
         return True
 
     def _compared(self, value: Compared, given: _Given) -> None:
-        told = ComparedExchange(value.height, given.round, given.number, given.messages)
+        told = ComparedExchange(value.height, given.round, given.number, given.messages, after_gap=given.after_gap)
+        if given.is_loose:
+            self._replay.not_kept += 1
+            return
         found = _cut(value.difference)
         if found is None:
             self._replay.exchanges += 1
             self._replay.messages += given.messages
             self._tell(told)
             return
-        outcome = judged(found, given.environment.cause, flowers_own=False)
-        what = f"at height {value.height}, {found.what}"
+        outcome = judged(found, given.cause, flowers_own=False)
+        what = f"at height {value.height}, {found.what}{given.doubt}"
         told = replace(told, outcome=outcome, what=what, difference=found, environment=given.environment)
         self._differs(told, value.ours)
 
@@ -660,9 +697,21 @@ class RunReplay:
             return
         given = self._ahead.get(value.height, _Given(self._last_round, None, 0, self._at(value.height)))
         found = _cut(value.difference)
-        outcome = judged(found, given.environment.cause, flowers_own=value.flowers_own)
+        if given.is_loose and given.number is not None:
+            self._not_kept_from(given.number, f"the app cannot go on from what is not kept: {what}")
+            return
+        outcome, what = judged(found, given.cause, flowers_own=value.flowers_own), what + given.doubt
         told = ComparedExchange(
-            value.height, given.round, given.number, 0, outcome, what, found, value.message, given.environment
+            value.height,
+            given.round,
+            given.number,
+            0,
+            outcome,
+            what,
+            found,
+            value.message,
+            given.environment,
+            given.after_gap,
         )
         self._differs(told, value.ours)
         if not self._has_end:
@@ -715,23 +764,63 @@ class RunReplay:
             self._has_end = True
             self._is_all_given = True
             self._replay.not_checked = NO_MODEL if entry.model is None else ""
-            self._ahead[entry.head.height] = _Given(self._last_round, None, 0, self._in_force)
+            self._ahead[entry.head.height] = _Given(self._last_round, None, 0, self._in_force, self._gaps.had_any)
+        if self._is_not_kept(entry):
+            return self._end_of_script(call)
+        entry = self._gaps.marked(entry, may_differ=self._in_force.cause is not Cause.NOTHING)
         if isinstance(entry, DispatchEntry):
             self._dispatches += 1
             round_number = self._round_of(self._dispatches)
             if self._is_beyond(round_number):
-                self._records = iter(())
-                self._has_end = self._is_all_given = True
                 self._replay.not_checked = (
                     f"height {entry.head.height} and all that follows: --to-round {self._to_round} stops before the "
                     "message that shows what the app made of the last replies"
                 )
-                return ScriptEnd(call, live=False)
+                return self._end_of_script(call)
             self._last_round = self._last_round if round_number is None else round_number
-            self._ahead[entry.head.height] = _Given(round_number, self._dispatches, len(entry.messages), self._in_force)
+            self._ahead[entry.head.height] = _Given(
+                round_number, self._dispatches, len(entry.messages), self._in_force, self._gaps.had_any, entry.loose
+            )
         if not isinstance(entry, ScriptEnd):
             self._height = entry.head.height
         return entry
+
+    def _end_of_script(self, call: int) -> ScriptEnd:
+        """End the script before the chain does."""
+        self._records = iter(())
+        self._has_end = self._is_all_given = True
+        return ScriptEnd(call, live=False)
+
+    def _is_not_kept(self, entry: ScriptEntry) -> bool:
+        """Whether the replay ends before an entry, because of what is not kept by policy. Then it is noted."""
+        match entry:
+            case CollectEntry() if not self._can_go_on(entry):
+                self._not_kept_from(self._dispatches + 1, "of replies before that, nothing is here")
+                return True
+            case CloseEntry() if self._gaps.is_loose:
+                self._replay.not_checked = "what the app made of the last replies, which are not kept"
+                self._ahead.pop(entry.head.height)
+                return True
+            case _:
+                return False
+
+    def _can_go_on(self, entry: CollectEntry) -> bool:
+        """Whether something can stand in for each reply that is not kept: its first block, which has all but numbers,
+        has to be here."""
+        gone = (
+            each.content for each in entry.replies if each.content is not None and self._scratch.lacks(each.content)
+        )
+        try:
+            for content in gone:
+                self._source.get(content)
+        except MissingBlock:
+            return False
+        return True
+
+    def _not_kept_from(self, number: int, why: str) -> None:
+        """Note that the exchanges from this one on are not compared, because of what is not kept by policy."""
+        self._replay.not_kept += max(0, self._exchanges - number + 1)
+        self._replay.not_checked = f"exchange {number} and all that follows: {why}"
 
     def _take_environment(self, height: int, was: Environment | None) -> None:
         """Take in an environment of the server's, from ``height`` on."""

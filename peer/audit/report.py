@@ -273,9 +273,17 @@ def _verified(report: Report, *, contents: bool) -> str:
     if contents and report.not_kept.contents:
         linked = f"what it links is there, but for {report.not_kept.contents} contents that are not kept by policy"
     replayed = ", and the app does again what is recorded" if report.replay else ""
-    if report.replay is not None and report.replay.not_checked:
+    if report.replay is not None and report.replay.not_kept:
+        replayed = f"; {extent_in_words(report.replay, report.exchanges)}"
+    elif report.replay is not None and report.replay.not_checked:
         replayed += ", as far as it is compared"
     return f"verified: every record keeps every rule, {linked}{replayed}"
+
+
+def extent_in_words(replay: Replay, exchanges: int) -> str:
+    """How many of the run's exchanges were replayed, if not all could be."""
+    equal = f"replayed {replay.exchanges} of {exchanges} exchanges, which are equal"
+    return f"{equal}; {replay.not_kept} could not be, because replies before them are not kept by policy"
 
 
 def _incomplete(report: Report) -> str:

@@ -59,6 +59,8 @@ class Handed:
     reason: str = ""
     key: ContentKey | None = None
     """What opens the content."""
+    not_kept: bool = False
+    """In a replay: whether the content is not whole here, by policy."""
 
 
 # -- from the app process ------------------------------------------------------------------------------------------
@@ -244,6 +246,10 @@ class DispatchEntry:
     head: EntryHead
     created: float
     messages: tuple[Scripted, ...]
+    loose: bool = False
+    """Whether a reply before it is not kept: it is not compared, and takes the place of what the app sends."""
+    gone: tuple[CID, ...] = ()
+    """Which of its contents are not whole here."""
 
 
 @dataclass(frozen=True, slots=True)

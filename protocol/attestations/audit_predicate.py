@@ -62,7 +62,7 @@ class AuditedApp(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
-class ReplayedRun(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayedRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What running the app again on the recorded replies was compared with."""
 
     outcome: Literal["equal", "undecided", "beyond"]
@@ -76,9 +76,11 @@ class ReplayedRun(msgspec.Struct, frozen=True, kw_only=True):
     """Exchanges that differ, and of which the auditor's machine cannot tell why."""
     settling: str | None
     """With what the differences could be settled; None if there are none, or the run is encrypted."""
+    not_kept: int = 0
+    """Exchanges that could not be compared, because replies before them are not kept by policy."""
 
 
-class Compared(msgspec.Struct, frozen=True, kw_only=True):
+class Compared(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the verdict rests on."""
 
     records: int
@@ -88,6 +90,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     contents: bool
     """Whether everything that the records link was read and hashed, and is as it should be."""
     replay: ReplayedRun | None
+    not_kept: int = 0
+    """Contents that are not there, and that the run's own plan lets go. If there are any, ``contents`` is false."""
 
 
 class Environments(msgspec.Struct, frozen=True, kw_only=True):

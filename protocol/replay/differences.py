@@ -86,6 +86,8 @@ class Reason(StrEnum):
     """The app does not do the same thing twice."""
     UNRECORDED = "unrecorded"
     """The app reads something that is not recorded, and that is another one here."""
+    NOT_KEPT = "not-kept"
+    """The app may have kept something of replies that are not kept here."""
     MACHINE = "machine"
     """Another processor, other kernels or another C library round in another way."""
     VERSIONS = "versions"

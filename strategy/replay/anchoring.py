@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MessageType, RecordDict
+from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Strategy
 
 from protocol.app.calls import DispatchEntry, Outgoing
@@ -39,6 +40,20 @@ CHANGED: Final = "the app's own code changed the model that the strategy made, o
 """Why there is no bound."""
 DRAWS: Final = "the app's own code may draw from the generator that the strategy's noise is drawn from"
 """Why there is no bound."""
+GAP: Final = "the strategy may have kept something of replies that are not kept"
+"""Why there is no bound."""
+_STATELESS: Final = frozenset(
+    {
+        flower.FedAvg,
+        flower.FedProx,
+        flower.FedMedian,
+        flower.FedTrimmedAvg,
+        flower.Krum,
+        flower.MultiKrum,
+        flower.Bulyan,
+    }
+)
+"""The strategies of Flower's that keep nothing of a round but the model."""
 _OWN: Final = frozenset({FIRST, IN_HAND, CHANGED})
 """Reasons for which the model as a whole may be the app's."""
 FLOWERS_SETTINGS: Final = frozenset({"server-round", CLIPPING_NORM})
@@ -74,7 +89,7 @@ class Anchoring:
             yield
             return
         part = self._code.part(strategy, arguments, is_first=not self._has_sent and self._last is None)
-        self._last = watched = _Watched(strategy, part, self._code)
+        self._last = watched = _Watched(strategy, part, self._code, self._script)
         outer, self._local.watched = self._current, watched
         own = vars(strategy)
         hooks = {
@@ -119,9 +134,10 @@ class Anchoring:
         key, record = fitting[0]
         found = difference(RecordDict({key: record}), RecordDict({key: arrays}), watched.bounds(), watched.sent)
         if found is not None:
-            if not self._goes_on(found):
-                return  # the push will show it
-            self._script.goes_on(entry.head.height, found, _digest_of(arrays))
+            if not entry.loose:
+                if not self._goes_on(found):
+                    return  # the push will show it
+                self._script.goes_on(entry.head.height, found, _digest_of(arrays))
             for name, array in record.items():
                 arrays[name] = array
         watched.settle(arrays)
@@ -137,6 +153,8 @@ class Anchoring:
         if entry is None or entry.head.key != key:
             return outgoing
         recorded = tuple(scripted.message for scripted in entry.messages)
+        if recorded != outgoing and entry.loose:
+            return self._in_place(entry, outgoing, recorded, messages)
         if recorded != outgoing:
             pairs = _pairs(outgoing, recorded, messages)
             apart = None if pairs is None else self._all_undecided(entry, pairs)
@@ -146,6 +164,37 @@ class Anchoring:
         if self._current is not None:
             self._current.sent_out(messages)
         return recorded
+
+    def _in_place(
+        self,
+        entry: DispatchEntry,
+        outgoing: tuple[Outgoing, ...],
+        recorded: tuple[Outgoing, ...],
+        messages: Sequence[Message],
+    ) -> tuple[Outgoing, ...]:
+        """The recorded messages of a push that is not compared, unless more than contents differs. The app has their
+        contents then, as far as they are here."""
+        pairs = _pairs(outgoing, recorded, messages)
+        if pairs is None:
+            return outgoing
+        for content, cid in pairs:
+            was = self._recorded(entry, cid)
+            if was is not None and _kinds(was) == _kinds(content):
+                _put_in_place(was, content)
+                if self._current is not None:
+                    self._current.sent_out(messages)
+        return recorded
+
+    def fill(self, records: RecordDict) -> None:
+        """Give the arrays of a reply that is not kept the numbers of the model that is recorded next, or zeros: so a
+        strategy makes about that model of them. What it makes is not compared."""
+        coming = self._script.fills_gap()
+        model = None if coming is None else self._decoded(*coming)
+        found = [] if model is None else [dict(each.items()) for each in model.array_records.values()]
+        for record in records.array_records.values():
+            fitting = next((each for each in found if list(each) == list(record)), {})
+            for name, array in list(record.items()):
+                record[name] = fitting.get(name) or Array(np.zeros(tuple(array.shape), array.dtype))
 
     def _all_undecided(self, entry: DispatchEntry, pairs: Sequence[_Pair]) -> Difference | None:
         """The widest difference of these contents, which are replaced by the recorded ones; None if one of them differs
@@ -163,9 +212,7 @@ class Anchoring:
             decided.append((was, content))
             widest = found if widest is None or (found.ulps or 0) > (widest.ulps or 0) else widest
         for was, content in decided:
-            for key, record in was.items():
-                content[key].clear()  # settings may have other names
-                content[key].update(record)  # type: ignore[arg-type]  # both have the same type
+            _put_in_place(was, content)
         return widest
 
     def explain(self, divergence: Divergence, was: RecordDict | None, message: Message | None) -> None:
@@ -198,8 +245,11 @@ class Anchoring:
         return can_go_on and judged(found, self._script.may_differ, flowers_own=own) is Outcome.UNDECIDED
 
     def _recorded(self, entry: DispatchEntry, cid: CID) -> RecordDict | None:
+        return None if cid in entry.gone else self._decoded(cid, entry.head.key)
+
+    def _decoded(self, cid: CID, key: ContentKey | None) -> RecordDict | None:
         try:
-            return decode(cid, self._store.open(cid), entry.head.key, self._limits)
+            return decode(cid, self._store.open(cid), key, self._limits)
         except BlockError:
             return None  # the push will show it
 
@@ -207,7 +257,9 @@ class Anchoring:
 class _Watched:
     """A strategy that runs, and what rounding can have done to its model since that was last known bit for bit."""
 
-    def __init__(self, strategy: Strategy, part: Part, code: FlowersCode) -> None:
+    def __init__(self, strategy: Strategy, part: Part, code: FlowersCode, script: ScriptedAnswers) -> None:
+        self._script = script
+        self._keeps_nothing = type(strategy) in _STATELESS
         self._part = part
         self._code = code
         self.sent: dict[str, Array] | None = None
@@ -293,7 +345,10 @@ class _Watched:
         return not self.not_flowers() and not self._part.runs
 
     def not_flowers(self) -> str:
-        """Why nothing is Flower's alone; empty if something is."""
+        """Why nothing is Flower's alone; empty if something is. What a strategy has of replies that are not kept,
+        nobody knows."""
+        if self._script.had_gap and not self._keeps_nothing:
+            return GAP
         return self._part.why or ("" if self._code.is_as_it_was() else PATCHED)
 
     def bounds(self) -> Bounds:
@@ -353,6 +408,12 @@ def _pairs(
         if replace(ours, content=was.content) != was or pair[1] != was.content:
             return None
     return list(pairs.values())
+
+
+def _put_in_place(was: RecordDict, content: RecordDict) -> None:
+    for key, record in was.items():
+        content[key].clear()  # settings may have other names
+        content[key].update(record)  # type: ignore[arg-type]  # both have the same type
 
 
 def _kinds(content: RecordDict) -> list[tuple[str, type]]:

@@ -121,6 +121,7 @@ class ScriptedAnswers:
     def __init__(self, pipe: ServerPipe, live: LiveAnswers, may_differ: Cause = Cause.NOTHING) -> None:
         """``may_differ`` is the most that this environment may change, until an entry says something else."""
         self._may_differ = may_differ
+        self._had_gap = False
         self._pipe = pipe
         self._live = live
         self._calls = itertools.count(1 << 40)  # apart from the numbers of the live answers
@@ -162,9 +163,34 @@ class ScriptedAnswers:
 
     @property
     def may_differ(self) -> Cause:
-        """The most that this environment may change in what the app does next."""
+        """The most that this environment may change in what the app does next. What came of replies that are not kept
+        counts as rounding."""
         with self._lock:
-            return self._ahead[0].may_differ if self._ahead else self._may_differ
+            found = self._ahead[0].may_differ if self._ahead else self._may_differ
+            return Cause.ROUNDING if self._had_gap and found is Cause.NOTHING else found
+
+    @property
+    def had_gap(self) -> bool:
+        """Whether the app was handed a reply that is not kept."""
+        return self._had_gap
+
+    def fills_gap(self) -> tuple[CID, ContentKey | None] | None:
+        """The content that is recorded to be sent next, or as the final model, after replies that are not kept; None if
+        there is none."""
+        with self._lock:
+            self._had_gap = True
+            for index in range(LOOK_AHEAD):
+                if index >= len(self._ahead) and not self._read_one():
+                    return None
+                match self._ahead[index].entry:
+                    case DispatchEntry(head=head, messages=messages, gone=gone):
+                        content = messages[0].message.content
+                        return None if content in gone else (content, head.key)
+                    case CloseEntry(head=head, model=CID() as model):
+                        return model, head.key
+                    case _:
+                        pass
+        return None
 
     def goes_on(self, height: int, difference: Difference, ours: bytes) -> None:
         """Note that the app goes on with what is recorded at ``height`` in place of what it did."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from peer.audit.report import BestModel, Report, root_in_words, verdict_in_words
+from peer.audit.report import BestModel, Report, extent_in_words, root_in_words, verdict_in_words
 from peer.base.terminal import Coloured, put, put_json_part, put_table
 from peer.cli.output import bad, doubtful, good, moment, put_fields, schema_name, size
 from peer.history.scratch import Scratch
@@ -180,6 +180,8 @@ def _replayed(report: Report) -> Iterator[str]:
         yield "not replayed, because of the findings above"
         return
     extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
+    if replay.not_kept:
+        extent = extent_in_words(replay, report.exchanges)
     yield f"replayed in {replay.seconds:.1f} s: {extent}"
     if len(replay.environments) > 1:
         for each in replay.environments:
