@@ -38,6 +38,8 @@ _MAX_TEXT: Final = 8192
 """Characters; one has about 1,850, and 128 more for each rotation."""
 _SIGNATURE: Final = 64
 _SEED: Final = 32
+_DESTROYED: Final = bytes(_SEED)
+"""Stands in the place of a retired decryption key that was destroyed."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -156,11 +158,12 @@ class PublicIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPair:
-    """What an identity signs and decrypts with at one time."""
+class RetiredKeys:
+    """What an identity signed and decrypted with before it had newer keys."""
 
     signing: SigningKey
-    decryption: DecryptionKey
+    decryption: DecryptionKey | None
+    """None if it was destroyed, so that this identity never again opens what was sealed for it."""
 
 
 class Identity:
@@ -169,7 +172,7 @@ class Identity:
     __slots__ = ("decryption", "name", "public", "retired", "signing")
 
     def __init__(
-        self, name: str, signing: SigningKey, decryption: DecryptionKey, retired: Sequence[KeyPair] = ()
+        self, name: str, signing: SigningKey, decryption: DecryptionKey, retired: Sequence[RetiredKeys] = ()
     ) -> None:
         """``retired`` are its earlier keys, newest first.
 
@@ -204,8 +207,13 @@ class Identity:
         Raises:
             TooManyKeys: if it was rotated too often.
         """
-        retired = (KeyPair(self.signing, self.decryption), *self.retired)
+        retired = (RetiredKeys(self.signing, self.decryption), *self.retired)
         return Identity(self.name, SigningKey.generate(), DecryptionKey.generate(), retired)
+
+    def without_retired_decryption(self) -> Identity:
+        """The same identity, which opens nothing that was sealed for its retired keys. It signs with them as before."""
+        retired = [RetiredKeys(keys.signing, None) for keys in self.retired]
+        return Identity(self.name, self.signing, self.decryption, retired)
 
     @property
     def id(self) -> bytes:
@@ -219,14 +227,20 @@ class Identity:
 
     @property
     def decryption_keys(self) -> tuple[DecryptionKey, ...]:
-        """All of them, the newest first."""
-        return (self.decryption, *(pair.decryption for pair in self.retired))
+        """All that were not destroyed, the newest first."""
+        return (self.decryption, *(keys.decryption for keys in self.retired if keys.decryption is not None))
+
+    @property
+    def lacks_decryption(self) -> bool:
+        """Whether a retired decryption key was destroyed."""
+        return any(keys.decryption is None for keys in self.retired)
 
     def secret_bytes(self) -> bytes:
         """All secrets: both seeds, signing key first, then those of retired keys. For the key file and words only."""
+        pairs = ((keys.signing, keys.decryption) for keys in self.retired)
         return b"".join(
-            signing.secret_bytes() + decryption.secret_bytes()
-            for signing, decryption in zip(self.signing_keys, self.decryption_keys, strict=True)
+            signing.secret_bytes() + (_DESTROYED if decryption is None else decryption.secret_bytes())
+            for signing, decryption in ((self.signing, self.decryption), *pairs)
         )
 
     @classmethod
@@ -241,9 +255,11 @@ class Identity:
             raise BadKey(f"{len(secrets)} bytes are not the secrets of pairs of keys")
         seeds = [secrets[start : start + _SEED] for start in range(0, len(secrets), _SEED)]
         newest, *retired = (
-            KeyPair(SigningKey.from_seed(signing), DecryptionKey.from_seed(decryption))
-            for signing, decryption in zip(seeds[::2], seeds[1::2], strict=True)
+            RetiredKeys(SigningKey.from_seed(signing), None if seed == _DESTROYED else DecryptionKey.from_seed(seed))
+            for signing, seed in zip(seeds[::2], seeds[1::2], strict=True)
         )
+        if newest.decryption is None:
+            raise BadKey("the newest decryption key is not there")
         return cls(name, newest.signing, newest.decryption, retired)
 
     def __repr__(self) -> str:

@@ -41,6 +41,9 @@ NONCE_SIZE: Final = 12
 _VERSION: Final = 1
 _ROTATED_VERSION: Final = 2
 """The version of a file that holds retired keys too."""
+_LACKING_VERSION: Final = 3
+"""The version of a file of which retired decryption keys were destroyed."""
+_VERSIONS: Final = (_VERSION, _ROTATED_VERSION, _LACKING_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +88,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The JSON object; bytes are base64."""
 
     format: Literal["pollen-key-file"]
-    version: Literal[1, 2]
+    version: Literal[1, 2, 3]
     name: str
     public: str
     """The KEY text."""
     kdf: _Argon2id | _Unlocked
     nonce: bytes
     secret: bytes = b""
-    """Both seeds, signing key first, then those of retired keys, newest first. If ``kdf`` gives a key, AES-256-GCM
-    encrypts them with it."""
+    """Both seeds, signing key first, then those of retired keys, newest first; zeros stand for a destroyed one. If
+    ``kdf`` gives a key, AES-256-GCM encrypts them with it."""
     signature: bytes = b""
 
     def __repr__(self) -> str:
@@ -120,6 +123,8 @@ class KeyFile:
     public: PublicIdentity
     locked: bool
     """Whether a passphrase is needed for the rest."""
+    lacks_decryption: bool
+    """Whether retired decryption keys were destroyed."""
 
 
 def lock(identity: Identity, passphrase: str, *, salt: bytes, nonce: bytes, cost: Cost = Cost()) -> bytes:
@@ -153,7 +158,7 @@ def read_public(data: bytes) -> KeyFile:
         KeyFileUnsupported: if it has another version, or asks for too much memory or time.
     """
     file, public = _parse(data)
-    return KeyFile(file.name, public, isinstance(file.kdf, _Argon2id))
+    return KeyFile(file.name, public, isinstance(file.kdf, _Argon2id), file.version == _LACKING_VERSION)
 
 
 def unlock(data: bytes, passphrase: str | None = None) -> Identity:
@@ -182,7 +187,7 @@ def unlock(data: bytes, passphrase: str | None = None) -> Identity:
 def _file(identity: Identity, kdf: _Argon2id | _Unlocked, nonce: bytes) -> _File:
     return _File(
         format="pollen-key-file",
-        version=_ROTATED_VERSION if identity.retired else _VERSION,
+        version=_version_of(identity),
         name=identity.name,
         public=identity.public.key_text(),
         kdf=kdf,
@@ -190,12 +195,19 @@ def _file(identity: Identity, kdf: _Argon2id | _Unlocked, nonce: bytes) -> _File
     )
 
 
+def _version_of(identity: Identity) -> Literal[1, 2, 3]:
+    """The version of the file that holds the identity's keys."""
+    if identity.lacks_decryption:
+        return _LACKING_VERSION
+    return _ROTATED_VERSION if identity.retired else _VERSION
+
+
 def _identity(file: _File, secrets: bytes) -> Identity:
     try:
         identity = Identity.from_secret_bytes(file.name, secrets)
     except (BadKey, TooManyKeys) as error:
         raise KeyFileDamaged(f"the key file does not hold whole secret keys: {error}") from error
-    if bool(identity.retired) != (file.version == _ROTATED_VERSION):
+    if _version_of(identity) != file.version:
         raise KeyFileDamaged(f"the key file holds other secret keys than version {file.version} has")
     return identity
 
@@ -236,8 +248,8 @@ def _json(data: bytes) -> dict[str, object]:
         raise KeyFileDamaged("the key file is cut short, or is no key file: it is not JSON") from None
     if not isinstance(value, dict) or value.get("format") != "pollen-key-file":
         raise KeyFileDamaged("not a key file: it does not say that it is one")
-    if type(value.get("version")) is not int or value["version"] not in (_VERSION, _ROTATED_VERSION):
-        known = f"versions {_VERSION} and {_ROTATED_VERSION} are known here"
+    if type(value.get("version")) is not int or value["version"] not in _VERSIONS:
+        known = f"versions {_VERSION} to {_LACKING_VERSION} are known here"
         raise KeyFileUnsupported(f"the key file is of version {value.get('version')}; {known}")
     return value
 

@@ -22,6 +22,7 @@ from peer.audit.report import BestModel, Report
 from peer.audit.revocations import Revocations
 from peer.audit.root_of_trust import Root
 from peer.base.errors import PeerError
+from peer.erasure.shredded_runs import why_shredded
 from peer.history.rounds import Exchange, Rounds, exchange_value
 from peer.history.run_sources import CarSource, RunSource
 from peer.history.scratch import Scratch
@@ -36,6 +37,7 @@ from peer.history.verdict import (
     OTHER_FEDERATION,
     REMARKS,
     REVOKED_EQUIVOCATION,
+    SHREDDED,
     Finding,
     Verdict,
     verdict_of,
@@ -232,6 +234,10 @@ class Audit:
         starts, which packages have other versions here than in the run.
         """
         if self.report.verdict is not Verdict.VERIFIED or self.report.run is None:
+            return
+        if self.report.shredded and self.recorded() is None:
+            self._note(Finding(0, self.report.run, SHREDDED, self.report.shredded))
+            self.report.verdict = verdict_of(self._rules)
             return
         bundle = self.bundle()
         if bundle is not None and app.id != bundle.app:
@@ -564,6 +570,7 @@ class Audit:
                 self._note(finding)
             self._scratch.note_well_signed(self._confirmations.well_signed)
         self.report.tell_chain(chain, self._root_of(chain))
+        self.report.shredded = why_shredded(self._known.values(), chain.run)
         for cid in (chain.run, chain.head):
             self.report.tell_record(read_record(cid, self._source), chain.keys)
 

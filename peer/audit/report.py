@@ -12,7 +12,7 @@ from peer.audit.not_kept import NotKept
 from peer.audit.root_of_trust import Root
 from peer.base.errors import ExitCode, PeerError
 from peer.history.scratch import Scratch
-from peer.history.verdict import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Finding, Verdict
+from peer.history.verdict import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, SHREDDED, Finding, Verdict
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.federation.run_keys import RunKeys, read_private
@@ -84,6 +84,9 @@ class Report:
     """The height up to which each member has confirmed the chain with an ack."""
     replay: Replay | None = None
     """None if nobody asked for a replay, or the chain is not sound."""
+    shredded: str = ""
+    """Why nobody is to read the run's contents, in words: its federation's admins had its keys destroyed. Empty if they
+    did not."""
     highest_round: int | None = None
     """The highest number of a round; None if the app does not number its rounds."""
     keep: str = ""
@@ -171,6 +174,7 @@ class Report:
             "outcome": self.outcome.value if self.outcome else None,
             "reason": self.reason,
             "model": _text(self.model),
+            "shredded": self.shredded,
             "app": self.app,
             "leader": self.leader,
             "federation": {
@@ -270,6 +274,8 @@ def verdict_in_words(report: Report, *, contents: bool = True) -> str:
 
 def _verified(report: Report, *, contents: bool) -> str:
     linked = "everything it links is there" if contents else "its contents were not checked (peer audit does)"
+    if report.shredded:
+        return f"verified: every record keeps every rule. {report.shredded[:1].upper()}{report.shredded[1:]}"
     if contents and report.not_kept.contents:
         linked = f"what it links is there, but for {report.not_kept.contents} contents that are not kept by policy"
     replayed = ", and the app does again what is recorded" if report.replay else ""
@@ -289,6 +295,8 @@ def extent_in_words(replay: Replay, exchanges: int) -> str:
 def _incomplete(report: Report) -> str:
     if {finding.rule for finding in report.findings} == {REVOKED}:
         return "incomplete: every record keeps every rule, but some may have been signed after a revocation"
+    if {finding.rule for finding in report.findings} == {SHREDDED}:
+        return f"incomplete: every record keeps every rule, but nothing can be replayed: {report.shredded}"
     if not report.records:
         return "incomplete: nothing of it is here"
     return "incomplete: everything checked is right, but not everything could be checked"

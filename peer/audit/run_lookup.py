@@ -161,7 +161,7 @@ class RunLookup:
             return PUBLIC
         if not isinstance(body, Run) or body.keys is None:
             return PUBLIC
-        return with_names(self.reader.open(self.home.path, beside.grants), source)
+        return with_names(self.reader.open(self.home.path, beside.grants), source, beside.grants)
 
 
 def federation_of(home: Home, head: CID) -> StoredFederation | None:

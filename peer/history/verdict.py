@@ -72,7 +72,10 @@ REPLAY_UNDECIDED: Final = "replay-undecided"
 REPLAY_UNFINISHED: Final = "replay-unfinished"
 """The replay did not end: its app process was lost, or its app raised."""
 
-_LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED, REVOKED})
+SHREDDED: Final = "shredded"
+"""A replay was asked for, and the keys of the run were destroyed by order of its federation's admins."""
+
+_LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED, REVOKED, SHREDDED})
 """Findings that need be nobody's fault: something is missing, perhaps only what shows when a record was signed."""
 
 REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND, REVOKED_EQUIVOCATION, REVOKED_HISTORY})

@@ -88,6 +88,11 @@ class StoredFederation:
             each.signing for _, body in self._versions() for each in self._members(body) if each.id == member
         )
 
+    def encryption_keys(self, member: bytes, up_to: int) -> frozenset[bytes]:
+        """The encryption keys that a member has had in the versions of the manifest ``up_to`` that one."""
+        versions = (body for _, body in self._versions() if body.version <= up_to)
+        return frozenset(each.encryption.key for body in versions for each in self._members(body) if each.id == member)
+
     def listing(self, key: bytes) -> Manifest | None:
         """The newest version of the manifest that lists ``key`` as a member's signing key; None if no version does."""
         reader = PUBLIC.remembering(self.manifest_keys)

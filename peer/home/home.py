@@ -148,6 +148,27 @@ def replace_file(path: Path, parts: Iterable[bytes], mode: int = PRIVATE_FILE) -
         written.replace(path)
 
 
+def overwrite_file(path: Path, parts: Iterable[bytes]) -> None:
+    """As `replace_file`, and once the new file is there, zeros take the place of what the old one held. A disk or a
+    file system that writes elsewhere than it is told (flash, copy on write, snapshots) may hold the old bytes longer.
+    """
+    with path.open("r+b") as old:
+        replace_file(path, parts)
+        old.write(bytes(os.fstat(old.fileno()).st_size))
+        old.flush()
+        os.fsync(old.fileno())
+
+
+def overwrite_leftovers(path: Path) -> None:
+    """Remove what a killed process left of writing ``path``, with zeros in its place first."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        with left.open("r+b") as file:
+            file.write(bytes(os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        left.unlink(missing_ok=True)
+
+
 def write_new_file(path: Path, parts: Iterable[bytes]) -> None:
     """As `replace_file`, with mode 0600, but never overwrites.
 

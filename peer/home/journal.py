@@ -20,7 +20,7 @@ from peer.home.journal_file import JournalFile, connected, translated
 from peer.home.kept_contents import KeptContents
 from peer.home.kept_jobs import KeptJobs, keep_run, names_taken
 from protocol.blocks.cid import CID, Block, cbor_data_block
-from protocol.records.bodies import Role
+from protocol.records.bodies import Grant, Role
 from protocol.records.signed_records import WellSigned
 from protocol.run_names import name_after
 from protocol.wire.announcements import next_start
@@ -397,6 +397,52 @@ class Journal:
         )
         blocks = ([cbor_data_block(bytes(data)) for data in row] for row in rows)
         return [(proof, first, second) for proof, first, second in blocks]
+
+    # -- keys that stay, and those that went --------------------------------------------------------------------------
+
+    def keep_keys(self, grants: Iterable[tuple[Grant, Block]]) -> None:
+        """Keep epoch keys that a member sealed for itself (`peer.erasure`), in place of what was kept of the same
+        epochs."""
+        rows = [(bytes(body.run), body.number, body.to, block.data) for body, block in grants]
+        with self._file.transaction() as database:
+            database.executemany("INSERT OR REPLACE INTO kept_keys VALUES (?, ?, ?, ?)", rows)
+
+    def kept_keys(self) -> list[Block]:
+        """The grants of `keep_keys`. They are for this home alone, and never exported."""
+        return [cbor_data_block(bytes(data)) for (data,) in self._file.rows("SELECT data FROM kept_keys")]
+
+    def erase(self, run: CID, epoch: int, others: Iterable[CID]) -> list[CID]:
+        """Delete what could help to read ``run`` from ``epoch`` on: kept keys, the records beside it that are among
+        ``others`` (grants), reports, and, if it is the whole run, which states its app had. Returns those states. No
+        byte of it stays in the file.
+
+        Raises:
+            PeerError: also if another process holds an older state of the file.
+        """
+        with self._file.transaction() as database:
+            database.execute("DELETE FROM kept_keys WHERE run = ? AND number >= ?", (bytes(run), epoch))
+            database.executemany("DELETE FROM beside WHERE cid = ?", [(bytes(cid),) for cid in others])
+            database.execute("DELETE FROM verified WHERE run = ?", (bytes(run),))
+            states: list[CID] = []
+            if epoch == 1:
+                found = database.execute(
+                    "SELECT DISTINCT state FROM replies WHERE run = ? AND state IS NOT NULL", (bytes(run),)
+                )
+                states = [CID(bytes(state)) for (state,) in found.fetchall()]
+                database.execute("UPDATE replies SET state = NULL WHERE run = ?", (bytes(run),))
+        self._file.forget_for_good()
+        return states
+
+    def keep_erasure(self, federation: CID, member: bytes, word: Block, now: float) -> None:
+        """Keep a member's newest word about shreddings (`protocol.federation.erasures`)."""
+        with self._file.transaction() as database:
+            values = (bytes(federation), member, now, word.data)
+            database.execute("INSERT OR REPLACE INTO erasures VALUES (?, ?, ?, ?)", values)
+
+    def erasures(self, federation: CID) -> list[Block]:
+        """The newest word of each member, as far as this home has it."""
+        rows = self._file.rows("SELECT data FROM erasures WHERE federation = ? ORDER BY member", bytes(federation))
+        return [cbor_data_block(bytes(data)) for (data,) in rows]
 
     # -- what was verified -----------------------------------------------------------------------------------------
 

@@ -55,8 +55,24 @@ class JournalFile:
         rows = self.rows(query, *values)
         return rows[0] if rows else None
 
+    def forget_for_good(self) -> None:
+        """Leave no byte in the file, or in the log beside it, of what was deleted.
+
+        Raises:
+            PeerError: if another process reads an older state for so long that the log cannot be emptied.
+        """
+        with self._lock, translated(self._path):
+            (busy, *_) = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise PeerError(
+                f"another process reads the journal {self._path}, so what was deleted is still in its log",
+                fix="try again once that has ended",
+                code=ExitCode.UNFINISHED,
+            )
+
     def _set_up(self) -> None:
         database = self._database
+        database.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("BEGIN IMMEDIATE")  # if two processes find a new file, one waits here

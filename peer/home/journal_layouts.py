@@ -80,5 +80,15 @@ CREATE TABLE held (
 ) WITHOUT ROWID;
 CREATE INDEX held_by_nobody ON held (holders) WHERE holders <= 0;
 """,
+    """
+CREATE TABLE kept_keys (
+    run BLOB NOT NULL, number INTEGER NOT NULL, member BLOB NOT NULL, data BLOB NOT NULL,
+    UNIQUE (run, number, member)
+);
+CREATE TABLE erasures (
+    federation BLOB NOT NULL, member BLOB NOT NULL, heard REAL NOT NULL, data BLOB NOT NULL,
+    UNIQUE (federation, member)
+);
+""",
 )
 """What each layout adds to the one before. A journal with an older layout is upgraded when it is opened."""

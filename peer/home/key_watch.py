@@ -39,6 +39,11 @@ class KeyWatch:
         return self._identity
 
     @property
+    def passphrases(self) -> Passphrases:
+        """What opens the file. Nobody is asked."""
+        return self._passphrases
+
+    @property
     def changed(self) -> bool:
         """Whether the file was written since `newer` was last called, or that was never called."""
         return self._store.stamp(self._identity.name) != self._stamp
@@ -51,14 +56,16 @@ class KeyWatch:
             return self._identity
 
     def newer(self) -> Identity | None:
-        """The identity with its new keys; None if it has none, or the file cannot be opened.
+        """The identity with its new keys, or without those that were destroyed; None if nothing of that has changed, or
+        the file cannot be opened.
 
         Deriving the file's key is slow, so do not call it in an event loop.
         """
         self._stamp = self._store.stamp(self._identity.name)
         try:
-            found = self._store.public(self._identity.name).public
-            if found == self._identity.public or found.id != self._identity.id:
+            found, known = self._store.public(self._identity.name), self._identity
+            may_have_fewer = found.lacks_decryption and len(known.decryption_keys) > 1
+            if (found.public == known.public and not may_have_fewer) or found.public.id != known.id:
                 return None
             self._identity = self._store.load(self._identity.name, self._passphrases)
         except PeerError as error:

@@ -17,7 +17,7 @@ from crypto.errors import CryptoError
 from crypto.identity import Identity, parse_name
 from crypto.keyfile import KeyFile
 from peer.base.errors import ExitCode, PeerError
-from peer.home.home import Stamp, replace_file, stamp_of, write_new_file
+from peer.home.home import Stamp, overwrite_file, overwrite_leftovers, stamp_of, write_new_file
 from peer.home.passphrase import Passphrases
 
 DEFAULT_NAME: Final = "default"
@@ -89,10 +89,11 @@ class KeyStore:
         return self.path(name)
 
     def replace(self, identity: Identity, passphrase: str | None) -> None:
-        """Store an identity in place of the one with its name, locked as `add` does."""
+        """Store an identity in place of the one with its name, locked as `add` does. The old file is overwritten."""
         path = self.path(identity.name)
         with translated(f"cannot write {path}"):
-            replace_file(path, [_written(identity, passphrase)])
+            overwrite_file(path, [_written(identity, passphrase)])
+            overwrite_leftovers(path)
 
     def file(self, name: str) -> bytes:
         """The bytes of a key file."""

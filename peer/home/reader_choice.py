@@ -9,6 +9,9 @@ from pathlib import Path
 
 from crypto.identity import Identity
 from peer.base.errors import PeerError
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.journal import Journal
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from protocol.blocks.cid import Block, BlockError, BlockSource
@@ -20,7 +23,18 @@ from protocol.records.signed_records import parse_record
 
 def reader_of(identity: Identity, beside: Iterable[Block] = ()) -> Reader:
     """``identity`` as a reader. ``beside`` are records beside the chain, among which may be grants for it."""
-    return Reader(identity.id, identity.decryption_keys, list(_grants(beside)))
+    return Reader(identity.id, identity.decryption_keys, list(grants_in(beside)))
+
+
+def reader_in(home: Home, identity: Identity, beside: Iterable[Block] = ()) -> Reader:
+    """As `reader_of`, with what the home keeps for the identity, because its older keys may be destroyed: the keys of
+    epochs that stay, and manifest keys."""
+    kept: list[Block] = []
+    if home.journal.exists():
+        with Journal(home.journal) as journal:
+            kept = journal.kept_keys()
+    known = (key for stored in FederationStore(home).all() for key in stored.manifest_keys)
+    return reader_of(identity, [*beside, *kept]).remembering(known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +65,7 @@ class ReaderChoice:
         found = store.public(self.identity)
         if not self.needed and found.locked and not self.passphrases.is_given(found.name):
             return PUBLIC
-        return reader_of(self.unlocked(home), beside)
+        return reader_in(Home(home), self.unlocked(home), beside)
 
     def unlocked(self, home: Path) -> Identity:
         """The identity, to sign with.
@@ -62,9 +76,10 @@ class ReaderChoice:
         return KeyStore(home).load(self.identity, self.passphrases)
 
 
-def with_names(reader: Reader, source: BlockSource) -> Reader:
-    """``reader`` with the manifest keys to which its grants lead, so that a later auditor can read names too."""
-    for grant in reader.grants:
+def with_names(reader: Reader, source: BlockSource, beside: Iterable[Block]) -> Reader:
+    """``reader`` with the manifest keys to which the grants ``beside`` a run lead, so that a later auditor can read
+    names too."""
+    for grant in grants_in(beside):
         with contextlib.suppress(BlockError):  # the reader then sees ids instead of names
             manifest_at(grant.manifest, federation_of(grant.manifest, source), source, reader=reader)
     return reader.remembering(reader.manifest_keys)
@@ -72,10 +87,11 @@ def with_names(reader: Reader, source: BlockSource) -> Reader:
 
 def granted_epochs(member: bytes, beside: Iterable[Block]) -> frozenset[int]:
     """The epochs that the records ``beside`` a chain grant to ``member``."""
-    return frozenset(grant.number for grant in _grants(beside) if grant.to == member)
+    return frozenset(grant.number for grant in grants_in(beside) if grant.to == member)
 
 
-def _grants(blocks: Iterable[Block]) -> Iterator[Grant]:
+def grants_in(blocks: Iterable[Block]) -> Iterator[Grant]:
+    """The grants among records."""
     for block in blocks:
         try:
             body = parse_record(block).body

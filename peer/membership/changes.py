@@ -16,6 +16,7 @@ from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, manifest_at
 from protocol.federation.proposals import Proposal, read_proposal
 from protocol.federation.readers import Reader
+from protocol.federation.shreddings import with_shredded
 from protocol.federation.unsigned_versions import (
     UnsignedVersion,
     new_federation,
@@ -24,7 +25,15 @@ from protocol.federation.unsigned_versions import (
     with_revoked,
     without_member,
 )
-from protocol.records.bodies import MAX_ADDRESSES, EncryptionKeyText, Handover, Member, Role
+from protocol.records.bodies import (
+    MAX_ADDRESSES,
+    MAX_SHREDDED,
+    MAX_SHREDDED_REASON,
+    EncryptionKeyText,
+    Handover,
+    Member,
+    Role,
+)
 from protocol.records.signed_records import parse_record, sign_record
 
 
@@ -165,6 +174,58 @@ def change_addresses(
             fix="take out those that nobody uses any more: peer federation bootstrap --remove ADDRESS",
         )
     return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, addresses=after))
+
+
+def change_keys(
+    stored: StoredFederation, admin: Identity, newer: Iterable[PublicIdentity], *, time: float
+) -> StoredFederation:
+    """The federation in which members have newer keys, all in one version.
+
+    Raises:
+        PeerError: if ``admin`` is not one, or keys are not newer ones of a member.
+    """
+    by, members, admins = _admin_key(stored.manifest, admin), dict(stored.manifest.members), set(stored.manifest.admins)
+    for public in newer:
+        before = members[public.id]
+        after = members[public.id] = _changed(before, public, before.roles)
+        admins = {after.signing if each == before.signing else each for each in admins}
+        by = after.signing if by == before.signing else by
+    unsigned = next_version(stored.manifest, by=by, time=time, admins=admins, members=members.values())
+    return _advance(stored, admin, unsigned)
+
+
+def change_shredded(
+    stored: StoredFederation, admin: Identity, runs: Iterable[CID], *, epoch: int, reason: str, time: float
+) -> StoredFederation:
+    """The federation in which every member is to destroy the keys of these ``runs``, from ``epoch`` on.
+
+    Raises:
+        PeerError: if ``admin`` is not one, if the federation does not encrypt, or if nothing would change.
+    """
+    by, manifest = _admin_key(stored.manifest, admin), stored.manifest
+    if not manifest.encrypted:
+        raise PeerError(
+            f"the federation {manifest.title} does not encrypt, so there are no keys to destroy",
+            fix="its runs are plain files in the members' engines, and have to be deleted there",
+        )
+    if len(reason) > MAX_SHREDDED_REASON or not reason.isprintable():
+        raise PeerError(
+            f"the reason has more than {MAX_SHREDDED_REASON} characters, or some that cannot be shown",
+            fix="say it shorter, in one line: --reason TEXT",
+        )
+    before = with_shredded(manifest.shredded, (), epoch=1, reason="")
+    after = with_shredded(manifest.shredded, runs, epoch=epoch, reason=reason)
+    if after == before:
+        raise PeerError(
+            "that would change nothing: the manifest orders it already",
+            fix="who has done it, and who has not: peer federation shred --status",
+        )
+    if len(after) > MAX_SHREDDED:
+        raise PeerError(
+            f"that would be {len(after)} shredded runs, and a manifest has {MAX_SHREDDED} at most",
+            fix="found another federation for what comes: peer federation init NAME",
+        )
+    return _advance(stored, admin, next_version(manifest, by=by, time=time, shredded=after))
 
 
 def may_rotate_in(manifest: Manifest, owner: Identity) -> bool:

@@ -14,45 +14,57 @@ from peer.engine.interface import Engine
 from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
 from peer.home.federations import StoredFederation
+from peer.home.home import Home
 from peer.home.journal import RunHead
-from peer.home.reader_choice import granted_epochs, reader_of
+from peer.home.reader_choice import granted_epochs, reader_in
 from peer.membership.changes import find_member
 from protocol.blocks.cid import CID, Block
 from protocol.federation.epochs import grant as grant_of
 from protocol.federation.run_keys import RunKeys
+from protocol.federation.shreddings import Shredding, shredding_of
 from protocol.records.signed_records import sign_record
 
 
 def grants_of(
-    head: RunHead, stored: StoredFederation, person: Identity, name: str, engine: Engine, beside: Sequence[Block]
+    head: RunHead,
+    stored: StoredFederation,
+    person: Identity,
+    name: str,
+    engine: Engine,
+    beside: Sequence[Block],
+    home: Home,
 ) -> list[Block]:
     """The grants of one run to the member called ``name``, signed by ``person``. There are none if the run is not
-    encrypted, or if they are among the records ``beside`` it already.
+    encrypted, or if they are among the records ``beside`` it already, and none of epochs that were shredded.
 
     Raises:
         PeerError: if the run is not verified, or this home does not have all its keys.
     """
-    keys = _keys_of(head.head, person, engine)
+    shredding = shredding_of(stored.manifest.shredded, head.run)
+    if shredding is not None and shredding.epoch == 1:
+        return []
+    keys = _keys_of(head.head, person, engine, home, shredding)
     key = person.signing_keys[0]
     reader = find_member(stored.manifest, name)
     known = granted_epochs(reader.id, beside)
     given = (
         grant_of(head.run, epoch, stored.manifest, reader, by=person.id, time=time.time())
         for epoch in keys.epochs
-        if epoch.number not in known
+        if epoch.number not in known and not (shredding and shredding.concerns(epoch.number))
     )
     return [sign_record(body, [key]) for body in given]
 
 
-def _keys_of(head: CID, person: Identity, engine: Engine) -> RunKeys:
+def _keys_of(head: CID, person: Identity, engine: Engine, home: Home, shredding: Shredding | None) -> RunKeys:
     """The keys of a run, after its chain is verified."""
     with Scratch() as scratch:
         audit = Audit(
-            head, EngineSource(engine, SECONDS_A_BLOCK), scratch, reader=reader_of(person), with_contents=False
+            head, EngineSource(engine, SECONDS_A_BLOCK), scratch, reader=reader_in(home, person), with_contents=False
         )
         require_verified(audit.run())
     keys = audit.keys
-    if any(epoch.model is None or epoch.update is None for epoch in keys.epochs):
+    lacking = [each.number for each in keys.epochs if each.model is None or each.update is None]
+    if any(not (shredding and shredding.concerns(number)) for number in lacking):
         raise PeerError(
             f"this home does not have all keys of the run of {head}",
             fix="restore a backup of the identity that led it: peer keys restore FILE",

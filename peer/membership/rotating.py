@@ -12,9 +12,9 @@ from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
-from peer.home.reader_choice import reader_of
+from peer.home.reader_choice import reader_in
 from peer.membership.changes import may_rotate_in, rotate_in
-from peer.membership.proposing import proposing
+from peer.membership.proposing import ProposalStore, proposing
 from protocol.federation.manifest import Manifest
 from protocol.federation.proposals import Proposal
 
@@ -43,12 +43,21 @@ def rotate_keys(
     return identity, [_rotate_in(home, stored, identity, ipfs) for stored in mine]
 
 
+def list_new_keys(home: Home, stored: StoredFederation, identity: Identity, ipfs: str | None) -> RotatedIn | None:
+    """Put the newest keys of ``identity`` into a federation, or propose it, if it is an admin there and they are not
+    listed or proposed yet. None if there is nothing that it may do itself."""
+    opened = FederationStore(home).opened(stored, reader_in(home, identity))
+    if not may_rotate_in(opened.manifest, identity) or ProposalStore(home, opened).signed_by(identity) is not None:
+        return None
+    return _rotate_in(home, opened, identity, ipfs)
+
+
 def _is_in(manifest: Manifest, identity: Identity) -> bool:
     return identity.id in manifest.members or may_rotate_in(manifest, identity)
 
 
 def _rotate_in(home: Home, stored: StoredFederation, identity: Identity, ipfs: str | None) -> RotatedIn:
-    stored = FederationStore(home).opened(stored, reader_of(identity))
+    stored = FederationStore(home).opened(stored, reader_in(home, identity))
     if not may_rotate_in(stored.manifest, identity):
         return NotRotated(stored)
     with proposing(home, stored, identity, ipfs) as work:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from peer.base.errors import ExitCode, PeerError
-from peer.home.reader_choice import reader_of
 from protocol.blocks.cid import CID, BlockError, MalformedCid
 from strategy.apps.builtin_app import check_initial_model
 
@@ -70,7 +69,7 @@ def _of_run(session: Session, named: str) -> InitialModel:
     known = session.journal.head_of(cid) or session.journal.run_of(cid)
     head, height = (known.head, known.height) if known else (cid, None)
     source = EngineSource(session.engine, _TIMEOUT)
-    reader = reader_of(session.identity, session.journal.beside(known.run) if known else ())
+    reader = session.reader(session.journal.beside(known.run) if known else ())
     with Scratch() as scratch:
         audit = Audit(
             head,

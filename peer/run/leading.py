@@ -18,7 +18,6 @@ from peer.engine.interface import EngineError
 from peer.engine.sound_blocks import SoundBlocks
 from peer.history.run_to_resume import RunToResume, not_the_same, run_to_resume
 from peer.home.home_location import location_of
-from peer.home.reader_choice import reader_of
 from peer.run.peer import Prepared
 from peer.run.session import Computing, Session
 from protocol.blocks.bundle import difference_from
@@ -107,7 +106,7 @@ def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) 
         PeerError: if it cannot be verified, or this home no longer has its app.
     """
     trusted = session.trusted(Role.SERVER)
-    left = run_to_resume(session.journal, session.federation, reader_of(session.identity), session.engine, run)
+    left = run_to_resume(session.journal, session.federation, session.reader(), session.engine, run)
     if left is None:
         return None
     folder = UnpackedApps(session.home).folder(left.bundle.app)
@@ -129,7 +128,7 @@ def closing(session: Session, run: CID, why: str) -> Leading | None:
         PeerError: if it cannot be verified.
     """
     trusted = session.trusted(Role.SERVER)
-    left = run_to_resume(session.journal, session.federation, reader_of(session.identity), session.engine, run)
+    left = run_to_resume(session.journal, session.federation, session.reader(), session.engine, run)
     if left is None:
         return None
     settings = LeaderSettings(
@@ -192,7 +191,7 @@ def _left_open(
     session: Session, app: App, run_config: RunConfig, seed: bytes | None, settings: LeaderSettings
 ) -> RunToResume | None:
     """The run to go on with. A closed run is left alone if the owner asks for something else now."""
-    left = run_to_resume(session.journal, session.federation, reader_of(session.identity), session.engine)
+    left = run_to_resume(session.journal, session.federation, session.reader(), session.engine)
     if left is None:
         return None
     why = left.difference(app.id, run_config, REPLAY_FORMAT, seed) or left.other_keeping(

@@ -67,6 +67,9 @@ _LINES: Final[Mapping[What, str]] = {
     What.PUBSUB_NOT_HEARING: "this node does not hear the node {node} by pubsub, as if a clock had been set back; the "
     "run goes on by asking, more slowly; fix, where this peer's node is: {fix}",
     What.ASKING_OFF: "{why}: what pubsub loses for long is lost; fix: {fix}",
+    What.KEYS_DESTROYED: "the keys of {runs} are destroyed in this home, as its federation's admins ordered",
+    What.KEYS_TO_DESTROY: "keys of shredded runs are not destroyed yet: {why}",
+    What.KEYS_LISTED: "manifest version {version} lists the new keys of {whom}, who can destroy their old ones now",
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
 }
 

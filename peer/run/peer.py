@@ -38,6 +38,7 @@ from peer.control.requests import (
 from peer.desk.letting_in import letting_in
 from peer.desk.passing_on import passing_on
 from peer.engine import without_credentials
+from peer.erasure.while_running import erasing
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.home_location import location_of
@@ -255,9 +256,9 @@ class Peer:
 
     @contextlib.asynccontextmanager
     async def desk(self, session: Session) -> AsyncIterator[None]:
-        """Be the desk of the home's member, if it is an admin, until the context ends: let newcomers in, and pass
-        proposals on."""
-        async with letting_in(session), passing_on(session, self._asking(session)):
+        """Be the desk of the home's member until the context ends: destroy the keys of what is shredded. If it is an
+        admin, let newcomers in, and pass proposals on."""
+        async with letting_in(session), passing_on(session, self._asking(session)), erasing(session):
             yield
 
     @contextlib.contextmanager

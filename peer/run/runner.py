@@ -24,6 +24,7 @@ from peer.engine.interface import Engine, EngineError, Subscription
 from peer.home.home import Home
 from peer.home.home_watch import HomeWatch
 from peer.home.key_watch import KeyWatch
+from peer.home.reader_choice import grants_in
 from peer.keeping.upkeep import Upkeep
 from peer.run.announcement_queue import AnnouncementQueue
 from peer.run.asking import SharedAsking, Talker
@@ -229,7 +230,8 @@ class Runner:
         if isinstance(event, Started) or not self._keys.changed:
             return
         if (newer := await asyncio.to_thread(self._keys.newer)) is not None:
-            await self._hand_in(KeysChanged(newer.signing_keys, newer.decryption_keys))
+            kept = await asyncio.to_thread(self._durable.journal.kept_keys)
+            await self._hand_in(KeysChanged(newer.signing_keys, newer.decryption_keys, tuple(grants_in(kept))))
 
     def _talker(self) -> Talker:
         """What asks members and hears their answers for this run."""

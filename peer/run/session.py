@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from crypto.identity import Identity
@@ -16,10 +16,11 @@ from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.home.key_watch import KeyWatch
-from peer.home.reader_choice import reader_of
+from peer.home.reader_choice import reader_in, reader_of
 from peer.membership.changes import require_role
-from protocol.blocks.cid import CID, MemoryBlocks
+from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.federation.manifest import why_unreadable
+from protocol.federation.readers import Reader
 from protocol.records.bodies import Role
 from protocol.records.environment import Numerics
 from protocol.records.equivocation import Equivocation, read_proof
@@ -98,10 +99,14 @@ class Session:
             )
         return stored
 
+    def reader(self, beside: Iterable[Block] = ()) -> Reader:
+        """The member as a reader of runs, with the keys that were found last. ``beside`` may hold grants for it."""
+        return reader_in(self.home, self.identity, beside)
+
     def author(self) -> Author:
         """As whom a machine that begins now acts. Not for an event loop: new keys are slow to open."""
         identity, ours = self.keys.newest(), self.acting
-        reader = reader_of(identity)
+        reader = reader_in(self.home, identity)
         return Author(identity.id, identity.signing_keys, ours.first_counter, reader, ours.session, ours.acting)
 
     def trusted(self, role: Role) -> TrustedManifest:

@@ -243,7 +243,7 @@ class Board:
         try:
             body = parse_record(Block(head.run, source.get(head.run))).body
             assert isinstance(body, Run)
-            reader = with_names(self.readers.open(self.home.path, beside.grants), source)
+            reader = with_names(self.readers.open(self.home.path, beside.grants), source, beside.grants)
             view = RunView(head.run)
             known: WellSigned = frozenset() if self._journal is None else self._journal.well_signed
             follower = ChainFollower(head.federation, source, reader, well_signed=known, on_step=view.stepped)

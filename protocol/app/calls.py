@@ -392,6 +392,8 @@ class Task:
     """What to encrypt the reply with; None: it stays plain."""
     state_key: ContentKey | None = None
     """The same for the state."""
+    earlier_state_key: ContentKey | None = None
+    """What opens a state that a version before this one wrote: one whose epoch is 0."""
 
 
 @dataclass(frozen=True, slots=True)

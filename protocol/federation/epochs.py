@@ -146,18 +146,29 @@ def encryption_key(member: Member) -> EncryptionKey:
 
 def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: bytes, time: float) -> Grant:
     """The keys of ``epoch`` for ``reader``, a member in ``manifest``."""
-    assert epoch.model is not None
     assert epoch.update is not None
-    key = encryption_key(reader)
     update = epoch.update.secret_bytes() if reads_updates(reader) else None
-    for_model, for_update = (EpochKeyWrap(epoch.run, epoch.number, secret, reader.id) for secret in EpochSecret)
+    return _granted(run, epoch, manifest.cid, reader.id, encryption_key(reader), update, by, time)
+
+
+def kept_grant(run: CID, epoch: Epoch, manifest: CID, member: bytes, key: EncryptionKey, *, time: float) -> Grant:
+    """What ``member`` has of the keys of ``epoch``, for itself: sealed for ``key``, which it has made since."""
+    update = None if epoch.update is None else epoch.update.secret_bytes()
+    return _granted(run, epoch, manifest, member, key, update, member, time)
+
+
+def _granted(
+    run: CID, epoch: Epoch, manifest: CID, to: bytes, key: EncryptionKey, update: bytes | None, by: bytes, time: float
+) -> Grant:
+    assert epoch.model is not None
+    for_model, for_update = (EpochKeyWrap(epoch.run, epoch.number, secret, to) for secret in EpochSecret)
     return Grant(
         by=by,
         time=time,
         run=run,
         number=epoch.number,
-        manifest=manifest.cid,
-        to=reader.id,
+        manifest=manifest,
+        to=to,
         model=seal_for(key, epoch.model.secret_bytes(), for_model),
         update=b"" if update is None else seal_for(key, update, for_update),
     )

@@ -26,7 +26,16 @@ from protocol.federation.manifest_rules import ManifestRule as ManifestRule
 from protocol.federation.member_rules import check_key, read_members, read_revoked
 from protocol.federation.quorum import check_quorum
 from protocol.federation.readers import Reader, read_manifest_private
-from protocol.records.bodies import AddressedFederationPrivate, Federation, Member, Role, Wrap
+from protocol.federation.shreddings import Shredding, read_shreddings
+from protocol.records.bodies import (
+    Federation,
+    FederationPrivate,
+    FederationPrivates,
+    Member,
+    Role,
+    ShreddingFederationPrivate,
+    Wrap,
+)
 from protocol.records.signed_records import Record, checked_record, typed_items
 from protocol.visible import named
 from protocol.wire.node_address import BadAddress, NodeAddress, Scope
@@ -101,6 +110,9 @@ class Manifest:
     settings: Settings
     addresses: tuple[str, ...]
     """Where members' nodes are reached, for whoever has lost all others: multiaddrs in rising order."""
+    shredded: tuple[Shredding, ...]
+    """The runs whose keys every member is to destroy, in rising order of run. Of a version that this reader cannot
+    read, those of the newest version before it that it could."""
     revoked: tuple[bytes, ...]
     """Signing keys that never count again, in rising order."""
     revoked_encryption: frozenset[bytes] = field(repr=False, compare=False)
@@ -345,7 +357,11 @@ def _parse(
     _check_key_readers(body, members, before, source)
     listed = members.get(reader.member)
     key = reader.manifest_key(body, listed, source)
-    name, names, settings, addresses = _private(body, members, key)
+    try:
+        private = read_manifest_private(body, key)
+    except BlockError as error:
+        raise ManifestError(ManifestRule.PRIVATE, str(error)) from error
+    name, names, settings, addresses = _private(private, members)
     return Manifest(
         cid=record.cid,
         id=record.id,
@@ -358,6 +374,7 @@ def _parse(
         names=MappingProxyType(names),
         settings=settings,
         addresses=addresses,
+        shredded=_shredded(private, record, body, before),
         revoked=revoked,
         revoked_encryption=unread,
         key=key,
@@ -404,13 +421,21 @@ def _left(member: Member, members: Mapping[bytes, Member]) -> bool:
     return now is None or now.encryption != member.encryption
 
 
+def _shredded(
+    private: FederationPrivates | None, record: Record, body: Federation, before: Manifest | None
+) -> tuple[Shredding, ...]:
+    known = before.shredded if before else ()
+    if private is None:
+        return known
+    listed = private.shredded if isinstance(private, ShreddingFederationPrivate) else ()
+    if listed and body.key is None:
+        raise ManifestError(ManifestRule.SHREDDED, "the federation does not encrypt, so it has no keys to destroy")
+    return read_shreddings(listed, known, version=body.version, at=body.time, by=record.signers)
+
+
 def _private(
-    body: Federation, members: Mapping[bytes, Member], key: SymmetricKey | None
+    private: FederationPrivates | None, members: Mapping[bytes, Member]
 ) -> tuple[str, dict[bytes, str], Settings, tuple[str, ...]]:
-    try:
-        private = read_manifest_private(body, key)
-    except BlockError as error:
-        raise ManifestError(ManifestRule.PRIVATE, str(error)) from error
     if private is None:
         return "", {}, Settings(), ()
     ids = [member_id for member_id, _ in private.names]
@@ -419,7 +444,7 @@ def _private(
     names = [name for _, name in private.names]
     if len(set(names)) != len(names) or not all(map(is_name, [private.name, *names])):
         raise ManifestError(ManifestRule.NAMES, f"names are printable, up to {MAX_NAME} characters, no two alike")
-    addresses = private.addresses if isinstance(private, AddressedFederationPrivate) else ()
+    addresses = () if isinstance(private, FederationPrivate) else private.addresses
     return private.name, dict(private.names), Settings.parse(private.settings), _checked_addresses(addresses)
 
 

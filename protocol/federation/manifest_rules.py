@@ -44,6 +44,8 @@ class ManifestRule(StrEnum):
     """Settings are known, positive, in rising order of name, each once."""
     ADDRESSES = "manifest-addresses"
     """Addresses are of nodes, each with its name, that others could reach; in rising order, each once."""
+    SHREDDED = "manifest-shredded"
+    """Shredded runs are in rising order, each once, and stay; only a federation that encrypts has any."""
     PRIVATE = "manifest-private"
     """The private part, if it can be read, is a manifest's."""
     ENCRYPTION = "manifest-encryption"

@@ -16,6 +16,7 @@ from protocol.federation.manifest import PUBLIC, Manifest, proposed_manifest
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation
 from protocol.records.signed_records import Record, RecordError, assemble, parse_record, sign_record
+from protocol.visible import named
 
 
 class Outdated(Exception):
@@ -121,11 +122,20 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[Change]:
     for key in after.revoked:
         if key not in before.revoked:
             yield Change(f"key {VerifyKey(key).did}", "", "revoked")
+    yield from _private_changes(before, after)
+
+
+def _private_changes(before: Manifest, after: Manifest) -> Iterator[Change]:
+    """What changes of that which only members read, names apart."""
     settings = dict(before.settings.pairs()), dict(after.settings.pairs())
     for name in sorted({*settings[0], *settings[1]}):
         was, becomes = (str(getattr(manifest.settings, name)) for manifest in (before, after))
         if was != becomes:
             yield Change(f"setting {name}", was, becomes)
+    for shredding in after.shredded:
+        if shredding not in before.shredded:
+            reason = f" ({named(shredding.reason)})" if shredding.reason else ""
+            yield Change(f"run {shredding.run}", "", f"shredded from epoch {shredding.epoch} on, for ever{reason}")
     for address in sorted({*before.addresses} ^ {*after.addresses}):
         was, becomes = ("dialled" if address in manifest.addresses else "" for manifest in (before, after))
         yield Change(f"address {address}", was, becomes)

@@ -14,9 +14,8 @@ from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, BlockError, BlockSource
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import (
-    AddressedFederationPrivate,
     Federation,
-    FederationPrivate,
+    FederationPrivates,
     Grant,
     Keys,
     Member,
@@ -73,9 +72,10 @@ class Reader:
         """The public halves of its keys, newest first. Others seal to them."""
         return tuple(key.public for key in self._keys)
 
-    def learn(self, keys: Sequence[DecryptionKey]) -> None:
-        """Go on with ``keys``, newest first, because the member has new ones."""
+    def learn(self, keys: Sequence[DecryptionKey], grants: Sequence[Grant] = ()) -> None:
+        """Go on with ``keys``, newest first, because the member has new ones, and with more ``grants``."""
         self._keys = tuple(keys)
+        self.grants = (*(grant for grant in grants if grant.to == self.member), *self.grants)
 
     def remembering(self, manifest_keys: Iterable[SymmetricKey]) -> Reader:
         """The same reader, with more manifest keys that it opened earlier."""
@@ -258,9 +258,7 @@ def _secret_before(secret: bytes | None, sealed: bytes, context: SecretBefore) -
         raise WrongKey(f"the keys of the epoch before: {error}") from error
 
 
-def read_manifest_private(
-    body: Federation, key: SymmetricKey | None
-) -> FederationPrivate | AddressedFederationPrivate | None:
+def read_manifest_private(body: Federation, key: SymmetricKey | None) -> FederationPrivates | None:
     """The private part of a manifest, opened with its manifest key; None if it is encrypted and there is no key.
 
     Raises:

@@ -11,7 +11,16 @@ from protocol.blocks.listing import pack
 from protocol.blocks.typed import to_plain
 from protocol.federation.epochs import manifest_wraps
 from protocol.federation.manifest import Manifest, Settings
-from protocol.records.bodies import AddressedFederationPrivate, Federation, FederationPrivate, Member
+from protocol.federation.shreddings import with_shredded
+from protocol.records.bodies import (
+    AddressedFederationPrivate,
+    Federation,
+    FederationPrivate,
+    FederationPrivates,
+    Member,
+    ShreddedEpochs,
+    ShreddingFederationPrivate,
+)
 from protocol.records.contexts import ManifestPrivate, version_place
 from protocol.records.private_parts import private_part
 from protocol.records.signed_records import private_bytes
@@ -43,6 +52,7 @@ def new_federation(
     threshold: int = 1,
     settings: Settings | None = None,
     addresses: Iterable[str] = (),
+    shredded: ShreddedEpochs = (),
     revoked: Iterable[bytes] = (),
     key: SymmetricKey | None = None,
     version: int = 1,
@@ -54,7 +64,7 @@ def new_federation(
     ``admins`` are signing keys, and ``by`` is one of them. ``names`` is by member id. ``key`` is the manifest key,
     which version ``key_epoch`` brought; None if the federation does not encrypt.
     """
-    private = _private(name, names, settings or Settings(), tuple(sorted(set(addresses))))
+    private = _private(name, names, settings or Settings(), tuple(sorted(set(addresses))), shredded)
     in_order = sorted(members, key=lambda member: member.id)
     listing, blocks = pack(to_plain(in_order))
     never_again, more = pack(sorted(revoked))
@@ -90,6 +100,7 @@ def next_version(
     names: Mapping[bytes, str] | None = None,
     settings: Settings | None = None,
     addresses: Iterable[str] | None = None,
+    shredded: ShreddedEpochs | None = None,
     revoked: Iterable[bytes] | None = None,
 ) -> UnsignedVersion:
     """The version after ``manifest``. What is not given stays as it is. If fewer admins are left than have to sign,
@@ -117,6 +128,7 @@ def next_version(
         threshold=max(1, min(manifest.threshold, len(admins))) if threshold is None else threshold,
         settings=settings or manifest.settings,
         addresses=manifest.addresses if addresses is None else addresses,
+        shredded=with_shredded(manifest.shredded, (), epoch=1, reason="") if shredded is None else shredded,
         revoked=manifest.revoked if revoked is None else revoked,
         key=key,
         version=manifest.version + 1,
@@ -126,9 +138,17 @@ def next_version(
 
 
 def _private(
-    name: str, names: Mapping[bytes, str], settings: Settings, addresses: tuple[str, ...]
-) -> FederationPrivate | AddressedFederationPrivate:
+    name: str,
+    names: Mapping[bytes, str],
+    settings: Settings,
+    addresses: tuple[str, ...],
+    shredded: ShreddedEpochs,
+) -> FederationPrivates:
     in_order, limits = tuple(sorted(names.items())), settings.pairs()
+    if shredded:
+        return ShreddingFederationPrivate(
+            name=name, names=in_order, settings=limits, addresses=addresses, shredded=shredded
+        )
     if not addresses:
         return FederationPrivate(name=name, names=in_order, settings=limits)
     return AddressedFederationPrivate(name=name, names=in_order, settings=limits, addresses=addresses)

@@ -25,6 +25,12 @@ MAX_ADDRESSES: Final = 16
 MAX_ADDRESS: Final = 256
 """Characters of one of them."""
 
+MAX_SHREDDED: Final = 1_024
+"""Runs in a manifest whose keys are to be destroyed."""
+
+MAX_SHREDDED_REASON: Final = 200
+"""Characters of why."""
+
 INDEX_EVERY: Final = 256
 """Every record whose height is a multiple of this is an `Index`, except at height 0."""
 
@@ -54,6 +60,7 @@ class RecordType(StrEnum):
     KEYS = "keys"
     GRANT = "grant"
     ACK = "ack"
+    ERASURE = "erasure"
 
 
 class Role(StrEnum):
@@ -181,6 +188,37 @@ class AddressedFederationPrivate:
         tuple[Annotated[str, Meta(max_length=MAX_ADDRESS)], ...], Meta(min_length=1, max_length=MAX_ADDRESSES)
     ]
     """Multiaddrs in rising order (`protocol.wire.node_address`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstShredded:
+    """A run, and the first of its epochs whose keys every member is to destroy: `protocol.federation.shreddings`."""
+
+    run: CID
+    epoch: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    reason: Annotated[str, Meta(max_length=MAX_SHREDDED_REASON)]
+    """For people; may be empty."""
+
+
+ShreddedEpochs = tuple[FirstShredded, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShreddingFederationPrivate:
+    """`FederationPrivate` of a manifest that orders members to destroy keys. One that does not is written without the
+    field, as all were before there was one."""
+
+    name: str
+    names: tuple[tuple[Key, str], ...]
+    settings: tuple[tuple[str, int], ...]
+    addresses: Annotated[tuple[Annotated[str, Meta(max_length=MAX_ADDRESS)], ...], Meta(max_length=MAX_ADDRESSES)]
+    """As in `AddressedFederationPrivate`; here there may be none."""
+    shredded: Annotated[ShreddedEpochs, Meta(min_length=1, max_length=MAX_SHREDDED)]
+    """In rising order of run, each once."""
+
+
+FederationPrivates = FederationPrivate | AddressedFederationPrivate | ShreddingFederationPrivate
+"""What the private part of a manifest may be."""
 
 
 # -- the chain of a run --------------------------------------------------------------------------------------------
@@ -499,7 +537,42 @@ class Ack(Body):
     """Of links: the member's own replies since its last ack."""
 
 
+# -- beside the manifest -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure(Body):
+    """How far a member is with destroying what the manifest orders to be destroyed. The newest counts. It is signed
+    with the newest signing key of ``key``."""
+
+    TYPE: ClassVar[RecordType] = RecordType.ERASURE
+
+    manifest: CID
+    """The newest version of the manifest that the member knew: it means all shreddings up to there."""
+    version: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    """That version's number."""
+    destroyed: bool
+    """Whether the member says that it has destroyed the keys. If not, it has made the new keys of ``key``, and waits
+    until the manifest lists them."""
+    key: Annotated[str, Meta(max_length=8_192)]
+    """Its KEY for this federation (`crypto.identity`): the keys that it has from then on."""
+
+
 BODIES: Final[dict[str, type[Body]]] = {
     kind.TYPE: kind
-    for kind in (Federation, Run, Dispatch, Reply, Collect, Roster, NewEnvironment, Index, Close, Keys, Grant, Ack)
+    for kind in (
+        Federation,
+        Run,
+        Dispatch,
+        Reply,
+        Collect,
+        Roster,
+        NewEnvironment,
+        Index,
+        Close,
+        Keys,
+        Grant,
+        Ack,
+        Erasure,
+    )
 }

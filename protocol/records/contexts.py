@@ -203,8 +203,21 @@ class AskingMessage(_Context, frozen=True, tag="asking"):
     side: AskingSide
 
 
+class ErasureMessage(_Context, frozen=True, tag="erasure"):
+    """What a member says of its part in a shredding, under the swarm key."""
+
+    federation: CID
+
+
 CipherContext = (
-    ManifestPrivate | RecordPrivate | ReplyPrivate | SecretBefore | AnnouncementForAll | JoinMessage | AskingMessage
+    ManifestPrivate
+    | RecordPrivate
+    | ReplyPrivate
+    | SecretBefore
+    | AnnouncementForAll
+    | JoinMessage
+    | AskingMessage
+    | ErasureMessage
 )
 
 
@@ -228,13 +241,28 @@ class ReplyContent(_Context, frozen=True, tag="reply content"):
 
 
 class StateContent(_Context, frozen=True, tag="state"):
-    """The state of a member's app in a run, which it keeps for itself."""
+    """The state of a member's app in a run, which it keeps for itself, as versions before keys could be shredded wrote
+    it."""
 
     run: CID
     member: bytes
 
 
-ContentContext = SentContent | ReplyContent | StateContent
+class BoundState(_Context, frozen=True, tag="bound state"):
+    """The state of a member's app in a run. It takes the member's secret and the run's model key to open it, so that it
+    goes when that key is destroyed."""
+
+    run: CID
+    member: bytes
+    of_model: bytes
+    """A key derived from the model key of the run's epoch 1, which each later epoch opens."""
+
+
+ContentContext = SentContent | ReplyContent | StateContent | BoundState
+
+
+_NO_EPOCHS: Final[dict[type, int]] = {StateContent: 0, BoundState: 1}
+"""What a state has in the place of an epoch: it tells which of the two keys opens it."""
 
 
 # -- tags: names that tell which key, to those who have it -----------------------------------------------------------
@@ -312,8 +340,19 @@ def decrypt(key: SymmetricKey, ciphertext: bytes, context: CipherContext) -> byt
 
 def content_key(key: SymmetricKey, context: ContentContext) -> ContentKey:
     """The key of contents in that place. The app process gets this key, and never the one it is derived from."""
-    epoch = 0 if isinstance(context, StateContent) else context.epoch
+    epoch = _NO_EPOCHS.get(type(context))
+    if epoch is None:
+        assert isinstance(context, SentContent | ReplyContent)
+        epoch = context.epoch
     return ContentKey(epoch, key.derive(context_bytes(context)).secret_bytes())
+
+
+def state_keys(secret: SymmetricKey, model: SymmetricKey, run: CID, member: bytes) -> tuple[ContentKey, ContentKey]:
+    """The key of what ``member`` keeps of its app in ``run``, and the one that earlier versions used. ``secret`` is the
+    member's own, ``model`` the model key of epoch 1."""
+    before = StateContent(run, member)
+    of_model = model.derive(context_bytes(before)).secret_bytes()
+    return content_key(secret, BoundState(run, member, of_model)), content_key(secret, before)
 
 
 def tag_of(key: SymmetricKey, context: TagContext, size: int) -> bytes:

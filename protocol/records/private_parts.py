@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -16,8 +17,10 @@ from protocol.records.bodies import (
     Body,
     EarlierRunPrivate,
     FederationPrivate,
+    FederationPrivates,
     MarkedRunPrivate,
     RunPrivate,
+    ShreddingFederationPrivate,
 )
 from protocol.records.contexts import ManifestPrivate, RecordPrivate, ReplyPrivate, decrypt, encrypt
 from protocol.records.signed_records import RecordError, private_bytes
@@ -59,16 +62,17 @@ def parse_private(plain: bytes, kind: type[P]) -> P:
     return parsed
 
 
-def parse_federation_private(plain: bytes) -> FederationPrivate | AddressedFederationPrivate:
-    """The private part of a manifest, with addresses or without.
+def parse_federation_private(plain: bytes) -> FederationPrivates:
+    """The private part of a manifest, with or without addresses and shreddings.
 
     Raises:
         RecordError: if it holds something else.
     """
-    try:
+    with contextlib.suppress(RecordError):
+        return parse_private(plain, ShreddingFederationPrivate)
+    with contextlib.suppress(RecordError):
         return parse_private(plain, AddressedFederationPrivate)
-    except RecordError:
-        return parse_private(plain, FederationPrivate)
+    return parse_private(plain, FederationPrivate)
 
 
 def _parsed(plain: bytes, kind: type[object]) -> object:

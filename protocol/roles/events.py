@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from crypto.keys import DecryptionKey, SigningKey
 from protocol.app.calls import Answered, AppReady, Examined, Failed, ServerCall
 from protocol.blocks.cid import CID
+from protocol.records.bodies import Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ class KeysChanged:
 
     signing: tuple[SigningKey, ...]
     decryption: tuple[DecryptionKey, ...]
+    kept: tuple[Grant, ...] = ()
+    """The keys of epochs that were sealed for older decryption keys, as the owner keeps them under these."""
 
 
 @dataclass(frozen=True, slots=True)

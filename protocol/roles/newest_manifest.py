@@ -138,7 +138,7 @@ class NewestManifest:
         """Our owner rotated our keys."""
         self.author = replace(self.author, keys=event.signing)
         if self.author.reader is not PUBLIC:
-            self.author.reader.learn(event.decryption)
+            self.author.reader.learn(event.decryption, event.kept)
 
     def learn(self, cid: CID, blocks: Mapping[CID, bytes], now: float, most: int | None = None) -> None:
         """Adopt a newer manifest that follows from ours, ``most`` versions later at most. Anything else is reported and

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flwr.app import Context, Error, Message, Metadata, RecordDict
@@ -155,9 +155,15 @@ class ClientHost:
             run_id=self._number,
             node_id=self._start.node,
             node_config=dict(self._start.node_config),
-            state=RecordDict() if task.state is None else self._read(task.state, task.state_key),
+            state=RecordDict() if task.state is None else self._read_state(task.state, task),
             run_config=dict(self._start.run_config),
         )
+
+    def _read_state(self, state: CID, task: Task) -> RecordDict:
+        if task.earlier_state_key is not None:
+            with suppress(ContentError):  # most are written with today's key
+                return decode(state, self._store.open(state), task.earlier_state_key, self._limits)
+        return self._read(state, task.state_key)
 
     def _read(self, root: CID, key: ContentKey | None) -> RecordDict:
         try:

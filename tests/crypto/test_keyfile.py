@@ -75,12 +75,12 @@ def test_a_wrong_passphrase_is_named_as_that(passphrase: str | None) -> None:
 
 
 def test_the_public_part_needs_no_passphrase() -> None:
-    assert read_public(FILE) == keyfile.KeyFile("alice", ALICE.public, locked=True)
+    assert read_public(FILE) == keyfile.KeyFile("alice", ALICE.public, locked=True, lacks_decryption=False)
 
 
 def test_an_unlocked_file_says_so_and_opens_without_a_passphrase() -> None:
     assert json.loads(UNLOCKED)["kdf"] == {"name": "none"}
-    assert read_public(UNLOCKED) == keyfile.KeyFile("alice", ALICE.public, locked=False)
+    assert read_public(UNLOCKED) == keyfile.KeyFile("alice", ALICE.public, locked=False, lacks_decryption=False)
     assert unlock(UNLOCKED).public == ALICE.public
 
 
@@ -175,7 +175,7 @@ def test_what_is_no_key_file_is_named(data: bytes, why: str) -> None:
         unlock(data, "open sesame")
 
 
-@pytest.mark.parametrize("version", [3, 0, "1", None, True])
+@pytest.mark.parametrize("version", [4, 0, "1", None, True])
 def test_another_version_is_unsupported(version: object) -> None:
     with pytest.raises(KeyFileUnsupported, match="version"):
         read_public(signed(version=version))

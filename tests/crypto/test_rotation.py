@@ -13,13 +13,13 @@ import pytest
 from crypto import dsse
 from crypto.errors import BadKeyText, KeyFileDamaged, TooManyKeys
 from crypto.handover import NewKeys
-from crypto.identity import KEY_TYPE, MAX_RETIRED, Identity, KeyPair, PublicIdentity
+from crypto.identity import KEY_TYPE, MAX_RETIRED, Identity, PublicIdentity, RetiredKeys
 from crypto.keyfile import FILE_TYPE, MAX_FILE_SIZE, Cost, lock, read_public, unlock, write_unlocked
 from crypto.keys import DecryptionKey, SigningKey
 
 
-def pair(name: bytes) -> KeyPair:
-    return KeyPair(SigningKey.from_seed(name * 32), DecryptionKey.from_seed(name.upper() * 32))
+def pair(name: bytes) -> RetiredKeys:
+    return RetiredKeys(SigningKey.from_seed(name * 32), DecryptionKey.from_seed(name.upper() * 32))
 
 
 FIRST, SECOND, THIRD = pair(b"a"), pair(b"b"), pair(b"c")

@@ -30,6 +30,7 @@ from protocol.blocks.cid import (
 from protocol.blocks.listing import Listing, pack
 from protocol.chain.chain import Chain
 from protocol.chain.rules import RULES, BrokenRule
+from protocol.federation.erasures import open_word, read_word, topic_erasure
 from protocol.federation.manifest import PUBLIC, first_manifest, manifest_at, next_manifest, node_id
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import read_private
@@ -141,7 +142,8 @@ def test_there_is_a_record_of_each_type_that_is_plain_but_an_index():
         record = parse_record(block_in(each))
         assert (record.body.TYPE, str(record.id)) == (each["type"], each["id"])
         record.check_signatures()
-    elsewhere = {RecordType.INDEX, RecordType.KEYS, RecordType.GRANT, RecordType.ACK}  # the last three: encrypted.json
+    encrypted = {RecordType.KEYS, RecordType.GRANT, RecordType.ACK, RecordType.ERASURE}  # encrypted.json has them
+    elsewhere = {RecordType.INDEX, *encrypted}
     assert {each["type"] for each in shown} == set(RecordType) - elsewhere
 
 
@@ -236,6 +238,20 @@ def test_a_member_reads_the_app_that_the_encrypted_run_names():
     bundle = named_bundle(run, private, chain.keys)
     assert str(bundle.app) == read("contents")["bundle"]["root"]
     assert [file.path for file in read_named_bundle(bundle, source)] == ["pkg/app.py", "pkg/empty.py", "pyproject.toml"]
+
+
+def test_a_manifest_shreds_the_encrypted_run_and_a_member_says_that_it_has_destroyed_the_keys():
+    chain, source = encrypted_chain(reader_named("alice"))
+    shown, federation = ENCRYPTED["shredding"], CID.parse(ENCRYPTED["federation"])
+    source.add(block_in(shown["version"]), *map(block_in, shown["blocks"]))
+    version = CID.parse(shown["version"]["cid"])
+    manifest = manifest_at(version, federation, source, chain.manifest, reader_named("alice"))
+    assert [(each.run, each.epoch, each.reason) for each in manifest.shredded] == [(chain.run, 2, "a patient asked")]
+    word = read_word(bytes.fromhex(shown["word"]["data"]))
+    assert (word.line(), topic_erasure(federation)) == (shown["line"], shown["topic"])
+    assert open_word(bytes.fromhex(shown["message"]), federation, bytes.fromhex(shown["swarm_key"])) == word
+    assert word.is_by_member(manifest)
+    assert word.confirms(manifest.shredded[0], {manifest.members[word.member].encryption.key})
 
 
 def _body(block: Block) -> Body | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chains import (
+    ADMIN,
     ALICE,
     BOB,
     CAROL,
@@ -20,12 +21,16 @@ from chains import (
 from contents import FILES
 from sealed import fixed_secrets
 
-from crypto.keys import SigningKey
+from crypto.identity import Identity, RetiredKeys
+from crypto.keys import DecryptionKey, SigningKey
 from protocol.blocks.bundle import write_bundle
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.blocks.content import ContentForm
 from protocol.federation.epochs import grant
+from protocol.federation.erasures import closed_word, read_word, topic_erasure
 from protocol.federation.run_keys import Epoch, read_private
+from protocol.federation.shreddings import with_shredded
+from protocol.federation.unsigned_versions import next_version
 from protocol.records.bodies import (
     Ack,
     Body,
@@ -34,15 +39,18 @@ from protocol.records.bodies import (
     CollectPrivate,
     Dispatch,
     DispatchPrivate,
+    Erasure,
     ReasonPrivate,
     Reply,
     Run,
     RunPrivate,
 )
-from protocol.records.signed_records import parse_record, private_bytes
+from protocol.records.signed_records import parse_record, private_bytes, sign_record
 from protocol.roles.leader.run_plan import first_content_key
 
 MEMBER_KEYS = {"server": SERVER, "second server": SECOND, "alice": ALICE, "bob": BOB, "carol": CAROL, "dave": DAVE}
+NEW_SIGNING, NEW_DECRYPTION = SigningKey.from_seed(bytes([21]) * 32), DecryptionKey.from_seed(bytes([22]) * 32)
+"""Alice's, after she has destroyed the old ones."""
 PRIVATE = {
     Run: RunPrivate,
     Dispatch: DispatchPrivate,
@@ -56,11 +64,14 @@ def encrypted_vectors() -> dict[str, object]:
     """What the file holds: ``opened`` has the private parts in the clear, by record; bytes are hexadecimal.
 
     ``chain`` has the records in order, ``beside`` a grant of epoch 1 and an ack, ``blocks`` all others that are needed.
+    ``shredding`` is the version after the newest, which shreds the run from epoch 2 on; and Alice's word that she has
+    destroyed the keys, as a record, as a line, and as it goes over the topic under the swarm key.
     """
     with fixed_secrets():
         scribe = Scribe(encrypted=True, reader=reader_of(SERVER))
         chain, epochs = _chain(scribe)
         beside = [scribe.sign(each, signer) for each, signer in _beside(scribe, epochs[0])]
+        shredding = _shredding(scribe)
     shown = {*chain, *(block.cid for block in beside)}
     key = scribe.manifest.key
     assert key is not None
@@ -70,6 +81,7 @@ def encrypted_vectors() -> dict[str, object]:
         "manifest_key": key.secret_bytes().hex(),
         "epochs": {str(epoch.number): _secrets(epoch) for epoch in epochs},
         "chain": [_block(scribe, cid) for cid in chain],
+        "shredding": shredding,
         "beside": [_block(scribe, block.cid) for block in beside],
         "opened": _opened(scribe),
         "blocks": [_block(scribe, cid) for cid in scribe.source if cid not in shown],
@@ -123,6 +135,32 @@ def _beside(scribe: Scribe, epoch: Epoch) -> list[tuple[Body, SigningKey]]:
         replies=scribe.pack([]),
     )
     return [(given, SERVER), (ack, ALICE)]
+
+
+def _shredding(scribe: Scribe) -> dict[str, object]:
+    shredded = with_shredded((), [scribe.chain.run], epoch=2, reason="a patient asked")
+    unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME, shredded=shredded)
+    version = sign_record(unsigned.body, [ADMIN])
+    alice = Identity("alice", NEW_SIGNING, NEW_DECRYPTION, [RetiredKeys(ALICE, None)])
+    body = Erasure(
+        by=id_of(ALICE),
+        time=TIME,
+        manifest=version.cid,
+        version=scribe.chain.manifest.version + 1,
+        destroyed=True,
+        key=alice.public_for(bytes(scribe.first.cid)).key_text(),
+    )
+    word = read_word(sign_record(body, [NEW_SIGNING]).data)
+    swarm_key = bytes(range(32))
+    return {
+        "version": {"cid": str(version.cid), "data": version.data.hex()},
+        "blocks": [{"cid": str(block.cid), "data": block.data.hex()} for block in unsigned.blocks],
+        "word": {"cid": str(word.block.cid), "data": word.block.data.hex()},
+        "line": word.line(),
+        "swarm_key": swarm_key.hex(),
+        "message": closed_word(word, scribe.first.cid, swarm_key).hex(),
+        "topic": topic_erasure(scribe.first.cid),
+    }
 
 
 def _opened(scribe: Scribe) -> dict[str, str]:

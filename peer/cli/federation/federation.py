@@ -12,7 +12,7 @@ import typer
 from crypto.identity import PublicIdentity
 from peer.base.errors import PeerError
 from peer.base.terminal import put, say
-from peer.cli.federation import bootstrap, grant, invite, proposals
+from peer.cli.federation import bootstrap, grant, invite, proposals, shred
 from peer.cli.federation.federation_output import (
     federation_value,
     member_value,
@@ -41,6 +41,7 @@ from peer.cli.output import put_fields, put_json, put_result
 from peer.engine.addresses_for_others import ONLY_HERE, addresses_for_others, is_only_here, shared_directory
 from peer.engine.chosen_engine import MANAGED, chosen
 from peer.engine.interface import EngineError
+from peer.erasure.shredded_runs import by_whom
 from peer.home.federations import SWARM_KEY_SIZE, FederationStore, StoredFederation, read_federation
 from peer.home.home import Home, place_for, replace_file
 from peer.home.keystore import KeyStore
@@ -217,6 +218,10 @@ def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, j
             ("manifest", str(manifest.cid)),
             ("admins", f"{manifest.threshold} of {len(manifest.admins)} must sign"),
             *([("revoked keys", f"{len(manifest.revoked)}, which never count again")] if manifest.revoked else []),
+            *(
+                ("shredded", f"{each.run} {by_whom(stored, each)} (peer federation shred --status)")
+                for each in manifest.shredded
+            ),
             *(("bootstrap", address) for address in manifest.addresses),
             *(("address", address) for address in stored.addresses),
         ]
@@ -288,6 +293,7 @@ def join(
 
 
 app.command("grant")(grouped(grant.grant))
+app.command("shred")(grouped(shred.shred))
 app.command("invite")(grouped(invite.invite))
 app.command("approve")(grouped(invite.approve))
 

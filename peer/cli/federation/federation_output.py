@@ -26,6 +26,7 @@ def federation_value(stored: StoredFederation) -> dict[str, object]:
         "members": [member_value(manifest, member) for member in manifest.members.values()],
         "addresses": list(stored.addresses),
         "bootstrap": list(manifest.addresses),
+        "shredded": [{"run": str(each.run), "from_epoch": each.epoch} for each in manifest.shredded],
     }
 
 

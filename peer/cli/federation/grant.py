@@ -13,7 +13,7 @@ from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.membership.changes import find_member, require_role
 from peer.membership.granting import grants_of
-from protocol.blocks.cid import Block
+from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Role
 
 
@@ -31,16 +31,19 @@ def grant(
     person, stored = options.unlocked()
     require_role(stored.manifest, person.public, Role.SERVER)
     find_member(stored.manifest, name)
-    granted = []
+    granted, led = [], set[CID]()
+    shredded = {each.run for each in stored.manifest.shredded}
     with Journal(place.journal) as journal, borrowed(place, options.ipfs, stored) as engine:
         for head in journal.heads():
             if head.role is Role.SERVER and head.federation == stored.id:
-                blocks = grants_of(head, stored, person, name, engine, journal.beside(head.run))
+                led.add(head.run)
+                blocks = grants_of(head, stored, person, name, engine, journal.beside(head.run), place)
                 manifests = [Block(cid, data) for cid, data in stored.blocks.items()]
                 engine.put([*manifests, *blocks], pin=[block.cid for block in (*manifests, *blocks)])
                 journal.keep_beside(head.run, blocks)
                 granted += [head] if blocks else []
     lines = [f"{name} may read run {head.run}; hand it over: peer export {head.head} FILE.car" for head in granted]
+    lines += [f"run {run} was shredded: nobody is given its keys any more" for run in sorted(shredded & led)]
     put_result(
         {"granted": [{"run": str(head.run), "head": str(head.head)} for head in granted]},
         json,

@@ -16,9 +16,10 @@ from typing import Final
 from crypto.symmetric import SymmetricKey
 from protocol.app.calls import Answered, ErrorCode, Task
 from protocol.blocks.cid import CID, Block
+from protocol.blocks.content import ContentKey
 from protocol.chain.chain import OpenMessage
 from protocol.records.bodies import ReasonPrivate, Reply
-from protocol.records.contexts import StateContent, content_key
+from protocol.records.contexts import state_keys
 from protocol.records.signed_records import private_bytes, sign_record
 from protocol.replies.checks_and_limits import is_update
 from protocol.roles.catch_up import CatchUp
@@ -164,7 +165,7 @@ class Answering:
         work.stage = Stage.AT_APP
         work.own_key = self._own_key = own = own_key(work.run.chain, member, self._own_key)
         # what encrypts the state stays, so that an older state opens after a restart
-        state_key = None if own is None else content_key(SymmetricKey(self._secret), StateContent(run, member))
+        state_key, earlier = self._state_keys(work) if own is not None else (None, None)
         task = Task(
             message=message.id,
             content=message.content,
@@ -176,8 +177,14 @@ class Answering:
             key=work.run.chain.keys.content(message.epoch),
             reply_key=None if own is None else own.content_key,
             state_key=state_key,
+            earlier_state_key=earlier,
         )
         self._outbox.emit(Hand(task))
+
+    def _state_keys(self, work: MessageInHand) -> tuple[ContentKey, ContentKey]:
+        model = work.run.chain.keys.epochs[0].model
+        assert model is not None  # we read the newest epoch, and it opens those before
+        return state_keys(SymmetricKey(self._secret), model, work.run.run, self._newest.author.member)
 
     def app_lost(self, event: AppLost, now: float) -> None:
         """The app process was lost, and with it what it had in hand: give that to another, but not for ever."""

@@ -220,7 +220,7 @@ def test_a_wrong_passphrase_is_named_and_shown_nowhere(
         (lambda data: data[:700], "cut short"),
         (lambda data: b"", "cut short"),
         (lambda data: data.replace(b'"iterations": 1', b'"iterations": 2'), "changed"),
-        (lambda data: data.replace(b'"version": 1', b'"version": 3'), "version 3"),
+        (lambda data: data.replace(b'"version": 1', b'"version": 4'), "version 4"),
     ],
     ids=["truncated", "empty", "tampered", "newer"],
 )

@@ -26,11 +26,13 @@ from protocol.records.contexts import (
     AnnouncementTag,
     AskingMessage,
     AskingSide,
+    BoundState,
     CipherContext,
     ContentContext,
     Context,
     EpochKeyWrap,
     EpochSecret,
+    ErasureMessage,
     InvitationTag,
     JobAnswerSeal,
     JoinMessage,
@@ -55,6 +57,7 @@ from protocol.records.contexts import (
     decrypt,
     encrypt,
     seal_for,
+    state_keys,
     unseal,
 )
 
@@ -78,9 +81,11 @@ CONTEXTS: list[Context] = [
     AnnouncementForAll(FEDERATION, 1),
     JoinMessage(FEDERATION, JoinSide.NEWCOMER),
     AskingMessage(FEDERATION, MEMBER, AskingSide.ASKING),
+    ErasureMessage(FEDERATION),
     SentContent(PLACE, 1),
     ReplyContent(RUN, 1, MEMBER),
     StateContent(RUN, MEMBER),
+    BoundState(RUN, MEMBER, b"o" * 32),
     InvitationTag(FEDERATION),
     AnnouncementTag(FEDERATION, 1),
     TicketRoot(FEDERATION),
@@ -200,3 +205,12 @@ def test_nobody_else_seals() -> None:
         or (isinstance(node, ast.Import) and any(each.name == "crypto.sealing" for each in node.names))
     }
     assert imports == {"protocol/records/contexts.py"}
+
+
+def test_a_state_takes_the_members_secret_and_the_runs_key() -> None:
+    secret, model, other = SymmetricKey(b"s" * 32), SymmetricKey(b"m" * 32), SymmetricKey(b"o" * 32)
+    now, before = state_keys(secret, model, RUN, MEMBER)
+    assert (now.epoch, before.epoch) == (1, 0)
+    others = [state_keys(*pair, RUN, MEMBER)[0] for pair in ((other, model), (secret, other))]
+    assert len({now.key, before.key, *(each.key for each in others)}) == 4
+    assert before == content_key(secret, StateContent(RUN, MEMBER)), "what earlier releases wrote opens"

@@ -52,6 +52,7 @@ from protocol.records.bodies import (
     Ack,
     Body,
     DispatchPrivate,
+    Erasure,
     Look,
     ReasonPrivate,
     RecordType,
@@ -79,6 +80,7 @@ def a_body_of_each_type() -> dict[RecordType, tuple[Body, SigningKey]]:
     ack = Ack(
         by=id_of(ALICE), time=TIME, run=scribe.chain.run, term=1, height=1, head=CONTENT, replies=scribe.pack([ANSWER])
     )
+    erasure = Erasure(by=id_of(ALICE), time=TIME, manifest=CONTENT, version=3, destroyed=True, key="a KEY")
     bodies: list[tuple[Body, SigningKey]] = [
         (unsigned_federation().body, ADMIN),
         (start.run(), SERVER),
@@ -92,6 +94,7 @@ def a_body_of_each_type() -> dict[RecordType, tuple[Body, SigningKey]]:
         (sealed.keys().body, SERVER),
         (given, SERVER),
         (ack, ALICE),
+        (erasure, ALICE),
     ]
     return {body.TYPE: (body, signer) for body, signer in bodies}
 

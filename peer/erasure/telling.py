@@ -1,0 +1,209 @@
+"""Shreddings, in a peer that runs: it carries them out, tells the others, hears them, and lists their new keys."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Final
+
+from crypto.identity import Identity
+from peer.base import logs
+from peer.base.errors import PeerError
+from peer.engine.chosen_engine import borrowed
+from peer.engine.interface import Engine, EngineError
+from peer.engine.record_fetcher import RecordFetcher
+from peer.engine.sound_blocks import SoundBlocks
+from peer.erasure.carrying_out import Erasing, Outcome
+from peer.erasure.words import kept_words, said_by, take_word
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.journal import Journal
+from peer.home.key_watch import KeyWatch
+from peer.home.reader_choice import reader_in
+from peer.membership.changes import can_change_alone, change_keys
+from peer.membership.proposing import ProposalStore, proposing
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.federation.erasures import ErasureWord, NotAWord, Step, closed_word, open_word, topic_erasure
+from protocol.federation.proposals import Proposal
+from protocol.pacing.token_bucket import TokenBucket
+from protocol.records.bodies import Federation
+from protocol.roles.effects import Report, What
+from protocol.visible import named
+
+TELL_EVERY: Final = 60.0
+"""Seconds between two times that a member says the same, because others may not have been here."""
+
+TRY_AGAIN: Final = 60.0
+"""Seconds until what could not be carried out is tried again."""
+
+_HEARD_AT_ONCE: Final = 64
+_HEARD_A_SECOND: Final = 2.0
+"""How many words of others are looked at. One costs up to 34 signatures."""
+
+
+@dataclass(slots=True)
+class ErasureDesk:
+    """A running peer's part in the shreddings of one federation. `look` is called again and again."""
+
+    home: Home
+    federation: CID
+    keys: KeyWatch
+    engine: Engine
+    engine_name: str
+    journal: Journal
+    on_report: Callable[[Report], None]
+    _told: dict[CID, bytes] = field(default_factory=dict)
+    _tell_at: float = 0.0
+    _try_at: float = 0.0
+    _fetch_at: float = 0.0
+    _why: str = ""
+    _named: dict[CID, bytes] = field(default_factory=dict)
+    """Newer versions of the manifest that words name, and whose word it was. One for each member at a time."""
+    _provided: CID | None = None
+    """The newest version whose blocks are in the engine, for those who hear of it by our word."""
+    _pace: TokenBucket = field(default_factory=lambda: TokenBucket(_HEARD_AT_ONCE, _HEARD_A_SECOND))
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear other members, until the context ends."""
+        subscription = self.engine.subscribe(topic_erasure(self.federation), self.receive)
+        try:
+            yield
+        finally:
+            subscription.close()
+
+    def receive(self, data: bytes) -> None:
+        """Take one message that came on the topic."""
+        stored = FederationStore(self.home).get(self.federation)
+        if stored is None or not self._pace.take(time.monotonic()):
+            return
+        try:
+            word = open_word(data, stored.id, stored.swarm_key)
+            take_word(word, stored, self.journal)
+            if word.body.version > stored.manifest.version and word.is_by_member(stored.manifest):
+                named = {cid: by for cid, by in self._named.items() if by != word.member}
+                self._named = {**named, word.body.manifest: word.member}
+        except NotAWord as error:
+            logs.event("erasure-dropped", logging.DEBUG, why=str(error))
+        except (PeerError, OSError) as error:  # it is told again
+            logs.event("erasure-not-kept", logging.WARNING, why=str(error))
+
+    def look(self) -> None:
+        """Do what is due: carry out, list others' keys, tell. Slow only if something is due. Never raises what is for
+        people: it is told, and tried again."""
+        stored = FederationStore(self.home).get(self.federation)
+        if stored is None:
+            return
+        now = time.monotonic()
+        if self._named and now >= self._fetch_at:
+            self._fetch_at = now + TRY_AGAIN
+            stored = self._fetched(stored)
+        if not stored.manifest.shredded:
+            return
+        if now >= self._try_at:
+            self._try_at = now + TRY_AGAIN
+            try:
+                self._carry_out()
+                self._list_keys()
+                self._why = ""
+            except (PeerError, EngineError) as error:
+                fix = f"; {error.fix}" if error.fix else ""
+                self._tell_why(f"{error}{fix}")
+        self._tell(stored, now)
+
+    def wait_is_over(self) -> None:
+        """Look at everything at the next `look`, because the manifest has changed or somebody has said something."""
+        self._try_at = 0.0
+
+    def _fetched(self, stored: StoredFederation) -> StoredFederation:
+        """The federation with the newest version that a word names. So a shredding comes to everybody, although no run
+        is going."""
+        named, self._named = self._named, {}
+        for cid in named:
+            try:
+                with contextlib.closing(RecordFetcher(SoundBlocks(self.engine))) as fetcher:
+                    blocks = fetcher.fetch(cid, Federation, stored.manifest.cid)
+                FederationStore(self.home).learn(stored.id, cid, blocks)
+            except (BlockError, EngineError, PeerError) as error:
+                logs.event("manifest-not-fetched", logging.INFO, cid=str(cid), why=str(error))
+        newest = FederationStore(self.home).get(stored.id) or stored
+        if newest.manifest.encrypted and newest.manifest.id != stored.manifest.id:
+            self._try_at = 0.0
+            return FederationStore(self.home).opened(newest, reader_in(self.home, self.keys.newest()))
+        return newest
+
+    def _carry_out(self) -> None:
+        work = Erasing(self.home, self.keys.identity.name, self.keys.passphrases, self._engine_at)
+        if not work.is_due():
+            return
+        self._report(work.carry_out())
+
+    def _engine_at(self, address: str) -> AbstractContextManager[Engine]:
+        return nullcontext(self.engine) if address == self.engine_name else borrowed(self.home, address)
+
+    def _report(self, outcome: Outcome) -> None:
+        if outcome.shredded:
+            runs = ", ".join(sorted({str(each.run) for each in outcome.shredded}))
+            self.on_report(Report(What.KEYS_DESTROYED, {"runs": runs}))
+        if outcome.step is Step.WAIT:
+            self._tell_why("the manifest has to list this member's new keys first, which an admin's peer does")
+
+    def _tell_why(self, why: str) -> None:
+        if why != self._why:
+            self._why = why
+            self.on_report(Report(What.KEYS_TO_DESTROY, {"why": why}))
+
+    def _list_keys(self) -> None:
+        """Put new keys of others into the manifest, if we can change it alone."""
+        identity = self.keys.newest()
+        stored = self._as_read_by(identity)
+        waiting = new_keys_of_others(stored, self.journal)
+        if not waiting or not can_change_alone(stored.manifest, identity):
+            return
+        if ProposalStore(self.home, stored).signed_by(identity) is not None:
+            return
+        changed = list_keys(self.home, stored, identity, waiting, None)
+        if not isinstance(changed, Proposal):
+            whom = ", ".join(named(stored.manifest.name_of(word.member)) for word in waiting)
+            self.on_report(Report(What.KEYS_LISTED, {"whom": whom, "version": changed.manifest.version}))
+
+    def _as_read_by(self, identity: Identity) -> StoredFederation:
+        stored = FederationStore(self.home).current(str(self.federation))
+        return FederationStore(self.home).opened(stored, reader_in(self.home, identity))
+
+    def _tell(self, stored: StoredFederation, now: float) -> None:
+        word = said_by(self.keys.identity.id, self.home, self.journal).get(self.federation)
+        if word is None or (self._told.get(self.federation) == word.block.data and now < self._tell_at):
+            return
+        with contextlib.suppress(EngineError):  # the engine's own troubles are told elsewhere
+            if self._provided != word.body.manifest:
+                self.engine.put((Block(cid, data) for cid, data in stored.blocks.items()), pin=list(stored.blocks))
+                self._provided = word.body.manifest
+            self.engine.publish(topic_erasure(self.federation), closed_word(word, stored.id, stored.swarm_key))
+            self._told[self.federation], self._tell_at = word.block.data, now + TELL_EVERY
+
+
+def new_keys_of_others(stored: StoredFederation, journal: Journal) -> list[ErasureWord]:
+    """The words of members whose new keys the manifest does not list yet."""
+    return [word for word in kept_words(stored, journal).values() if word.brings_keys(stored.manifest)]
+
+
+def list_keys(
+    home: Home, stored: StoredFederation, admin: Identity, words: list[ErasureWord], ipfs: str | None
+) -> StoredFederation | Proposal:
+    """The federation in which the members of ``words`` have their new keys, or a proposal of that.
+
+    Raises:
+        PeerError: if ``admin`` is not one, or another proposal of its waits.
+        EngineError: if a proposal cannot be put into the engine.
+    """
+    with proposing(home, stored, admin, ipfs) as work:
+        return work.change(
+            lambda current: change_keys(
+                current.read_by(reader_in(home, admin)), admin, [word.keys for word in words], time=time.time()
+            )
+        )

@@ -1,0 +1,118 @@
+"""Two runs in an encrypted federation, of which one is shredded: what the homes hold, open and verify afterwards."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation import APPS, Federation, until
+
+from crypto.identity import Identity
+from peer.audit.audit import Audit
+from peer.erasure.words import statuses
+from peer.history.run_sources import EngineSource
+from peer.history.scratch import Scratch
+from peer.home.journal import Journal
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader_choice import reader_in
+from protocol.blocks.cid import CID
+from protocol.federation.run_keys import RunKeys
+
+APP = APPS / "client_state"
+
+
+@pytest.fixture
+def hospitals(tmp_path: Path) -> Iterator[Federation]:
+    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
+    made.add("one")
+    yield made
+    made.end()
+
+
+def trained(federation: Federation) -> CID:
+    """A run of a server and a client whose app keeps a state, to its end."""
+    server = federation.server(APP, "--run-config", "rounds=1", clients=1)
+    client = federation.client("one", APP)
+    assert [peer.code() for peer in (server, client)] == [0, 0], server.said + client.said
+    with Journal(federation.home("server").journal) as journal:
+        return journal.heads()[0].run
+
+
+def identity(federation: Federation, name: str) -> Identity:
+    return KeyStore(federation.home(name).path).load(None, Passphrases.of_process(None))
+
+
+def keys_of(federation: Federation, name: str, run: CID) -> RunKeys:
+    """What a home opens of a run's keys now."""
+    home = federation.home(name)
+    with federation.blocks() as engine, Scratch() as scratch, Journal(home.journal) as journal:
+        head = journal.head_of(run)
+        assert head is not None
+        reader = reader_in(home, identity(federation, name), journal.beside(run))
+        audit = Audit(head.head, EngineSource(engine, 1.0), scratch, reader=reader, with_contents=False)
+        assert audit.run().verdict.value == "verified"
+        return audit.keys
+
+
+def secrets_of(keys: RunKeys) -> set[bytes]:
+    found = (each for epoch in keys.epochs for each in (epoch.model, epoch.update))
+    return {each.secret_bytes() for each in found if each is not None}
+
+
+def holds(federation: Federation, secret: bytes) -> list[Path]:
+    """The files, of every home and the engine, with a secret in them: as bytes, in hexadecimal or in base64."""
+    spelled = [secret, secret.hex().encode()]
+    spelled += [base64.b64encode(bytes(shift) + secret)[4:-4] for shift in (1, 2, 3)]
+    files = (path for path in federation.root.rglob("*") if path.is_file())
+    return [path for path in files if any(each in path.read_bytes() for each in spelled)]
+
+
+def destroyed(federation: Federation) -> dict[str, list[bool]]:
+    """By shredded run: which members say that they have destroyed its keys, as the server's home has heard."""
+    stored = federation.stored
+    with Journal(federation.home("server").journal) as journal:
+        return {
+            str(each.run): [status.confirmed for status in statuses(stored, each, journal)]
+            for each in stored.manifest.shredded
+        }
+
+
+def json_of(federation: Federation, name: str, *words: str, code: int = 0) -> Any:
+    done = federation.run(name, *words, "--home", str(federation.home(name).path), "--json")
+    assert done.code() == code, done.said
+    return done.json
+
+
+def test_a_shredded_run_opens_in_no_home_and_verifies_and_the_other_run_replays(hospitals: Federation) -> None:
+    stays, goes = trained(hospitals), trained(hospitals)
+    opened = {name: keys_of(hospitals, name, goes) for name in ("server", "one")}
+    private = {name: identity(hospitals, name).decryption.secret_bytes() for name in opened}
+    assert all(holds(hospitals, secret) for secret in private.values()), "the search finds what is there"
+
+    json_of(hospitals, "server", "federation", "shred", str(goes), "--reason", "a patient asked", "--yes")
+    # both come back after a while, and each does its part: the client hears of it from the server's peer
+    peers = [hospitals.server(APP, "--new-run", clients=2), hospitals.client("one", APP)]
+    for peer in peers:
+        peer.wait_for("keys-destroyed")
+    until(lambda: all(destroyed(hospitals)[str(goes)]), lambda: "the server's home never hears what the client says")
+    for peer in peers:
+        peer.kill()
+
+    assert not [path for secret in private.values() for path in holds(hospitals, secret)]
+    epoch_keys = set.union(*map(secrets_of, opened.values()))
+    assert len(epoch_keys) == 2, "a model key, and an update key"
+    assert not [path for secret in epoch_keys for path in holds(hospitals, secret)]
+    for name in opened:
+        assert not secrets_of(keys_of(hospitals, name, goes))
+        assert secrets_of(keys_of(hospitals, name, stays))
+
+    audited = json_of(hospitals, "server", "audit", str(goes))
+    assert (audited["verdict"], "a patient asked" in audited["shredded"]) == ("verified", True)
+    replayed = json_of(hospitals, "server", "audit", str(goes), "--replay", "--app", str(APP), code=3)
+    assert [finding["rule"] for finding in replayed["findings"]] == ["shredded"]
+    replayed = json_of(hospitals, "server", "audit", str(stays), "--replay", "--app", str(APP))
+    assert (replayed["verdict"], replayed["replay"]["exchanges"] > 0) == ("verified", True)
