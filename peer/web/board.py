@@ -26,7 +26,7 @@ from peer.history.rounds import Exchange
 from peer.home.acks_grants_proofs import beside_here
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
-from peer.home.journal import Journal, RunHead
+from peer.home.journal import Journal, KnownRun, RunHead
 from peer.home.reader_choice import ReaderChoice, with_names
 from peer.status.journal_status import journal_status
 from peer.status.peer_status import PeerStatus
@@ -87,6 +87,7 @@ class Board:
         self._why_no_engine = ""
         self._told: PeerStatus | PeerError = PeerError("nobody has looked yet")
         self._heads: list[RunHead] = []
+        self._known: dict[CID, KnownRun] = {}
         self._readings: dict[CID, _Reading] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -131,6 +132,8 @@ class Board:
         return [
             {
                 "run": str(head.run),
+                "name": self._name_of(head.run),
+                "round": known.round if (known := self._known.get(head.run)) else None,
                 "head": str(head.head),
                 "height": head.height,
                 "closed": head.closed,
@@ -160,6 +163,16 @@ class Board:
             raise NotHere("this home has no such run")
         return self._opened(head).view
 
+    def about(self, run: CID) -> dict[str, Any]:
+        """The head of a run's page: what was read of it, and how much there is to read.
+
+        Raises:
+            NotHere: as `view`.
+        """
+        summary = self.view(run).summary()
+        known = next((head.height for head in self._heads if head.run == run), 0)
+        return {**summary, "name": self._name_of(run), "known": max(known, summary["height"])}
+
     def blocks(self) -> BlocksHere:
         """The blocks that are here.
 
@@ -182,6 +195,9 @@ class Board:
         }
 
     # -- below ------------------------------------------------------------------------------------------------------
+
+    def _name_of(self, run: CID) -> str:
+        return self._known[run].name if run in self._known else ""
 
     def _run(self) -> None:
         wait = 0.0
@@ -213,7 +229,10 @@ class Board:
         try:
             if self._journal is None and self.home.journal.exists():
                 self._journal = Journal(self.home.journal)
-            return [] if self._journal is None else self._journal.heads()
+            if self._journal is None:
+                return []
+            self._known = self._journal.known_runs()
+            return self._journal.heads()
         except PeerError:  # the status says so
             return self._heads
 

@@ -76,7 +76,7 @@ class Page:
             Route("/api/runs", self._answer(lambda _: {"runs": self._board.runs()})),
             Route("/api/federations", self._answer(lambda _: {"federations": self._board.federations()})),
             Route("/api/disk", self._answer(lambda _: self._board.disk())),
-            Route("/api/runs/{run}", self._answer(lambda asked: self._board.view(_cid(asked, "run")).summary())),
+            Route("/api/runs/{run}", self._answer(lambda asked: self._board.about(_cid(asked, "run")))),
             Route("/api/runs/{run}/curves", self._answer(self._curves)),
             Route("/api/runs/{run}/rounds", self._answer(self._rounds)),
             Route("/api/runs/{run}/records", self._answer(self._records)),

@@ -43,7 +43,7 @@ def status_lines(status: PeerStatus, *, full: bool) -> Iterator[Line]:
         yield (
             ("it has taken part in no run yet; start a peer: peer start --role client",)
             if not status.running
-            else ("the peer has no run",)
+            else ("no run goes on here now; those that were: peer ls",)
         )
     for part in status.parts:
         yield from _part_lines(status, part, full=full)

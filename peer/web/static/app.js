@@ -82,7 +82,7 @@ const measured = (pairs) => pairs.filter(([name]) => name !== "num-examples").ma
 const LACKS = {
   "app": "its app process to start", "app-files": "the files of the run's app", "approval": "its owner to approve the run's app",
   "past": "others to say what they have of ours", "clients": "more clients", "replies": "answers", "close-heard": "the last record to be verified by",
-  "server": "a server", "run": "a server to begin a run", "records": "the run's records", "roster": "the leader to take up the newest manifest",
+  "server": "a run: no server that leads one is heard", "run": "a server to begin a run", "records": "the run's records", "roster": "the leader to take up the newest manifest",
   "content": "the content of a message",
 };
 
@@ -167,10 +167,10 @@ async function now() {
 async function runs() {
   const found = await ask("api/runs");
   const rows = found.runs.map((run) => [
-    el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), bdi(run.federation), run.role,
-    run.closed ? "closed" : el("span", { class: "good" }, "open"), String(run.height), moment(run.updated),
+    run.name, el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), bdi(run.federation), run.role,
+    run.closed ? "closed" : el("span", { class: "good" }, "open"), run.round === null ? "" : String(run.round), String(run.height), moment(run.updated),
   ]);
-  return [el("h1", {}, "Runs of this home"), rows.length ? table("The last changed first", ["run", "federation", "role", "state", "height", "changed"], rows)
+  return [el("h1", {}, "Runs of this home"), rows.length ? table("The last changed first", ["name", "run", "federation", "role", "state", "round", "height", "changed"], rows)
     : el("p", {}, "There is no run here yet.")];
 }
 
@@ -178,6 +178,8 @@ const COLOURS = ["#0b5cad", "#b3261e", "#17703b", "#8a5300", "#6a3fa0", "#00838f
 const DARK = ["#7db7f5", "#f28b82", "#6fce94", "#e9b25c", "#c3a6f0", "#5fd3dd", "#f48fb1", "#c5d96a", "#b0bec5", "#ffab91"];
 
 const STEPS = [1, 2, 5].flatMap((each) => [0, 1, 2, 3, 4, 5, 6, 7].map((power) => each * 10 ** power)).sort((a, b) => a - b);
+
+const darkness = matchMedia("(prefers-color-scheme: dark)");
 
 class Chart {
   constructor(metric) {
@@ -191,12 +193,14 @@ class Chart {
 
   show(metric) {
     const names = metric.curves.map((curve) => curve.who);
-    const key = JSON.stringify(names);
+    const key = JSON.stringify([darkness.matches, names]);
     const data = [metric.x, ...metric.curves.map((curve) => curve.y)];
     if (this.plot === null || this.key !== key) {
       if (this.plot) this.plot.destroy();
-      const colours = matchMedia("(prefers-color-scheme: dark)").matches ? DARK : COLOURS;
-      const axis = { stroke: getComputedStyle(document.documentElement).getPropertyValue("--quiet"), grid: { stroke: getComputedStyle(document.documentElement).getPropertyValue("--line") } };
+      const colours = darkness.matches ? DARK : COLOURS;
+      const style = getComputedStyle(document.documentElement);
+      const lines = { stroke: style.getPropertyValue("--line"), width: 1 };
+      const axis = { stroke: style.getPropertyValue("--quiet"), grid: lines, ticks: lines };
       const series = names.map((who, at) => ({
         label: who === "" ? "mean" : who, stroke: colours[at % colours.length], width: who === "" ? 2.5 : 1,
         spanGaps: true, points: { show: metric.x.length < 60, size: 5 },
@@ -223,13 +227,15 @@ class Chart {
   fit() { if (this.plot) this.plot.setSize({ width: this.width(), height: 240 }); }
 }
 
+const BEHIND = 100;     // records; a page that follows a run is always a few behind
+
 class RunPage {
   constructor(run) {
     this.run = run;
     this.charts = new Map();
     this.before = { rounds: null, records: null };
     this.parts = Object.fromEntries(["head", "charts", "failures", "rounds", "records"].map((name) => [name, el("div", name === "charts" ? { class: "charts" } : {})]));
-    this.title = el("h1", {}, "Run ", el("span", { class: "cid" }, label(run)));
+    this.title = el("h1");
     this.empty = el("p", { class: "quiet" }, "No numbers yet.");
     this.more = el("p", { class: "quiet" });
   }
@@ -243,8 +249,9 @@ class RunPage {
   async update(all) {
     const path = `api/runs/${this.run}`;
     const [about, curves] = await Promise.all([ask(path), ask(`${path}/curves`)]);
+    swap(this.title, "Run ", about.name || el("span", { class: "cid" }, label(this.run)));
     swap(this.parts.head, this.head(about));
-    this.empty.hidden = curves.metrics.length > 0;
+    this.empty.hidden = curves.metrics.length > 0 || about.known > about.height;
     this.more.textContent = curves.left_out ? `${curves.left_out} more metrics are not drawn.` : "";
     const draw = () => curves.metrics.forEach((metric) => {
       let chart = this.charts.get(metric.name);
@@ -262,12 +269,15 @@ class RunPage {
   }
 
   head(about) {
+    const behind = about.known - about.height > BEHIND && !about.trouble;
     const confirmed = about.confirmed.length ? table("Who has confirmed the chain, and up to which record", ["member", "height"],
       about.confirmed.map((each) => [bdi(each.who), `${each.height} of ${about.height}`])) : null;
     return el("section", { class: "panel" }, facts([
       ["app", bdi(about.app)], ["federation", bdi(about.federation)], ["server", bdi(about.leader)],
       ["state", about.closed ? "closed" : el("span", { class: "good" }, "open")],
-      ["exchanges", about.newest ? `${about.exchanges}${about.newest.round === null ? "" : `, round ${about.newest.round}`}` : "none is complete yet"],
+      ["exchanges", about.newest ? `${about.exchanges}${about.newest.round === null ? "" : `, round ${about.newest.round}`}` : behind ? null : "none is complete yet"],
+      ["reading", behind ? [el("div", {}, `record ${about.height} of ${about.known}: what follows is not shown yet`),
+        el("progress", { max: about.known, value: about.height, "aria-label": "how far the run is read" })] : null],
       ["mean", about.newest ? bdi(measured(Object.entries(about.newest.means))) : null],
       ["head", about.head ? cidLink(about.head) : null], ["run", cidLink(about.run)],
       ["trouble", about.trouble ? el("span", { class: "bad" }, bdi(about.trouble)) : null],
@@ -395,5 +405,6 @@ events.onmessage = () => { link.textContent = "live"; changed(); };
 events.onerror = () => { link.textContent = "peer web does not answer"; };
 addEventListener("hashchange", go);
 addEventListener("resize", () => shown?.fit?.());
+darkness.addEventListener("change", changed);  // charts are drawn with colours of their own
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 go();

@@ -61,7 +61,7 @@ def test_a_running_peer_is_asked(peers: Callable[[str], Peer]) -> None:
     peer = peers("alice").named("alice")
     with a_peer_that_tells(Home(peer.home), TOLD):
         assert peer("status", "--json").json == {name: value for name, value in TOLD.items() if name != "schema"}
-        assert "the peer has no run" in peer("status").out
+        assert "no run goes on here" in peer("status").out
         assert "a change waits" in peer("status").out
 
 
