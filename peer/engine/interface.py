@@ -188,6 +188,13 @@ class Engine(Protocol):
     def has(self, cid: CID) -> bool:
         """Whether the block is stored here. Does not ask the network."""
 
+    def get_here(self, cid: CID) -> bytes:
+        """One block that is stored here, checked against its CID. Does not ask the network.
+
+        Raises:
+            protocol.blocks.cid.BlockError: if it is not here (`MissingBlock`), or the copy here is damaged.
+        """
+
     def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
         """One block, checked against its CID, fetched from other engines if need be.
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from contextlib import suppress
 
 from peer.engine.interface import Engine
 from peer.engine.linked_blocks import walk
 from protocol.blocks.cid import CID, Block, MissingBlock
-
-SECONDS: Final = 5.0
-"""For a block that the engine says it has."""
 
 
 class BlocksHere:
@@ -21,10 +18,10 @@ class BlocksHere:
 
     def get(self, cid: CID) -> bytes:
         """As `RunSource`."""
-        engine = next((each for each in self._engines if each.has(cid)), None)
-        if engine is None:
-            raise MissingBlock(cid)
-        return engine.get(cid, timeout=SECONDS)
+        for engine in self._engines:
+            with suppress(MissingBlock):
+                return engine.get_here(cid)
+        raise MissingBlock(cid)
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
         """As `RunSource`."""

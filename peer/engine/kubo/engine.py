@@ -166,6 +166,14 @@ class KuboEngine:
             raise
         return True
 
+    def get_here(self, cid: CID) -> bytes:
+        try:
+            return checked_block(cid, self._api.call("block/get", str(cid), offline=True)).data
+        except KuboRefused as error:
+            if error.is_not_found:
+                raise MissingBlock(cid) from error
+            raise
+
     def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
         def ask(patience: float) -> bytes:
             return self._api.call("block/get", str(cid), within=patience)
@@ -191,12 +199,11 @@ class KuboEngine:
 
     def _has_damaged(self, cid: CID) -> bool:
         try:
-            checked_block(cid, self._api.call("block/get", str(cid), offline=True))
+            self.get_here(cid)
+        except MissingBlock:
+            return False
         except BlockError:
             return True
-        except KuboRefused as error:
-            if not error.is_not_found:
-                raise
         return False
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:

@@ -191,8 +191,9 @@ class Chart {
     this.key = "";
   }
 
-  show(metric) {
-    const names = metric.curves.map((curve) => curve.who);
+  show({ curves, ...metric }) {
+    metric.curves = [...curves.filter((curve) => curve.who !== ""), ...curves.filter((curve) => curve.who === "")];
+    const names = metric.curves.map((curve) => curve.who);  // the mean comes last: what is drawn last lies on top
     const key = JSON.stringify([darkness.matches, names]);
     const data = [metric.x, ...metric.curves.map((curve) => curve.y)];
     if (this.plot === null || this.key !== key) {
@@ -202,7 +203,7 @@ class Chart {
       const lines = { stroke: style.getPropertyValue("--line"), width: 1 };
       const axis = { stroke: style.getPropertyValue("--quiet"), grid: lines, ticks: lines };
       const series = names.map((who, at) => ({
-        label: who === "" ? "mean" : who, stroke: colours[at % colours.length], width: who === "" ? 2.5 : 1,
+        label: who === "" ? "mean" : who, stroke: colours[who === "" ? 0 : 1 + (at % (colours.length - 1))], width: who === "" ? 2.5 : 1,
         spanGaps: true, points: { show: metric.x.length < 60, size: 5 },
         value: (_, value) => (value === null ? "" : number(value)),
       }));
@@ -212,15 +213,22 @@ class Chart {
       }, data, this.box);
       this.key = key;
     } else {
+      const zoomed = this.zoomed();
       this.plot.setData(data);
+      if (zoomed) this.plot.setScale("x", zoomed);
     }
-    const last = metric.curves.map((curve) => {
+    const last = curves.map((curve) => {
       const at = curve.y.findLastIndex((value) => value !== null);
       return at < 0 ? null : `${curve.who === "" ? "mean" : curve.who} ${number(curve.y[at])}`;
     }).filter((text) => text !== null);
     const words = `latest: ${last.slice(0, 8).join(", ")}${metric.left_out ? ` (${metric.left_out} curves are left out)` : ""}`;
     this.latest.replaceChildren(bdi(words));
     this.box.setAttribute("aria-label", `Curves of ${metric.name} over ${metric.points} rounds; ${words}`);
+  }
+
+  zoomed() {
+    const { x } = this.plot.scales, steps = this.plot.data[0];
+    return x.min > steps[0] || x.max < steps[steps.length - 1] ? { min: x.min, max: x.max } : null;
   }
 
   width() { return Math.max(240, (this.figure.clientWidth || 420) - 18); }
@@ -238,11 +246,12 @@ class RunPage {
     this.title = el("h1");
     this.empty = el("p", { class: "quiet" }, "No numbers yet.");
     this.more = el("p", { class: "quiet" });
+    this.zoom = el("p", { class: "quiet" }, "Drag over a chart to zoom in, double-click to see all of it.");
   }
 
   async first() {
     await this.update(true);
-    return [this.title, this.parts.head, el("h2", {}, "Curves"), this.empty, this.parts.charts, this.more, el("h2", {}, "Refused and failed"), this.parts.failures,
+    return [this.title, this.parts.head, el("h2", {}, "Curves"), this.zoom, this.empty, this.parts.charts, this.more, el("h2", {}, "Refused and failed"), this.parts.failures,
       el("h2", {}, "Rounds"), this.parts.rounds, el("h2", {}, "Chain"), this.parts.records];
   }
 
@@ -251,6 +260,7 @@ class RunPage {
     const [about, curves] = await Promise.all([ask(path), ask(`${path}/curves`)]);
     swap(this.title, "Run ", about.name || el("span", { class: "cid" }, label(this.run)));
     swap(this.parts.head, this.head(about));
+    this.zoom.hidden = curves.metrics.length === 0;
     this.empty.hidden = curves.metrics.length > 0 || about.known > about.height;
     this.more.textContent = curves.left_out ? `${curves.left_out} more metrics are not drawn.` : "";
     const draw = () => curves.metrics.forEach((metric) => {
@@ -385,13 +395,19 @@ async function go() {
   }
 }
 
+const PAUSE = 300;      // milliseconds between two updates at least, and so many times as long as the last one took:
+const SHARE = 4;        // a long run that is read, or one that is fast, leaves the page free to scroll
+
 async function changed() {
   if (busy) { again = true; return; }
   busy = true;
   try {
     do {
       again = false;
+      const begun = performance.now();
       if (shown && shown.update) await shown.update();
+      const took = performance.now() - begun;
+      await new Promise((resolve) => { setTimeout(resolve, Math.max(PAUSE, SHARE * took)); });
     } while (again);
   } catch (error) {
     link.textContent = error.message;

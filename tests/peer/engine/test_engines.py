@@ -13,7 +13,7 @@ import pytest
 
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, Subscription, TooLarge, Unreachable
-from protocol.blocks.cid import CHUNK_SIZE, Block, cbor_block, raw_block
+from protocol.blocks.cid import CHUNK_SIZE, Block, MissingBlock, cbor_block, raw_block
 
 SOON = 20.0
 """Seconds that a test waits for what must come; it comes in milliseconds."""
@@ -102,6 +102,7 @@ def test_a_block_that_was_put_is_here_and_reads_back(pair: Pair, fresh: random.R
     pair.one.put([raw, cbor], pin=[cbor.cid])
     assert [pair.one.has(raw.cid), pair.one.has(cbor.cid)] == [True, True]
     assert [pair.one.get(raw.cid), pair.one.get(cbor.cid)] == [raw.data, cbor.data]
+    assert [pair.one.get_here(raw.cid), pair.one.get_here(cbor.cid)] == [raw.data, cbor.data]
 
 
 def test_a_block_outlives_the_connection_that_put_it(pair: Pair, fresh: random.Random) -> None:
@@ -134,6 +135,8 @@ def test_a_block_that_another_engine_has_is_fetched(pair: Pair, fresh: random.Ra
 def test_a_block_that_nobody_has_is_unreachable(pair: Pair, fresh: random.Random) -> None:
     cid = raw_block(fresh.randbytes(50)).cid
     assert not pair.one.has(cid)
+    with pytest.raises(MissingBlock):
+        pair.one.get_here(cid)
     with pytest.raises(Unreachable) as raised:
         pair.one.get(cid, timeout=0.2)
     assert raised.value.cid == cid
