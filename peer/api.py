@@ -202,6 +202,8 @@ class Exchange:
     """The mean of each number that all answers have, weighted by ``num-examples`` if all have that."""
     confirmed_by: tuple[str, ...]
     """The members that have confirmed the whole exchange with acks."""
+    recomputed_by: tuple[str, ...]
+    """The servers whose own app sent the same, as they sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -561,6 +563,7 @@ def _exchange(row: dict[str, Any], report: audited.Report) -> Exchange:
         unanswered=tuple(row["unanswered"]),
         metrics=MappingProxyType({name: float(value) for name, value in row["metrics"].items()}),
         confirmed_by=tuple(report.confirmed_by(row["last_height"])),
+        recomputed_by=tuple(report.recomputed_by(row["height"])),
     )
 
 

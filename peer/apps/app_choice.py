@@ -14,6 +14,7 @@ from strategy.apps.builtin_app import (
     DataUnavailable,
     builtin_app_folder,
     check_client,
+    check_named,
     check_names,
     check_partition,
     model_class,
@@ -144,6 +145,11 @@ class AppChoice:
         The settings come from the server: unknown names, numbers out of bounds, code that nobody named here.
         """
         return "" if self.folder is not None else _why_not(check_client, run_config, node_config)
+
+    def unnamed_here(self, run_config: RunConfig, node_config: RunConfig) -> str:
+        """Why the built-in app cannot be replayed in another's run with these settings; empty if it can, or another app
+        is chosen. They come from the run's leader, who may name code that nobody named here."""
+        return "" if self.folder is not None else _why_not(check_named, run_config, node_config)
 
     def _node_config(self) -> dict[str, Setting]:
         from strategy.apps.config import AppError, parse_node_config

@@ -102,8 +102,11 @@ class AppProcess:
         """The process id, if a process runs."""
         return self._process.pid if self._process is not None else None
 
-    async def start(self, folder: Path, *, is_whole: bool = True) -> None:
-        """Start a new process for the app in ``folder``, after ending the old one.
+    async def start(
+        self, folder: Path, *, is_whole: bool = True, own_environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start a new process for the app in ``folder``, after ending the old one. An ``own_environment`` is in place
+        of the command's.
 
         If the folder is not whole yet, the process waits for `Prepare`, and the folder is alone in its parent.
         """
@@ -124,7 +127,7 @@ class AppProcess:
             str(folder),
             str(command.works_in),
         ]
-        environment = {**command.environment, "PYTHONPATH": _python_path(), MARK: self._mark}
+        environment = {**(own_environment or command.environment), "PYTHONPATH": _python_path(), MARK: self._mark}
         environment[CONTENTS_VARIABLE] = self._contents()
         confinement = None
         if command.confiner is None:

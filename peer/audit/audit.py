@@ -566,6 +566,9 @@ class Audit:
             self._note(finding)
         if self._confirmations is not None:
             self.report.confirmed = {chain.manifest.name_of(by): at for by, at in self._confirmations.heights.items()}
+            recomputed, contradicted = self._confirmations.recomputed, self._confirmations.contradicted
+            self.report.recomputed = {chain.manifest.name_of(by): tuple(spans) for by, spans in recomputed.items()}
+            self.report.contradicted = {chain.manifest.name_of(by): at for by, at in contradicted.items()}
             for finding in self._confirmations.findings(chain, self._revoked(chain)):
                 self._note(finding)
             self._scratch.note_well_signed(self._confirmations.well_signed)

@@ -9,11 +9,19 @@ from itertools import islice
 from typing import Final
 
 from crypto.dsse import BadSignature
-from peer.history.verdict import ANOTHER_HISTORY, CONFIRMED_BEYOND, REVOKED_HISTORY, UNHEARD_REPLY, Finding
+from peer.history.verdict import (
+    ANOTHER_HISTORY,
+    CONFIRMED_BEYOND,
+    CONTRADICTED,
+    REVOKED_HISTORY,
+    UNHEARD_REPLY,
+    Finding,
+)
 from protocol.app.calls import ErrorCode
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.chain.chain import AnsweredMessage, Chain, Step
-from protocol.records.bodies import Ack, Reply
+from protocol.federation.epochs import reads_updates
+from protocol.records.bodies import Ack, Comparison, RecomputedAck, Reply
 from protocol.records.signed_records import Record, parse_record, read_record, typed_items
 from protocol.visible import quoted
 
@@ -70,6 +78,10 @@ class Confirmations:
         """Acks of other histories: the key, and its member's name. Only the end tells if the key was revoked since."""
         self.heights: dict[bytes, int] = {}
         """The highest record that each member has confirmed, by its id."""
+        self.recomputed: dict[bytes, list[tuple[int, int]]] = {}
+        """From where to where each member's own app did what is recorded, by its id; both heights are inside."""
+        self.contradicted: dict[bytes, int] = {}
+        """The height at which a member's own app did something else."""
         self.well_signed: list[CID] = []
         """Acks, and the replies that they list, whose signatures were found right."""
 
@@ -90,7 +102,33 @@ class Confirmations:
                 self._histories.append((record.signers[0], name, finding))
                 continue
             self.heights[ack.by] = chain.height
+            if isinstance(ack, RecomputedAck):
+                self._recompute(ack, chain, record.cid)
             self._list(record, ack, chain)
+
+    def _recompute(self, ack: RecomputedAck, chain: Chain, cid: CID) -> None:
+        """Take what a member says of having replayed the run. The leader's own word says nothing of it, nor that of one
+        that cannot read what clients sent."""
+        told, is_equal = ack.recomputed, ack.recomputed.comparison is Comparison.EQUAL
+        if ack.by == chain.by or not reads_updates(chain.manifest.members[ack.by]):
+            return
+        spans, until = self.recomputed.setdefault(ack.by, []), ack.height if is_equal else ack.height - 1
+        if spans and told.since <= spans[-1][1] + 1:
+            since, before = spans.pop()
+            spans.append((min(since, told.since), max(before, until)))
+        elif told.since <= until:
+            spans.append((told.since, until))
+        if not is_equal:
+            self.contradicted[ack.by] = ack.height
+            name = chain.manifest.called(ack.by)
+            which = "" if told.message is None else f" (message {told.message})"
+            made = "" if told.content is None else f", which is {told.content}"
+            what = (
+                f"{name} has run the app on the recorded replies too, and signs that it came to something else at "
+                f"height {ack.height}{which}{made}. Either the leader did not run this app on these replies, or that "
+                "is false: a replay (--replay) says which"
+            )
+            self._find(name, Finding(ack.height, cid, CONTRADICTED, what))
 
     def findings(self, chain: Chain, revoked: Set[bytes]) -> Iterator[Finding]:
         """What was found, each kind once. ``chain`` is all that is shown; the keys ``revoked`` are so by now."""

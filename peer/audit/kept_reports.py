@@ -79,6 +79,8 @@ class _Kept:
     participants: tuple[tuple[str, Tally], ...]
     remarks: tuple[Finding, ...]
     confirmed: tuple[tuple[str, int], ...]
+    recomputed: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
+    contradicted: tuple[tuple[str, int], ...]
     highest_round: int | None
     keep: str
     best: BestModel | None
@@ -93,10 +95,12 @@ class _Kept:
         report.participants = dict(self.participants)
         report.remarks = list(self.remarks)
         report.confirmed = dict(self.confirmed)
+        report.recomputed, report.contradicted = dict(self.recomputed), dict(self.contradicted)
         return report
 
 
-_SAME: Final = {field.name for field in fields(_Kept)} - {"participants", "remarks", "confirmed", "rows"}
+_OTHERWISE: Final = {"participants", "remarks", "confirmed", "recomputed", "contradicted", "rows"}
+_SAME: Final = {field.name for field in fields(_Kept)} - _OTHERWISE
 """The fields that a `Report` has in the same form."""
 
 
@@ -189,6 +193,8 @@ def _kept(report: Report, scratch: Scratch) -> _Kept | None:
         participants=tuple(report.participants.items()),
         remarks=tuple(report.remarks),
         confirmed=tuple(report.confirmed.items()),
+        recomputed=tuple(report.recomputed.items()),
+        contradicted=tuple(report.contradicted.items()),
         rows=tuple(rows),
         **{name: getattr(report, name) for name in _SAME},
     )

@@ -82,6 +82,10 @@ class Report:
     """Findings that do not change the verdict."""
     confirmed: dict[str, int] = field(default_factory=dict)
     """The height up to which each member has confirmed the chain with an ack."""
+    recomputed: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """From where to where each member signs that its own app did what is recorded; both heights are inside."""
+    contradicted: dict[str, int] = field(default_factory=dict)
+    """The height at which a member signs that its own app did something else."""
     replay: Replay | None = None
     """None if nobody asked for a replay, or the chain is not sound."""
     shredded: str = ""
@@ -113,6 +117,15 @@ class Report:
     def confirmed_by(self, height: int) -> list[str]:
         """The members that have confirmed the record at ``height``."""
         return sorted(name for name, confirmed in self.confirmed.items() if confirmed >= height)
+
+    def recomputed_by(self, height: int) -> list[str]:
+        """The members whose own app sent what is recorded at ``height``, as they sign."""
+        spans = self.recomputed.items()
+        return sorted(name for name, of in spans if any(since <= height <= until for since, until in of))
+
+    def contradicted_by(self, height: int) -> list[str]:
+        """The members whose own app sent something else there."""
+        return sorted(name for name, at in self.contradicted.items() if at == height)
 
     def tally(self, exchange: Exchange) -> None:
         """Count one exchange."""
@@ -165,6 +178,8 @@ class Report:
             "findings_left_out": self.findings_left_out,
             "remarks": [_finding_value(remark) for remark in self.remarks],
             "confirmed": self.confirmed,
+            "recomputed": {name: [list(span) for span in spans] for name, spans in self.recomputed.items()},
+            "contradicted": self.contradicted,
             "replay": None if self.replay is None else self.replay.value(),
             "keep": self.keep or None,
             "not_kept": self.not_kept.value(),
@@ -196,6 +211,8 @@ class Report:
             exchange = json.loads(row)
             exchange.setdefault("compared", None)  # of a replay
             exchange["confirmed_by"] = self.confirmed_by(exchange["last_height"])
+            exchange["recomputed_by"] = self.recomputed_by(exchange["height"])
+            exchange["contradicted_by"] = self.contradicted_by(exchange["height"])
             yield separator + json.dumps(exchange)
             separator = ", "
         yield "]}" if separator == ", " else f"{separator}]}}"

@@ -21,7 +21,7 @@ from protocol.federation.readers import Reader
 from protocol.federation.run_keys import read_private
 from protocol.keeping.best import BestBy
 from protocol.keeping.plan import KeepPlan
-from protocol.records.bodies import Ack, Chained, Collect, Role, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Ack, Chained, Collect, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record, read_chained, read_record
 from protocol.roles.leader.run_plan import ResumedRun, RunPlan, initial_content, named_bundle
@@ -129,7 +129,7 @@ def run_to_resume(
     led = (
         head
         for head in journal.heads()
-        if head.role is Role.SERVER and head.federation == federation and run in (None, head.run)
+        if head.federation == federation and run in (None, head.run) and journal.has_led(head)
     )
     head = next(led, None)
     if head is None or (head.closed and journal.is_finished(head.run)):

@@ -61,6 +61,9 @@ UNHEARD_REPLY: Final = "unheard-reply"
 CONFIRMED_BEYOND: Final = "confirmed-beyond"
 """A member has confirmed more than the chain that is shown."""
 
+CONTRADICTED: Final = "contradicted"
+"""A member that replayed the run signs that its app did something else than is recorded."""
+
 APP_BUNDLE: Final = "app-bundle"
 """The bundle that the run record links does not hold the app that it names."""
 OTHER_APP: Final = "other-app"
@@ -78,8 +81,9 @@ SHREDDED: Final = "shredded"
 _LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED, REVOKED, SHREDDED})
 """Findings that need be nobody's fault: something is missing, perhaps only what shows when a record was signed."""
 
-REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND, REVOKED_EQUIVOCATION, REVOKED_HISTORY})
-"""Findings that an auditor should know, and that do not change the verdict: they need be nobody's fault."""
+REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND, CONTRADICTED, REVOKED_EQUIVOCATION, REVOKED_HISTORY})
+"""Findings that an auditor should know, and that do not change the verdict: they need be nobody's fault, or are one
+member's word against another's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,18 @@ from peer.home.home import Stamp
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID
 from protocol.federation.manifest import Manifest
-from protocol.records.bodies import Role
 from protocol.roles.events import AppsApproved, ManifestChanged
 
 
 class HomeWatch:
     """Compares the home with what the run knows, so that nothing is lost that changed before the first look."""
 
-    def __init__(self, federations: FederationStore, federation: CID, journal: Journal, role: Role) -> None:
+    def __init__(self, federations: FederationStore, federation: CID, journal: Journal, *, with_apps: bool) -> None:
+        """``with_apps``: it looks at which apps the owner has approved, too."""
         self._federations = federations
         self._federation = federation
         self._journal = journal
-        self._role = role
+        self._with_apps = with_apps
         self._stamp: Stamp | None = None
         self._approved: frozenset[CID] | None = None
         self._told = ""
@@ -55,6 +55,6 @@ class HomeWatch:
             yield ManifestChanged(newest.cid, stored.blocks)
 
     def _of_apps(self) -> Iterator[AppsApproved]:
-        if self._role is Role.CLIENT and (approved := self._journal.approved_apps()) != self._approved:
+        if self._with_apps and (approved := self._journal.approved_apps()) != self._approved:
             self._approved = approved
             yield AppsApproved(approved)

@@ -185,8 +185,13 @@ class Journal:
                 database.execute("DELETE FROM facts WHERE name = ?", (_forgotten(run),))
             database.execute("INSERT OR REPLACE INTO facts VALUES ('place', ?)", (place,))
 
+    def begin_at(self, place: str) -> None:
+        """Remember where this home is, unless it was somewhere before: then it may have forgotten what it signed."""
+        if self._fact("place") is None:
+            self._keep_fact("place", place)
+
     def may_have_forgotten(self, run: CID, place: str) -> bool:
-        """Whether this home, which is at ``place``, may have forgotten records of a run that it led: it was copied, or
+        """Whether this home, which is at ``place``, may have forgotten records or acks of a run: it was copied, or
         restored from a backup, and the members have not told it of that run since."""
         return self._fact("place") not in (None, place) or self._fact(_forgotten(run)) is not None
 
@@ -256,6 +261,10 @@ class Journal:
             database.execute("UPDATE apps SET run = NULL WHERE run = ? AND approved", (raw,))
             database.execute("DELETE FROM apps WHERE run = ? AND NOT approved", (raw,))
             database.execute("DELETE FROM facts WHERE name IN (?, ?)", (_forgotten(run), f"finished {run}"))
+
+    def has_led(self, head: RunHead) -> bool:
+        """Whether this peer led a run: it signed its run record. One that stood by only followed it."""
+        return head.role is Role.SERVER and self.own(head.run) is not None
 
     # -- what people are told of runs ------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ from protocol.jobs.queue import Limits, Needs, Queued, to_begin, why_refused
 from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, WhyNot, author_of, read_question, read_request
 from protocol.keeping.best import BestBy, BestError, parse_best
 from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
-from protocol.records.bodies import Role, RunConfig
+from protocol.records.bodies import RunConfig
 from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.run_names import why_no_name
@@ -426,7 +426,7 @@ class JobServer:
     def _taken_up(self, run: str) -> KeptJob:
         """Have a run that was left open go on: its job, or a new one."""
         head = self._journal.head_of(cid_of(run))
-        if head is None or head.role is not Role.SERVER or head.federation not in self._sessions:
+        if head is None or not self._journal.has_led(head) or head.federation not in self._sessions:
             raise PeerError(f"this peer has not led the run {run}", fix="peer ls shows its runs")
         if head.closed:
             raise PeerError(f"the run {run} is closed", fix=f"see it: peer history {run}")

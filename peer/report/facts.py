@@ -259,6 +259,8 @@ class Round:
     weighted: bool
     """Whether the means are weighted by ``num-examples``."""
     confirmed_by: tuple[str, ...]
+    recomputed_by: tuple[str, ...]
+    """The servers whose own app sent the same, as they sign."""
     dispatch: str
     contents: tuple[str, ...]
     """The CIDs of what was sent."""

@@ -440,6 +440,7 @@ class _Gathering:
                 means=_some(row["metrics"]),
                 weighted=row["weighted"],
                 confirmed_by=tuple(map(self._call, self._report.confirmed_by(row["last_height"]))),
+                recomputed_by=tuple(map(self._call, self._report.recomputed_by(row["height"]))),
                 dispatch=row["dispatch"],
                 contents=tuple(row["contents"]),
             )

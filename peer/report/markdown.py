@@ -118,6 +118,7 @@ def _rounds(report: RunReport) -> Iterator[str]:
         "back",
         "metrics",
         "confirmed by",
+        "recomputed by",
     ]
     yield from _table(
         header,
@@ -132,6 +133,7 @@ def _rounds(report: RunReport) -> Iterator[str]:
                 words.bytes_of(each.bytes_received),
                 words.means(each),
                 words.people(each.confirmed_by),
+                words.people(each.recomputed_by),
             ]
             for each in report.rounds
         ),

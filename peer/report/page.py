@@ -127,6 +127,7 @@ def _values(report: RunReport) -> dict[str, Any]:
         "folded_rounds": len(tables["round"]) > 1,
         "rounds_caption": _rounds_caption(report),
         "confirmed": any(each.confirmed is not None for each in report.participants),
+        "recomputed": any(each.recomputed_by for each in report.rounds),
         "counted": counted,
         "curves": report.curves,
         "metrics_left_out": report.metrics_left_out,

@@ -217,7 +217,8 @@ class Peer:
         """Close a run that is led here."""
         for held in self._held:
             theirs = held.prepared.machine.status(time.time()).run
-            if theirs is not None and str(theirs.run) == run and held.prepared.role is Role.SERVER:
+            leads = isinstance(held.prepared.machine.state, LeaderState)
+            if theirs is not None and str(theirs.run) == run and leads:
                 held.runner.close_run(STOPPED_BY_OWNER)
                 return ClosingRun(theirs.run)
         raise PeerError(

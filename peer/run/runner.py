@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from peer.apps.app_process import AppCommand, AppProcess
+from peer.apps.app_python import machine_of
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.base import logs
 from peer.base.clock import Clock
@@ -35,6 +36,7 @@ from peer.run.event_queue import EventQueue
 from protocol.app.calls import (
     Answered,
     AppReady,
+    Diverged,
     Examine,
     Examined,
     Failed,
@@ -48,6 +50,7 @@ from protocol.blocks.cid import CID, BlockError
 from protocol.records.bodies import Role
 from protocol.roles.effects import (
     AskOwner,
+    AsRecorded,
     Connect,
     Effect,
     FetchContent,
@@ -91,6 +94,7 @@ from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
 from strategy.apps.dependencies import lacking
+from strategy.replay.format import server_environment
 
 STAY_CONNECTED: Final = 5.0
 """Seconds between connecting to the members' engines again. Nodes that were away do not call back."""
@@ -160,9 +164,15 @@ class Runner:
         self._on_report = on_report
         self._clock = Clock()
         self._events: EventQueue[Event | _FromApp] = EventQueue()
+        self._python = command.python
         self._app = AppProcess(command, self._heard, self._lost)
         self._apps = UnpackedApps(home, place)
-        self._home = HomeWatch(durable.federations, durable.federation, durable.journal, durable.role)
+        self._home = HomeWatch(
+            durable.federations,
+            durable.federation,
+            durable.journal,
+            with_apps=machine.state is FollowerState.NEW,
+        )
         self._looked_at: set[CID] = set()
         """The apps whose dependencies were checked."""
         self._faults = Faults(home.path, lambda: self._app.pid)
@@ -297,11 +307,12 @@ class Runner:
 
     async def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case StartApp(app):
+            case StartApp(app, as_recorded):
                 await self._app.stop()  # its folder is replaced now
                 folder = await asyncio.to_thread(self._apps.to_run, app)
                 await self._tell_lacking(app, folder)
-                await self._app.start(folder)
+                environment = None if as_recorded is None else self._environment_of(as_recorded)
+                await self._app.start(folder, own_environment=environment)
                 for asked in self._to_examine.values():
                     self._app.hand(asked)
             case Examine():
@@ -317,6 +328,10 @@ class Runner:
                 self._end(Ending(why, cause, self._fix_of(cause)))
             case _:
                 self._begin(effect)
+
+    def _environment_of(self, recorded: AsRecorded) -> dict[str, str]:
+        machine = machine_of(self._python)
+        return server_environment(recorded.seed, recorded.threads, recorded.numerics, machine)
 
     async def _tell_lacking(self, app: CID, folder: Path) -> None:
         """Report once which packages an app needs that are missing, before it fails."""
@@ -443,10 +458,10 @@ class Runner:
                 self._app.may_end()
                 self._end(Ending(f"the app's process had to stop: {why}", fix=fix))
                 self.interrupt()
-            case Replayed():  # never in a leader, whose script goes live
+            case Replayed() if isinstance(self._machine.state, LeaderState):  # its script goes live
                 self._lost("it ended with its script")
             case _:
-                if isinstance(value, Finished):
+                if isinstance(value, Finished | Diverged | Replayed):
                     self._app.may_end()
                 self._from_app(AppCalled(value))
         await self._events.room()

@@ -149,6 +149,8 @@ class Diverged:
     """What the app raised, if that is the difference: then there is no result to compare."""
     raised_there: bool = False
     """Whether the difference is that the app raised at this place when it was recorded, and did not now."""
+    content: CID | None = None
+    """What the app made in place of the recorded content, which is stored; None if something else differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,9 +422,9 @@ class Examine:
 
 ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
 GridCall = GetNodes | Push | Pull | Wait | NextEntry | Finished
-ServerCall = GridCall | Compared | Diverged
+ServerCall = GridCall | Compared | Diverged | Replayed
 ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | PushRefused | ScriptEntry
-FromApp = AppReady | ServerCall | Replayed | Answered | Examined | Failed | Progress | Halted
+FromApp = AppReady | ServerCall | Answered | Examined | Failed | Progress | Halted
 ToApp = Prepare | Start | ServerAnswer | Task | Examine
 
 

@@ -537,6 +537,47 @@ class Ack(Body):
     """Of links: the member's own replies since its last ack."""
 
 
+class Comparison(StrEnum):
+    """What a member that has replayed a run signs of it. One that cannot tell signs neither."""
+
+    EQUAL = "equal"
+    """Its app did what is recorded, bit for bit."""
+    DIVERGED = "diverged"
+    """It did something else, each time, and no other machine can cause that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recomputed:
+    """What its author's own ServerApp made of the recorded replies."""
+
+    since: Natural
+    """The height of the first record that this is about; it ends with the ack's head."""
+    comparison: Comparison
+    """Whether everything there is equal, or the head differs."""
+    message: Natural | None
+    """Which message of the dispatch differs, from 0; None if none does, or something else."""
+    content: CID | None
+    """What the author's app made in its place, or in that of the final model; None if no content differs."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if it says where something differs that is equal."""
+        if self.comparison is Comparison.EQUAL and (self.message is not None or self.content is not None):
+            raise ValueError("what is equal has nothing that differs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecomputedAck(Ack):
+    """An `Ack` by a member that has also replayed the run. One that has not is written without the field, as all were
+    before there was one."""
+
+    recomputed: Recomputed
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if what it is about begins after its head."""
+        if self.recomputed.since > self.height:
+            raise ValueError("what was recomputed begins after the head")
+
+
 # -- beside the manifest -------------------------------------------------------------------------------------------
 
 

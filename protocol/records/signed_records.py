@@ -40,6 +40,7 @@ from protocol.records.bodies import (
     GridError,
     Key,
     PlannedRun,
+    RecomputedAck,
     RecordType,
     SignatureBytes,
     TakenReply,
@@ -193,6 +194,8 @@ def _parse_body(body: dict[str, Any]) -> Body:
         raise RecordError(f"{kind!r} is no record type")
     if kind == RecordType.RUN and "keep" in fields:
         return _planned(from_plain(fields, PlannedRun))
+    if kind == RecordType.ACK and "recomputed" in fields:
+        return from_plain(fields, RecomputedAck)
     return from_plain(fields, BODIES[kind])
 
 

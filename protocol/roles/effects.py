@@ -9,7 +9,7 @@ disk before its record; after one that failed none is carried out. All others in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
 from crypto.symmetric import SymmetricKey
@@ -17,6 +17,7 @@ from protocol.app.calls import Examine, ToApp
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Body
+from protocol.records.environment import Numerics
 from protocol.records.equivocation import Equivocation
 
 
@@ -161,11 +162,22 @@ class AskOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class AsRecorded:
+    """How the ServerApp of a run computes, by its record."""
+
+    seed: bytes = field(repr=False)
+    threads: int
+    numerics: Numerics
+
+
+@dataclass(frozen=True, slots=True)
 class StartApp:
     """Start a fresh process of an unpacked app; `AppReady` follows. The one there is ends, and nothing of it is handed
     in any more."""
 
     app: CID
+    as_recorded: AsRecorded | None = None
+    """How it is to compute; None: as its role began with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +211,16 @@ class What(StrEnum):
     """A resumed run goes on in another environment, as its chain will say: a replay may differ."""
     REPLAYED = "replayed"
     DIVERGED = "diverged"
+    RECOMPUTED = "recomputed"
+    """A standby's app did what is recorded."""
+    COMPUTED_OTHERWISE = "computed-otherwise"
+    """It did something else, and the standby signs that."""
+    NOT_TOLD = "not-told"
+    """It did, or could do, something else, and the standby cannot tell whose doing that is."""
+    NOT_SIGNED = "not-signed"
+    """A standby signs nothing of a closed run."""
+    CONTRADICTED = "contradicted"
+    """Another server's app did something else than this leader recorded."""
     PEER_HERE = "peer-here"
     PEER_AWAY = "peer-away"
     PEER_LEFT = "peer-left"

@@ -140,6 +140,22 @@ class Work:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Recomputation:
+    """What a standby's own app made of the run that it follows."""
+
+    exchanges: int = 0
+    """How many of the server's pushes were equal."""
+    height: int | None = None
+    """The newest record up to which all that was compared is equal; None if nothing is yet."""
+    undecided: int = 0
+    """How many differ without this machine being able to tell why."""
+    contradicted: int | None = None
+    """The height at which it computed something else, again and again; None if it did not."""
+    why: str = ""
+    """Why nothing more can be told; empty if that is not so."""
+
+
 MOST_MEMBERS: Final = 200
 
 _URGENT: Final = (
@@ -180,6 +196,8 @@ class RoleStatus:
     """How many of all those are here."""
     of: int = 0
     """How many those are."""
+    recomputed: Recomputation | None = None
+    """Of a standby; None of other roles."""
     offline: bool = False
     """Whether its engine has not answered for some time, so that nobody can be heard."""
     manifest_version: int = 1

@@ -70,6 +70,8 @@ class Divergence(BaseException):
         """What the app raised, if that is the difference."""
         self.raised_there = False
         """Whether the app raised here when it was recorded, and did not now."""
+        self.content: CID | None = None
+        """The content that differs, as the app made it."""
         self._ours = digest(ours)
         self._tell = tell
 
@@ -90,6 +92,7 @@ class Divergence(BaseException):
             self._ours,
             raised=self.raised,
             raised_there=self.raised_there,
+            content=self.content,
         )
 
 
@@ -148,7 +151,7 @@ class ScriptedAnswers:
             self._pipe.send(Compared(pending.entry.head.height, 0, difference, digest(str(model))))
             return
         divergence = self._diverged(pending, "the final model differs", str(model))
-        divergence.difference = difference
+        divergence.difference, divergence.content = difference, model
         raise divergence
 
     def next_dispatch(self) -> DispatchEntry | None:
@@ -361,6 +364,7 @@ class ScriptedAnswers:
                 what = f"message {index} differs: {_difference(scripted, message)}"
                 divergence = self._diverged(pending, what, repr(messages), index, scripted.message)
                 divergence.pushed = messages
+                divergence.content = None if scripted.message.content == message.content else message.content
                 return divergence
         what = f"the app sends {len(messages)} messages, {len(entry.messages)} are recorded"
         divergence = self._diverged(pending, what, repr(messages))

@@ -101,7 +101,8 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool
 def _put_rounds(scratch: Scratch, report: Report, *, contents: bool) -> None:
     sizes = ["sent", "received"] if contents else []
     confirmed = ["confirmed by"] if report.confirmed else []
-    header = ["height", "round", "message", "participants", *sizes, "metrics", "errors", *confirmed]
+    recomputed = ["recomputed by"] if report.recomputed else []
+    header = ["height", "round", "message", "participants", *sizes, "metrics", "errors", *confirmed, *recomputed]
     put_table("rounds", header, [_row(json.loads(text), report, contents=contents) for text in scratch.rows()])
 
 
@@ -127,7 +128,13 @@ def _row(exchange: dict[str, Any], report: Report, *, contents: bool) -> list[st
             if report.confirmed
             else []
         ),
+        *([_recomputed_by(report, exchange["height"])] if report.recomputed else []),
     ]
+
+
+def _recomputed_by(report: Report, height: int) -> str:
+    otherwise = [f"{named(name)}: otherwise" for name in report.contradicted_by(height)]
+    return ", ".join([*map(named, report.recomputed_by(height)), *otherwise]) or "nobody"
 
 
 def _size(count: int | None) -> str:

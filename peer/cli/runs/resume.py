@@ -15,7 +15,6 @@ from peer.home.kept_jobs import KeptJob
 from peer.home.keystore import KeyStore
 from peer.jobs.settings import adopted
 from protocol.blocks.json_values import json_value
-from protocol.records.bodies import Role
 
 app = new_app()
 
@@ -40,7 +39,9 @@ def resume(run: OneRunArgument, home: HomeOption = DEFAULT_HOME, json: JsonOptio
     head = run_here(place, run)
     if head.closed:
         raise PeerError(f"the run {shown(head.run)} is closed", fix=f"see it: peer history {shown(head.run)}")
-    if head.role is not Role.SERVER:
+    with Journal(place.journal) as journal:
+        has_led = journal.has_led(head)
+    if not has_led:
         raise PeerError(f"this home has not led the run {shown(head.run)}", fix="only its server goes on with a run")
     done = ask(place, ResumeRun(str(head.run)))
     if done is None:

@@ -11,9 +11,13 @@ import typer
 from peer.apps.app_choice import Setting, given
 from peer.base.errors import PeerError
 from peer.cli.options import Whole
+from peer.history.named_runs import named_cid
+from peer.home.home import Home
 from peer.run.narrator import AUDITED_HERE_ONLY
+from protocol.blocks.cid import CID
 from protocol.keeping.best import BestBy, BestError, parse_best
 from protocol.keeping.plan import DROP_UPDATES, KeepPlan, PlanError, parse_plan
+from protocol.records.bodies import Role
 from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
@@ -139,6 +143,48 @@ class LeadOptions:
             keep=keeping.plan(),
             best_by=keeping.best_by(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyOptions:
+    """Whether a server leads, or stands by while another one does."""
+
+    standby: Annotated[
+        bool,
+        typer.Option(
+            "--standby", help="Server: lead no run; replay those that another server leads, and sign what comes of it."
+        ),
+    ] = False
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="RUN|HEAD",
+            help="Standby: begin with this run of another server, even if it is closed.",
+            show_default="what the servers here lead",
+        ),
+    ] = None
+
+    def asked(self, role: Role, *, leads: bool) -> bool:
+        """Whether a peer of this ``role`` stands by; ``leads``: its owner has chosen what only a leader may.
+
+        Raises:
+            PeerError: if it cannot.
+        """
+        if not self.standby and self.run is None:
+            return False
+        if role is not Role.SERVER:
+            raise PeerError("--standby and --run are for a server", fix="give --role server")
+        if leads:
+            raise PeerError(
+                "a standby takes seed and settings from the run that it replays, and writes no model",
+                fix="of the app, give it --app or --approve-app alone",
+            )
+        return True
+
+    def named(self, home: Home) -> CID | None:
+        """The run to begin with, by itself or by its head; None if the owner named none. Raises `NoSuchRun`."""
+        return None if self.run is None else named_cid(home, self.run)
 
 
 @dataclass(frozen=True, slots=True)

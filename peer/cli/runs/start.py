@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.apps.app_choice import AppChoice, given
+from peer.apps.app_choice import AppChoice, Setting, given
 from peer.apps.app_python import command_of_python
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import say
@@ -28,7 +28,7 @@ from peer.cli.runs.app_folders import data_folder, working_folder
 from peer.cli.runs.endings import leave, unfinished
 from peer.cli.runs.led_run import lead
 from peer.cli.runs.opened_session import opened_session
-from peer.cli.runs.run_options import DataOptions, KeepingOptions, LeadOptions
+from peer.cli.runs.run_options import DataOptions, KeepingOptions, LeadOptions, StandbyOptions
 from peer.cli.seeing.live_status import Live, live_status
 from peer.engine import without_credentials
 from peer.history.named_runs import app_cid
@@ -55,6 +55,7 @@ def start(
     leading: LeadOptions,
     keeping: KeepingOptions,
     data: DataOptions,
+    standing_by: StandbyOptions,
     role: Annotated[
         Role, typer.Option("--role", metavar="server|client", help="server: lead a run. client: train in one.")
     ],
@@ -64,7 +65,11 @@ def start(
     ] = None,
     approve_app: Annotated[
         list[str],
-        typer.Option("--approve-app", metavar="CID", help="Client: approve this app, as `peer app approve CID` does."),
+        typer.Option(
+            "--approve-app",
+            metavar="CID",
+            help="Client, standby: approve this app, as `peer app approve CID` does.",
+        ),
     ] = [],  # noqa: B006  # typer copies it
     dataset: Annotated[
         str | None,
@@ -137,11 +142,11 @@ def start(
             help="Built-in app, server: begin a new run with the newest model of a run, or with a file's.",
         ),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Client, standby: stop when the run has closed.")] = False,
     full: FullOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run a peer: a server until its run is closed, a client until Ctrl-C.
+    """Run a peer: a server until its run is closed, a client or a standby until Ctrl-C.
 
     If it has to wait, it says what for. If it cannot go on, it ends with exit code 3.
     """
@@ -150,12 +155,16 @@ def start(
     if role is Role.CLIENT and initial_model is not None:
         fix = "give --initial-model to the server"
         raise PeerError("a client begins with the model that the server sends", fix=fix)
+    of_a_leader = (seed, save_path, initial_model, strategy, rounds, wait_for_members, *run_config)
+    stands_by = standing_by.asked(role, leads=new_run or any(each is not None for each in of_a_leader))
+    follows = role is Role.CLIENT or stands_by
     data_dir = data_folder(data.data_dir, app_dir, confined=confining.confine)
+    local = data.settings(data_dir) | _local(role, dataset, model, stands_by=stands_by)
     choice = AppChoice(
         folder=app_dir,
         shared=given({"dataset": dataset, "model": model, "strategy": strategy, "num-server-rounds": rounds})
         | {"min-clients": min_clients},
-        local=data.settings(data_dir) | (given({"dataset": dataset, "model": model}) if role is Role.CLIENT else {}),
+        local=local,
         run_config=run_config,
         node_config=data.node_config or [],
         initial_model=initial_model,
@@ -164,7 +173,7 @@ def start(
     asked = reach.asked()
     destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
     settings = leading.settings(min_clients, keeping)
-    approved = _approved(approve_app, role, app_dir)
+    approved = _approved(approve_app, app_dir, follows=follows)
     home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
     works_in = working_folder(data.work_dir, home if confining.confine else None)
     confiner = confining.confiner(
@@ -184,7 +193,7 @@ def start(
     def starts(engine: str) -> None:
         if not json:
             over = f"{stored.manifest.title} over {without_credentials(engine)}"
-            say(f"{person.name} starts as a {role} of {over}; Ctrl-C stops it")
+            say(f"{person.name} starts as a {'standby' if stands_by else role} of {over}; Ctrl-C stops it")
             if role is Role.CLIENT:
                 say(f"its app works in {works_in}, with the packages of {' '.join(python)}")
 
@@ -204,7 +213,9 @@ def start(
     ) as session:
         for allowed in approved:
             session.journal.approve_app(allowed)
-        if role is Role.SERVER:
+        if stands_by:
+            code = _stand_by(session, choice, live, once=once, run=standing_by.named(home))
+        elif role is Role.SERVER:
             code = lead(
                 session,
                 choice,
@@ -221,10 +232,31 @@ def start(
     leave(code)
 
 
-def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
-    if texts and (role is Role.SERVER or app_dir is not None):
-        raise PeerError("--approve-app is for a client without --app", fix="leave out one of the two")
+def _local(role: Role, dataset: str | None, model: str | None, *, stands_by: bool) -> dict[str, Setting]:
+    """The built-in app's settings for this machine: of a peer that does not lead, the model class that may run here."""
+    if role is Role.CLIENT:
+        return given({"dataset": dataset, "model": model})
+    return given({"model": model}) if stands_by else {}
+
+
+def _approved(texts: list[str], app_dir: Path | None, *, follows: bool) -> list[CID]:
+    if texts and (not follows or app_dir is not None):
+        raise PeerError("--approve-app is for a client or a standby without --app", fix="leave out one of the two")
     return [app_cid(text) for text in texts]
+
+
+def _stand_by(session: Session, choice: AppChoice, live: Live, *, once: bool, run: CID | None) -> ExitCode:
+    from peer.run.peer import run_alone
+    from peer.standby.standing_by import standing_by
+
+    stands = standing_by(session, choice, once=once, run=run)
+    with live() as show:
+        ending = stands.ended(run_alone(stands.prepared, show))
+    if ending.why:
+        return unfinished(session, ending, "what it signed is kept")
+    if ending.interrupted:
+        say("stopped")
+    return ExitCode.DONE
 
 
 def _train(session: Session, choice: AppChoice, works_in: Path, live: Live, *, once: bool) -> ExitCode:

@@ -11,7 +11,7 @@ from peer.status.peer_status import Health, Part, PeerStatus
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Role
 from protocol.status.measures import in_words
-from protocol.status.role_status import Answers, Doing, Lack, MemberStatus, RoleStatus, RunStatus, Wait
+from protocol.status.role_status import Answers, Doing, Lack, MemberStatus, Recomputation, RoleStatus, RunStatus, Wait
 from protocol.visible import named, quoted
 
 Line = tuple[Text, ...]
@@ -72,13 +72,16 @@ def _part_lines(status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]
     who = f"{named(part.identity)}, " if part.identity else ""
     named_federation = named(federation.name) if federation.name else _shown(federation.id, full=full)
     for_so_long = f", for {duration(status.at - part.since)}" if status.running else ""
-    yield (f"{role.role.value:<12}{who}{named_federation} (manifest {federation.version}){for_so_long}",)
+    part_of = role.role.value if role.recomputed is None else "standby"
+    yield (f"{part_of:<12}{who}{named_federation} (manifest {federation.version}){for_so_long}",)
     if role.run is not None:
         yield from _run_lines(role.run, status, part, full=full)
     if role.offline:
         yield ("offline     ", bad("the engine does not answer, so nobody can be heard"))
     if role.refuses:
         yield ("no part     ", bad(quoted(role.refuses, _WHY_SHOWN * 3)))
+    if role.recomputed is not None:
+        yield from _recomputed_lines(role.recomputed)
     if role.work is not None:
         yield (f"works       on a {named(role.work.type)} message, for {duration(status.at - role.work.since)}",)
     if role.answers is not None:
@@ -86,6 +89,20 @@ def _part_lines(status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]
     for wait in role.waits:
         yield (f"waits for   {_wait(wait, status.at)}",)
     yield from _member_lines(role, status.at)
+
+
+def _recomputed_lines(told: Recomputation) -> Iterator[Line]:
+    exchanges = "1 exchange" if told.exchanges == 1 else f"{told.exchanges} exchanges"
+    upto = "" if told.height is None else f", up to height {told.height}"
+    undecided = f", and {told.undecided} of which this machine cannot tell" if told.undecided else ""
+    yield (f"recomputed  {exchanges} as the server did{upto}{undecided}",)
+    if told.contradicted is not None:
+        yield (
+            "otherwise   ",
+            bad(f"at height {told.contradicted} this server computed something else, and signs that"),
+        )
+    if told.why:
+        yield ("untold      ", doubtful(quoted(told.why, _WHY_SHOWN * 3)))
 
 
 def _run_lines(run: RunStatus, status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]:
@@ -133,7 +150,8 @@ def _some(names: tuple[str, ...]) -> str:
 def _member_lines(role: RoleStatus, now: float) -> Iterator[Line]:
     if not role.members:
         return
-    kind = "clients" if role.role is Role.SERVER else "servers"
+    leads = role.role is Role.SERVER and role.recomputed is None
+    kind = "clients" if leads else "servers"
     yield (f"{kind:<12}{role.here} of {role.of} here",)
     shown = role.members[:MEMBERS_SHOWN]
     width = min(max(len(named(member.name)) for member in shown), 30)

@@ -111,7 +111,7 @@ const DOING = { here: "good", working: "good", away: "warn", left: "warn", unhea
 function partPanel(part, status) {
   const role = part.role, run = role.run, federation = part.federation;
   const panel = el("section", { class: "panel" });
-  panel.append(el("h2", {}, `${role.role} in `, bdi(federation.name || label(federation.id))));
+  panel.append(el("h2", {}, `${role.recomputed ? "standby" : role.role} in `, bdi(federation.name || label(federation.id))));
   let progress = null;
   if (run && run.round !== null) {
     const of = run.rounds === null ? "" : ` of ${run.rounds}`;
@@ -122,6 +122,9 @@ function partPanel(part, status) {
     ["round", progress],
     ["mean", role.means.length ? bdi(measured(role.means)) : null],
     ["gave", role.answers ? bdi(`${role.answers.count} answers, last in ${number(role.answers.seconds)} s: ${measured(role.answers.metrics)}`) : null],
+    ["recomputed", role.recomputed ? `${role.recomputed.exchanges} exchanges as the server did` : null],
+    ["otherwise", role.recomputed && role.recomputed.contradicted !== null ? el("span", { class: "bad" }, `computed something else at height ${role.recomputed.contradicted}, and signs that`) : null],
+    ["untold", role.recomputed && role.recomputed.why ? bdi(role.recomputed.why) : null],
     ["works", role.work ? bdi(`on a ${role.work.type} message, for ${duration(status.at - role.work.since)}`) : null],
     ["waits for", role.waits.length ? role.waits.map((wait) => el("div", {}, bdi(waiting(wait, status.at)))) : null],
     ["no part", role.refuses ? el("span", { class: "bad" }, bdi(role.refuses)) : null],
@@ -134,7 +137,7 @@ function partPanel(part, status) {
       member.answers ? `${member.answers.count}` : "", member.answers ? `${number(member.answers.seconds)} s` : "",
       el("td", { class: "reason" }, bdi(member.why || (member.answers ? measured(member.answers.metrics) : ""))),
     ]);
-    panel.append(table(`${role.here} of ${role.of} ${role.role === "server" ? "clients" : "servers"} are here`,
+    panel.append(table(`${role.here} of ${role.of} ${role.role === "server" && !role.recomputed ? "clients" : "servers"} are here`,
       ["member", "does", "heard", "answers", "last took", "measured, or why not"], rows));
   }
   if (part.trouble.length) {

@@ -29,8 +29,9 @@ from protocol.roles.events import AppLost, AppsApproved, Due, Event, Started, St
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.following.follower_states import FollowerState, Turn
-from protocol.roles.following.servers import Servers
+from protocol.roles.following.servers import Servers, is_a_leaders
 from protocol.roles.following.taking_part import TakingPart
+from protocol.roles.following.told_acks import ToldAcks
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on, turn
@@ -76,7 +77,8 @@ class Client:
         self._followed = followed = FollowedRun(verified, servers, machine)
         self._replies = replies = OwedReplies(kept, machine)
         self._forgotten = forgotten = ForgottenReplies(kept, servers, followed, replies, machine)
-        self._acks = acks = OwnAcks(kept, forgotten, machine)
+        self._told = told = ToldAcks(machine)
+        self._acks = acks = OwnAcks(kept, forgotten, told, machine)
         self._process = process = AppProcess(plan, machine)
         self._app = AppApproval(plan, part, process, machine)
         self._answering = Answering(plan.secret, kept, replies, forgotten, acks, process, machine)
@@ -140,7 +142,7 @@ class Client:
     def _due(self, event: Due, now: float) -> None:
         self._keep_saying(now)
         self._replies.announce(now)
-        self._acks.announce(now)
+        self._told.announce(now)
         self._answering.due(now)
         self._app.due(now)
 
@@ -158,7 +160,7 @@ class Client:
         yield from machine.copies.moments()
         yield from self._servers.moments()
         yield from self._replies.moments()
-        yield from self._acks.moments()
+        yield from self._told.moments()
         yield from self._forgotten.moments()
         yield from self._answering.moments()
         yield from self._app.moments()
@@ -194,7 +196,7 @@ class Client:
                 return told.to == self.machine.newest.author.member
             case Proof() as proof:
                 self.machine.equivocations.heard(proof, said.blocks, now)
-            case _ if member is not None and Role.SERVER in member.roles:
+            case body if member is not None and Role.SERVER in member.roles and is_a_leaders(body):
                 self._heard_server(member, said, now)
             case _ if self._followed.run is None or said.by != self._followed.run.leader:
                 return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -58,6 +58,8 @@ class FollowedRun:
         """How often in a row nothing came of what a server said."""
         self._may_answer = AtMostEvery(FIRST_RETRY)
         """Each server."""
+        self.holds: Callable[[], bool] = lambda: False
+        """Whether something is left to do of the run followed, though it be closed."""
 
     # -- how far we are ---------------------------------------------------------------------------------------------
 
@@ -99,7 +101,7 @@ class FollowedRun:
     def heard(self, said: Announcement, position: Position, now: float) -> bool:
         """Go on by what a server says of the run that it leads; what it says of another's counts for nothing. Returns
         whether another run is followed from now on."""
-        server, run, newest = said.by, self.run, self._newest
+        server, run = said.by, self.run
         self._led[server] = now
         begins = False
         if self._machine.acting.is_of_another(position.run, self._machine):
@@ -108,10 +110,7 @@ class FollowedRun:
             if self._another_is_better(server, now):
                 return False
             if run is None or run.run != position.run:
-                chain = Chain(newest.manifest.federation, newest.author.reader, self._verified.well_signed)
-                self.run = run = CatchUp(position.run, server, newest.manifest, newest.blocks, chain)
-                self._machine.acting.take_up(position.run, self._machine)
-                begins = True
+                run, begins = self._follow(position.run, server), True
             run.server = server
         if run.run != position.run:
             return False
@@ -123,6 +122,18 @@ class FollowedRun:
             run.hear(position, said.blocks)
         return begins
 
+    def begin(self, position: Position, leader: bytes) -> None:
+        """Follow a run of which nobody may speak any more, if we follow none yet."""
+        if self.run is None:
+            self._follow(position.run, leader).hear(position, ())
+
+    def _follow(self, run: CID, server: bytes) -> CatchUp:
+        newest = self._newest
+        chain = Chain(newest.manifest.federation, newest.author.reader, self._verified.well_signed)
+        self.run = CatchUp(run, server, newest.manifest, newest.blocks, chain)
+        self._machine.acting.take_up(run, self._machine)
+        return self.run
+
     def _may_leave(self, run: CatchUp, other: CID, server: bytes, now: float) -> bool:
         """Whether the run followed is over, or its leader has turned to another or is not followed any more, or nothing
         of it could be had yet. A leader may lead several runs: it has turned from one if it speaks of it no more."""
@@ -133,7 +144,7 @@ class FollowedRun:
             return False
         leader = self._newest.manifest.members.get(run.leader)
         distrusted = self._equivocations.distrust.proof_against(leader) is not None
-        return run.chain.closed or turned or distrusted
+        return (run.chain.closed and not self.holds()) or turned or distrusted
 
     def _another_is_better(self, server: bytes, now: float) -> bool:
         """Whether a server speaks whose runs could be had more often: otherwise one that says what is not so would have

@@ -9,7 +9,18 @@ from protocol.roles.effects import What
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.presence import silent_for
 from protocol.roles.machine import Machine
-from protocol.wire.announcements import Beat, Bye, Hello, Said
+from protocol.wire.announcements import Beat, Bye, Head, Hello, PeerState, Recall, Said
+
+
+def is_a_leaders(said: Said) -> bool:
+    """Whether a server says this as one that leads, or may begin to. One that stands by says how far it has verified a
+    run of another's, as a client does."""
+    match said:
+        case Hello(state=state) | Beat(state=state):
+            return state is PeerState.LEADING
+        case Head() | Recall() | Bye():
+            return True
+    return False
 
 
 class Servers:

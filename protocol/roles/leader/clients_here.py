@@ -51,6 +51,16 @@ class ClientsHere:
         assert chain.head is not None
         return self.presence.all_have(chain.head, chain.manifest) and nodes <= set(self.listed())
 
+    def standbys(self) -> tuple[bytes, ...]:
+        """The other servers that are here and follow our run."""
+        servers = [each.id for each in self._writer.chain.manifest.members.values() if Role.SERVER in each.roles]
+        seen = ((by, self.presence.sighting(node_id(by))) for by in servers)
+        return tuple(
+            by
+            for by, each in seen
+            if each is not None and each.head is not None and each.state is not PeerState.REFUSED
+        )
+
     def heard(self, by: bytes, body: Hello | Beat, now: float) -> None:
         """A client says that it is here. What it says of a run that we lead beside ours is only a sign of life."""
         name, position = self._newest.manifest.name_of(by), body.position

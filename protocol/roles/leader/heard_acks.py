@@ -9,7 +9,7 @@ from typing import Final
 from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.pacing.backoff import SLOWEST_RETRY
-from protocol.records.bodies import Ack
+from protocol.records.bodies import Ack, Comparison, RecomputedAck
 from protocol.records.signed_records import Record, parse_record
 from protocol.roles.effects import KeepAcks, What
 from protocol.roles.leader.leader_states import LeaderState
@@ -40,6 +40,8 @@ class HeardAcks:
         """By member, term and height."""
         self._highest: dict[bytes, tuple[int, Block]] = {}
         """The greatest height that each member has confirmed, and that ack, which its member may have forgotten."""
+        self._contradicting: set[bytes] = set()
+        """The members that have computed something else than is recorded: they sign nothing more of the run."""
         self._new: list[Block] = []
         """They are kept together, once a beat: nothing but the end waits for them."""
         self._keeping = 0
@@ -59,6 +61,11 @@ class HeardAcks:
     def _height(self, member: bytes) -> int:
         known = self._highest.get(member)
         return -1 if known is None else known[0]
+
+    def awaits(self, standbys: Iterable[bytes]) -> bool:
+        """Whether one of ``standbys`` has not told what it made of the run's end."""
+        height = self._writer.chain.height
+        return any(self._height(by) < height and by not in self._contradicting for by in standbys)
 
     def heard(self, by: bytes, ready: AckReady, inline: Iterable[Block], now: float) -> None:
         """A member says that it has confirmed our chain."""
@@ -98,6 +105,10 @@ class HeardAcks:
             self._known[place] = record.cid
             self._highest[by] = ack.height, block
             self._new.append(block)
+            if isinstance(ack, RecomputedAck) and ack.recomputed.comparison is Comparison.DIVERGED:
+                self._contradicting.add(by)
+                name = self._newest.manifest.name_of(by)
+                self._outbox.report(What.CONTRADICTED, name=name, height=ack.height, ack=str(record.cid))
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         else:

@@ -240,11 +240,12 @@ class Leader:
             self._app.is_lost = True
 
     def _stop_when_heard(self, now: float) -> None:
-        """Stay until the clients have heard that the run is closed."""
+        """Stay until the clients have heard that the run is closed, and standbys have said what they found."""
         self._forgotten.may_sign(now)
         if self._ending_since is None:
             self._ending_since = now
-        if now < self._lingers_until(self._ending_since) and not self._clients.have(self._to_hear):
+        all_have = self._clients.have(self._to_hear) and not self._acks.awaits(self._clients.standbys())
+        if now < self._lingers_until(self._ending_since) and not all_have:
             return
         self._acks.keep()
         if self._acks.are_kept:

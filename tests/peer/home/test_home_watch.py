@@ -47,7 +47,7 @@ def journal(home: Home) -> Iterator[Journal]:
 
 @pytest.fixture
 def watch(store: FederationStore, stored: StoredFederation, journal: Journal) -> HomeWatch:
-    return HomeWatch(store, stored.id, journal, Role.SERVER)
+    return HomeWatch(store, stored.id, journal, with_apps=False)
 
 
 def with_a_newcomer(stored: StoredFederation) -> StoredFederation:
@@ -78,7 +78,7 @@ def test_what_the_run_knows_already_is_no_change(
 def test_apps_are_told_of_first_and_when_they_change(
     store: FederationStore, stored: StoredFederation, journal: Journal
 ) -> None:
-    watch = HomeWatch(store, stored.id, journal, Role.CLIENT)
+    watch = HomeWatch(store, stored.id, journal, with_apps=True)
     journal.approve_app(stored.id)
     assert watch.look(stored.manifest) == [AppsApproved(frozenset({stored.id}))]
     assert watch.look(stored.manifest) == []

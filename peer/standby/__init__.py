@@ -1,0 +1,1 @@
+"""A standby of this home: prepared from what its owner chose and its home remembers."""

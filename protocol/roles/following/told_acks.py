@@ -1,0 +1,64 @@
+"""Signs an ack, keeps it, and then announces it to the leader, which may not have heard it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from protocol.blocks.cid import CID, Block
+from protocol.federation.manifest import Manifest
+from protocol.pacing.backoff import Backoff
+from protocol.records.bodies import Ack
+from protocol.records.signed_records import sign_record
+from protocol.roles.effects import KeepAcks
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.machine import Machine
+from protocol.wire.announcements import AckReady
+
+TIMES: Final = 5
+"""How often an ack is announced, if no newer one takes its place."""
+
+
+@dataclass(slots=True)
+class _Telling:
+    """The newest ack, which the leader may not have."""
+
+    run: CID
+    block: Block
+    retry: Backoff
+    left: int = TIMES
+
+
+class ToldAcks:
+    """An ack is on disk before it is announced, so that a peer that starts again never signs a second one."""
+
+    def __init__(self, machine: Machine[FollowerState]) -> None:
+        self._newest, self._announcer, self._outbox = machine.newest, machine.announcer, machine.outbox
+        self._telling: _Telling | None = None
+
+    def sign(self, ack: Ack, manifest: Manifest, then: Callable[[float], None]) -> None:
+        """Sign an ack with the key that ``manifest``, in force after its head, gives us; ``then(now)`` runs when that
+        is on disk and announced."""
+        block = sign_record(ack, [self._newest.author.key_in(manifest)])
+        self._outbox.must(KeepAcks, partial(self._is_kept, ack.run, block, then), ack.run, (block,))
+
+    def _is_kept(self, run: CID, block: Block, then: Callable[[float], None], now: float) -> None:
+        self._telling = _Telling(run, block, Backoff(now))
+        self.announce(now)
+        then(now)
+
+    def announce(self, now: float) -> None:
+        """Announce the newest ack, if that is due."""
+        telling = self._telling
+        if telling is not None and telling.left and now >= telling.retry.at:
+            telling.left -= 1
+            telling.retry.back_off(now)
+            ready = AckReady(telling.run, telling.block.cid)
+            self._announcer.announce(ready, (telling.block,), topic=self._announcer.topic)
+
+    def moments(self) -> Iterator[float]:
+        """When the ack is to be announced."""
+        if self._telling is not None and self._telling.left:
+            yield self._telling.retry.at

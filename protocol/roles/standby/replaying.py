@@ -1,0 +1,453 @@
+"""A standby's app process: it replays the run as that goes on, one record after the other, as they are verified.
+
+It is what an audit does with a finished chain and a leader with its own: the app is fed what is recorded, and compares
+what it does. Here the next record may not be there yet; then the app waits. After a difference that no other machine
+can cause, a second process replays the run up to there, as at another time and place: what an app does not do twice on
+one machine says nothing about the leader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from functools import partial
+from typing import Final
+
+from protocol.app.calls import (
+    AppReady,
+    CloseEntry,
+    CollectEntry,
+    Compared,
+    DispatchEntry,
+    Diverged,
+    Ended,
+    Finished,
+    NextEntry,
+    QuietEntry,
+    Replayed,
+    ScriptEnd,
+    Start,
+    contents_named,
+)
+from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
+from protocol.chain.chain import Step
+from protocol.chain.replay_script import script_entry
+from protocol.federation.epochs import read_seed
+from protocol.pacing.backoff import Backoff
+from protocol.records.bodies import Chained, Comparison, Dispatch, Recomputed
+from protocol.records.signed_records import parse_record
+from protocol.replay.differences import Cause, Difference, Outcome, judged
+from protocol.replay.other_environments import cause_of
+from protocol.roles.catch_up import CatchUp
+from protocol.roles.effects import AsRecorded, FetchContent, FetchRecord, Hand, StartApp, What
+from protocol.roles.events import AppCalled, AppLost
+from protocol.roles.following.app_approval import WantedApp
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
+from protocol.roles.machine import Machine
+from protocol.roles.standby.findings import Findings, VerifiedRecord
+from protocol.roles.standby.standby_plan import StandbyPlan
+from protocol.status.role_status import Recomputation
+
+CRASHES: Final = 3
+"""How often the app process may be lost before its next entry until nobody can tell what it does."""
+
+SIDE_BY_SIDE: Final = 8
+"""Contents that are fetched at once."""
+
+
+class Stage(Enum):
+    """Where the replay of the run that is followed is."""
+
+    ABSENT = auto()
+    """There is no run that we may replay, or its app is not here."""
+    STARTING = auto()
+    """Its seed is fetched, or its process is not ready."""
+    REPLAYING = auto()
+    OVER = auto()
+    """The run was replayed to its end, or nobody can tell any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A difference that no other machine can cause, if the app does it again."""
+
+    height: int
+    ours: bytes
+    """A digest of what the app did."""
+    what: str
+    message: int | None
+    content: CID | None
+    since: int
+    """The height of the first record that the word of it is about."""
+
+
+@dataclass(slots=True)
+class _InHand:
+    """The entry that the app is given next, once the contents that it names are here."""
+
+    entry: DispatchEntry | CollectEntry | QuietEntry | CloseEntry
+    lacking: list[CID]
+    """Not asked for yet, the next one last."""
+    fetching: set[CID]
+
+
+class Replaying:
+    """The one process there is. `protocol.roles.following.app_approval.RunsApp`."""
+
+    def __init__(self, plan: StandbyPlan, findings: Findings, machine: Machine[FollowerState]) -> None:
+        self._plan = plan
+        self._findings = findings
+        self._newest, self._outbox = machine.newest, machine.outbox
+        self._app: CID | None = None
+        self._stage = Stage.ABSENT
+        self._wanted: WantedApp | None = None
+        self._seed = b""
+        self._suspect: _Suspect | None = None
+        """A difference that a second process is to show again."""
+        self._crashes, self._crash_at = 0, -1
+        self._records: list[VerifiedRecord] = []
+        """Of the run, by height."""
+        self._dispatched = -1
+        """The height of the newest dispatch."""
+        self._retry: Backoff | None = None
+        """When what could not be had is asked for again."""
+        self._again: Callable[[float], None] = lambda _: None
+        self._begin_afresh()
+        self.told = Recomputation()
+        """For people."""
+
+    def _begin_afresh(self) -> None:
+        """As a process begins that knows nothing."""
+        self._next = 1  # `Start` says what the run record does
+        self._asked: NextEntry | None = None
+        self._reading = False
+        self._in_hand: _InHand | None = None
+        self._given: dict[int, int] = {}
+        """The dispatches that are not compared yet: how many messages each has, by height."""
+        self._compared = 0
+        """The height of the last dispatch that was."""
+        self._since = 1
+        self._cause = Cause.NOTHING
+
+    # -- its run ----------------------------------------------------------------------------------------------------
+
+    @property
+    def app(self) -> CID | None:
+        """The app that it is a process of; None if there is none."""
+        return self._app
+
+    @property
+    def has_its_run(self) -> bool:
+        """Whether the process was given its run, though it may have been lost since."""
+        return self._stage in (Stage.REPLAYING, Stage.OVER)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the run is left to replay."""
+        return self._stage is Stage.OVER
+
+    @property
+    def lacks_content(self) -> bool:
+        """Whether the app waits for contents that are not here."""
+        return self._in_hand is not None
+
+    def begin(self) -> None:
+        """Another run is followed."""
+        self._records, self._dispatched = [], -1
+
+    def stepped(self, step: Step, run: CatchUp) -> None:
+        """One more record of the run is verified."""
+        body, chain = step.record.body, run.chain
+        assert isinstance(body, Chained)
+        self._records.append(VerifiedRecord(step.record.cid, body.height, body.term, chain.manifest))
+        if isinstance(body, Dispatch):
+            self._dispatched = body.height
+
+    @property
+    def newest(self) -> VerifiedRecord | None:
+        """The newest record of the run."""
+        return self._records[-1] if self._records else None
+
+    def give(self, wanted: WantedApp) -> None:
+        """Take the run whose app this is to be a process of."""
+        self._wanted = wanted
+        self._suspect = None
+        self._crashes, self._crash_at = 0, -1
+        self.told = Recomputation()
+
+    def start(self, app: CID) -> None:
+        """Start a process of the run's app, which is here. How it computes is in the run's record, and its seed."""
+        assert self._wanted is not None
+        self._app, self._stage = app, Stage.STARTING
+        self._fetch_seed(self._wanted, 0.0)
+
+    def leave(self) -> None:
+        """The run is over, or another is followed: what its app does is of no interest."""
+        self._wanted = self._app = self._retry = None
+        self._stage = Stage.ABSENT
+        self._begin_afresh()
+
+    def _fetch_seed(self, wanted: WantedApp, now: float) -> None:
+        done, failed = partial(self._seed_here, wanted), partial(self._not_here, wanted, self._fetch_seed)
+        self._outbox.ask(FetchRecord, done, failed, wanted.body.seed, None)
+
+    def _seed_here(self, wanted: WantedApp, blocks: Mapping[CID, bytes], now: float) -> None:
+        if wanted is not self._wanted:
+            return
+        cid = wanted.body.seed
+        try:
+            self._seed = read_seed(Block(cid, blocks[cid]), wanted.run.chain.keys)
+        except BlockError as error:
+            self._cannot_tell(f"the run's seed cannot be read: {error}")
+            return
+        self._start_process()
+
+    def _not_here(self, wanted: WantedApp, again: Callable[[WantedApp, float], None], why: str, now: float) -> None:
+        """What we need could not be fetched: ask for it again later."""
+        if wanted is not self._wanted:
+            return
+        self._outbox.report(What.FETCH_FAILED, why=why)
+        self._retry = self._retry or Backoff(now)
+        self._retry.back_off(now)
+        self._again = partial(again, wanted)
+
+    def _start_process(self) -> None:
+        assert self._app is not None
+        assert self._wanted is not None
+        self._begin_afresh()
+        if self._suspect is None:
+            self.told = Recomputation()
+        self._stage = Stage.STARTING
+        recorded = self._wanted.private.environment
+        self._outbox.emit(StartApp(self._app, AsRecorded(self._seed, recorded.threads, recorded.numerics)))
+
+    def ready(self, event: AppReady, now: float) -> None:
+        """The process has its imports: give it its run."""
+        wanted = self._wanted
+        if self._stage is not Stage.STARTING or wanted is None:
+            return
+        self._stage = Stage.REPLAYING
+        self._cause = cause_of(wanted.private.environment, event.environment)
+        keys = wanted.run.chain.keys
+        start = Start(
+            wanted.run.run,
+            SERVER_NODE,
+            self._seed,
+            wanted.private.config,
+            self._plan.node_config,
+            scripted=True,
+            initial_model=initial_content(wanted.body, keys),
+            key=keys.content(wanted.body.epoch),
+            may_differ=self._cause,
+            elsewhere=self._suspect is not None,
+        )
+        self._outbox.emit(Hand(start))
+
+    def lost(self, event: AppLost, now: float) -> None:
+        """Start another process; but if it is lost at one place again and again, nobody can tell what it does."""
+        if self._stage not in (Stage.STARTING, Stage.REPLAYING):
+            return
+        self._outbox.report(What.APP_LOST, why=event.why)
+        self._crashes = self._crashes + 1 if self._crash_at == self._next else 1
+        self._crash_at = self._next
+        if self._crashes >= CRASHES:
+            self._cannot_tell(f"the app process was lost {self._crashes} times before height {self._next}: {event.why}")
+        else:
+            self._start_process()
+
+    # -- what it is given -------------------------------------------------------------------------------------------
+
+    def go_on(self, now: float) -> None:
+        """Give the app the next record, if it waits for it, and that is here."""
+        if self._asked is None or self._reading or self._in_hand is not None or self._retry is not None:
+            return
+        assert self._wanted is not None
+        if self._next < len(self._records):
+            self._read(self._wanted, now)
+        elif self._wanted.run.chain.closed:
+            self._outbox.emit(Hand(ScriptEnd(self._asked.call, live=False)))
+            self._asked = None
+
+    def _read(self, wanted: WantedApp, now: float) -> None:
+        self._reading = True
+        record, asked = self._records[self._next], self._asked
+        done, failed = partial(self._record_here, wanted, asked), partial(self._not_here, wanted, self._read_again)
+        self._outbox.ask(FetchRecord, done, failed, record.cid, Chained)
+
+    def _read_again(self, wanted: WantedApp, now: float) -> None:
+        self._reading = False
+        self.go_on(now)
+
+    def _record_here(self, wanted: WantedApp, asked: NextEntry | None, blocks: Mapping[CID, bytes], now: float) -> None:
+        if asked is None or asked is not self._asked or wanted is not self._wanted or self._in_hand is not None:
+            return  # another process asks
+        self._reading = False
+        cid = self._records[self._next].cid
+        source = MemoryBlocks(blocks, self._newest.blocks)
+        try:
+            entry = script_entry(parse_record(Block(cid, blocks[cid])), wanted.run.chain.keys, source, asked.call)
+        except BlockError as error:
+            self._cannot_tell(f"height {self._next} cannot be replayed: {error}")
+            return
+        assert not isinstance(entry, ScriptEnd)  # a record is none
+        self._in_hand = _InHand(entry, sorted(set(contents_named(entry)), reverse=True), set())
+        self._fetch_contents(wanted, now)
+
+    def _fetch_contents(self, wanted: WantedApp, now: float) -> None:
+        """Have what the entry names here, as a server has it, and give the entry to the app once it is."""
+        if (work := self._in_hand) is None or wanted is not self._wanted:
+            return
+        while work.lacking and len(work.fetching) < SIDE_BY_SIDE:
+            content = work.lacking.pop()
+            work.fetching.add(content)
+            done, failed = (
+                partial(self._content_here, wanted, work, content),
+                partial(self._lost, wanted, work, content),
+            )
+            self._outbox.ask(FetchContent, done, failed, content)
+        if not work.fetching and not work.lacking:
+            self._in_hand = self._asked = None
+            self._hand(work.entry)
+
+    def _content_here(self, wanted: WantedApp, work: _InHand, content: CID, now: float) -> None:
+        work.fetching.discard(content)
+        if work is self._in_hand:
+            self._fetch_contents(wanted, now)
+
+    def _lost(self, wanted: WantedApp, work: _InHand, content: CID, why: str, now: float) -> None:
+        work.fetching.discard(content)
+        work.lacking.append(content)
+        if work is self._in_hand:
+            self._not_here(wanted, self._fetch_contents, why, now)
+
+    def _hand(self, entry: DispatchEntry | CollectEntry | QuietEntry | CloseEntry) -> None:
+        if isinstance(entry, DispatchEntry):
+            self._given[entry.head.height] = len(entry.messages)
+        self._next += 1
+        self._outbox.emit(Hand(entry))
+
+    def due(self, now: float) -> None:
+        """Ask again for what could not be had, if it is time."""
+        if self._retry is not None and now >= self._retry.at:
+            again, self._retry = self._again, None
+            again(now)
+
+    def moments(self) -> Iterator[float]:
+        """When something is to be asked for again."""
+        if self._retry is not None:
+            yield self._retry.at
+
+    # -- what it says -----------------------------------------------------------------------------------------------
+
+    def called(self, event: AppCalled, now: float) -> None:
+        """It asks for the next record, or says how it compares."""
+        if self._stage is not Stage.REPLAYING:
+            return  # it is over for us, and may say so twice
+        match event.call:
+            case NextEntry() as asked:
+                self._asked = asked
+            case Compared() as compared if compared.height in self._given or self._is_the_end(compared.height):
+                self._comes(compared.height, compared)
+            case Diverged() as diverged if 0 < diverged.height < self._next:
+                self._comes(diverged.height, diverged)
+            case Finished(call=call):
+                self._outbox.emit(Hand(Ended(call)))
+                self._ends()
+            case Replayed():
+                self._ends()
+            case other:
+                self._cannot_tell(f"the app process said a {type(other).__name__}, which no replay does there")
+
+    def _is_the_end(self, height: int) -> bool:
+        """Whether that is the last record, and the app has it."""
+        return self._wanted is not None and self._wanted.run.chain.closed and height == len(self._records) - 1
+
+    def _comes(self, height: int, said: Compared | Diverged) -> None:
+        """The app has compared what it did with the record at ``height``."""
+        messages = self._given.pop(height, 0)
+        if self._suspect is not None:
+            self._comes_again(self._suspect, height, said)
+        elif isinstance(said, Compared) and said.difference is None:
+            self._is_equal(height, messages)
+        elif isinstance(said, Compared):
+            outcome = judged(said.difference, self._cause, flowers_own=False)
+            self._differs(height, outcome, said, _in_words(said.difference))
+        elif said.raised or said.raised_there:
+            self._cannot_tell(f"{said.what}: it may have met what is not recorded")
+        else:
+            outcome = judged(said.difference, self._cause, flowers_own=said.flowers_own)
+            self._differs(height, outcome, said, said.what)
+
+    def _is_equal(self, height: int, messages: int) -> None:
+        self._compared = max(self._compared, height)
+        self.told = replace(self.told, exchanges=self.told.exchanges + 1)
+        self._outbox.report(What.RECOMPUTED, height=height, messages=messages)
+        if not any(given < self._compared for given in self._given):  # an app's own threads compare in any order
+            self.told = replace(self.told, height=self._compared)
+            if self._compared == self._dispatched:  # otherwise the next one covers it: an ack is for those that wait
+                self._confirm(self._compared)
+
+    def _confirm(self, height: int) -> None:
+        if height >= self._since:
+            equal = Recomputed(since=self._since, comparison=Comparison.EQUAL, message=None, content=None)
+            self._findings.confirm(self._records[height], equal)
+
+    def _differs(self, height: int, outcome: Outcome, said: Compared | Diverged, what: str) -> None:
+        if outcome is Outcome.BEYOND:
+            message, content = (said.message, said.content) if isinstance(said, Diverged) else (None, None)
+            self._suspect = _Suspect(height, said.ours, what, message, content, min(self._since, height))
+            self._start_process()  # does it do that again?
+        elif isinstance(said, Diverged):
+            self._cannot_tell(f"{what}; this machine or its software may be why")
+        else:  # the app goes on with what is recorded
+            self._since, self._compared = height + 1, max(self._compared, height)
+            self.told = replace(self.told, undecided=self.told.undecided + 1)
+            self._outbox.report(What.NOT_TOLD, height=height, why=what)
+
+    def _comes_again(self, suspect: _Suspect, height: int, said: Compared | Diverged) -> None:
+        """The second process has compared."""
+        if height < suspect.height and isinstance(said, Compared):
+            return
+        raised = isinstance(said, Diverged) and bool(said.raised or said.raised_there)
+        if height != suspect.height or said.ours != suspect.ours or raised:
+            self._cannot_tell(f"{suspect.what}; but the app does not do the same thing twice")
+            return
+        self._stage = Stage.OVER
+        self.told = replace(self.told, contradicted=height)
+        self._outbox.report(What.COMPUTED_OTHERWISE, height=height, why=suspect.what)
+        if suspect.content is not None:  # it is what our word rests on
+            self._outbox.ask(FetchContent, lambda _: None, self._not_pinned, suspect.content)
+        found = Recomputed(
+            since=suspect.since,
+            comparison=Comparison.DIVERGED,
+            message=suspect.message,
+            content=suspect.content,
+        )
+        self._findings.confirm(self._records[height], found)
+
+    def _not_pinned(self, why: str, now: float) -> None:
+        self._outbox.report(What.FETCH_FAILED, why=why)
+
+    def _ends(self) -> None:
+        """The app came to the end of the script."""
+        if self._suspect is not None:
+            self._cannot_tell(f"{self._suspect.what}; but the app does not do the same thing twice")
+        elif self._given or self._next < len(self._records) or not self._is_the_end(len(self._records) - 1):
+            self._cannot_tell("the app process said that it is done, and is not")
+        else:
+            self._stage = Stage.OVER
+            last = len(self._records) - 1
+            self.told = replace(self.told, height=last if last >= self._since else self.told.height)
+            self._confirm(last)
+
+    def _cannot_tell(self, why: str) -> None:
+        """Nothing more is said of the run's computing: neither that it is right, nor that it is wrong."""
+        self._stage = Stage.OVER
+        self.told = replace(self.told, why=why)
+        self._outbox.report(What.NOT_TOLD, height=self._next - 1, why=why)
+
+
+def _in_words(difference: Difference | None) -> str:
+    return "" if difference is None else difference.what

@@ -1,0 +1,285 @@
+"""The standby role: a server that follows a run which another one leads, and replays it as it goes on.
+
+It speaks where the leader alone listens, as clients do: nobody takes it for a leader. The table says which event may
+come when, and which part takes it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+
+from protocol.app.calls import AppReady
+from protocol.blocks.cid import CID
+from protocol.chain.chain import Step
+from protocol.federation.run_keys import read_private
+from protocol.records.bodies import Close, Member, ReasonPrivate, Role, Roster, Run
+from protocol.roles.catch_up import CatchUp
+from protocol.roles.effects import Effect, PinRun, Stop, What
+from protocol.roles.equivocations import why_distrusted
+from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping
+from protocol.roles.following.app_approval import AppApproval
+from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
+from protocol.roles.following.follower_states import FollowerState, Turn
+from protocol.roles.following.servers import Servers, is_a_leaders
+from protocol.roles.following.taking_part import TakingPart
+from protocol.roles.following.told_acks import ToldAcks
+from protocol.roles.machine import Machine
+from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.standby.findings import Findings
+from protocol.roles.standby.forgotten_acks import ForgottenAcks
+from protocol.roles.standby.replaying import Replaying
+from protocol.roles.standby.standby_plan import KeptAcks, StandbyPlan
+from protocol.roles.state_table import StateTable, on, turn
+from protocol.status.standby_status import StandbyStatus
+from protocol.wire.announcements import (
+    Announcement,
+    Beat,
+    Bye,
+    Head,
+    Hello,
+    PeerState,
+    Position,
+    Proof,
+    Recall,
+    Recalled,
+    topic_leader,
+)
+
+
+class Standby:
+    """The state machine of a server peer that does not lead."""
+
+    handle: Callable[[Event, float], list[Effect]]
+    """As `Machine.handle`."""
+
+    def __init__(
+        self,
+        author: Author,
+        trusted: TrustedManifest,
+        plan: StandbyPlan,
+        kept: Mapping[CID, KeptAcks],
+        verified: Verified = NOTHING,
+    ) -> None:
+        """``kept`` is what earlier processes of this peer have signed, by run; ``verified`` what they verified."""
+        topic = topic_leader(trusted.manifest.federation)
+        self.machine = machine = Machine[FollowerState](author, trusted, Role.SERVER, topic)
+        kept = defaultdict(KeptAcks, kept)
+        self._plan = plan
+        self._part = part = TakingPart(machine)
+        self._servers = servers = Servers(machine)
+        self._followed = followed = FollowedRun(verified, servers, machine)
+        self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
+        self._told = told = ToldAcks(machine)
+        self._findings = findings = Findings(kept, forgotten, told, machine)
+        self._replaying = replaying = Replaying(plan, findings, machine)
+        self._app = app = AppApproval(plan, part, replaying, machine)
+        self._is_leaving = False
+        """Whether the close of the run followed is acked, or will not be."""
+        self.contradicted = False
+        """Whether it has computed something else than a leader recorded."""
+        followed.holds = lambda: machine.state is FollowerState.FOLLOWING
+        self._status = status = StandbyStatus(part, servers, followed, forgotten, app, replaying, machine)
+        machine.wire(
+            self._table(),
+            moments=self._moments,
+            said=self._said,
+            present=self._present,
+            distrusts=self._distrusts,
+            status=status.at,
+        )
+        self.handle = machine.handle
+
+    def _table(self) -> StateTable[FollowerState]:
+        new, listening, following, stopped = FollowerState
+        always = [
+            *self.machine.common(),
+            on(AppReady, self._replaying.ready),
+            on(AppCalled, self._replaying.called),
+            on(AppLost, self._replaying.lost),
+            on(AppsApproved, self._app.approve),
+            on(Due, self._due),
+            on(Stopping, self._say_bye, stopped),
+            turn(Turn.LISTENS, listening),
+            turn(Turn.STOPS, stopped),
+        ]
+        return StateTable(
+            new,
+            stopped,
+            {
+                new: [on(Started, self._start, listening)],
+                listening: [*always, turn(Turn.FOLLOWS, following)],
+                following: [*always],
+                stopped: [],
+            },
+            settle={listening: self._settle, following: self._settle},
+        )
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def _start(self, event: Started, now: float) -> None:
+        self.machine.announcer.addresses = event.addresses
+        self.machine.copies.begin(now)
+        if (run := self._plan.run) is not None:
+            self._followed.begin(run.position, run.leader)
+        self._keep_saying(now)
+
+    def _due(self, event: Due, now: float) -> None:
+        self._keep_saying(now)
+        self._told.announce(now)
+        self._replaying.due(now)
+        self._app.due(now)
+
+    def _keep_saying(self, now: float) -> None:
+        self._servers.due(now)
+        self.machine.announcer.ask_for_copies(now)
+        self.machine.equivocations.tell(now)
+
+    def _moments(self) -> Iterator[float]:
+        machine = self.machine
+        if machine.state is FollowerState.STOPPED:
+            return
+        yield from machine.outbox.moments()
+        yield from machine.equivocations.moments()
+        yield from machine.copies.moments()
+        yield from self._servers.moments()
+        yield from self._told.moments()
+        yield from self._forgotten.moments()
+        yield from self._replaying.moments()
+        yield from self._app.moments()
+
+    def _settle(self, now: float) -> None:
+        """Do what has become possible, and tell what is waited for."""
+        if (run := self._followed.run) is not None:
+            for step in self._followed.steps(run, now):
+                self._stepped(run, step, now)
+            self._forgotten.ask(now)
+            self._replaying.go_on(now)
+            self._findings.sign(run, now)
+            if run.chain.closed:
+                self._end(run, now)
+            elif run.caught_up:
+                self._app.decline_unread(run, now)
+        if self.machine.state is not FollowerState.STOPPED:
+            self.machine.outbox.tell_wait(self._status.lacks(), self.machine.newest.manifest.version, now)
+
+    # -- hearing and saying -----------------------------------------------------------------------------------------
+
+    def _said(self, said: Announcement, now: float) -> bool:
+        """Whether it may change anything for us: what a leader says, and what members show of each other."""
+        member = self.machine.newest.manifest.members.get(said.by)
+        match said.body:
+            case Recalled() as told:
+                self._forgotten.heard(said, told)
+                return told.to == self.machine.newest.author.member
+            case Proof() as proof:
+                self.machine.equivocations.heard(proof, said.blocks, now)
+            case body if member is not None and Role.SERVER in member.roles and is_a_leaders(body):
+                self._heard_leader(member, said, now)
+            case _:
+                return False
+        self._forgotten.ask_soon(said.by, now)
+        return True
+
+    def _heard_leader(self, server: Member, said: Announcement, now: float) -> None:
+        self._servers.heard(server.id, said.body, now)
+        match said.body:
+            case Bye():
+                self._followed.left(server.id)
+            case Hello() | Beat() as body:
+                self._heard_position(server, said, body.position, now)
+                if self._servers.may_have_missed_us(body):
+                    self.machine.announcer.beat_soon(now)
+                    self.machine.equivocations.tell_newcomer(now)
+            case Head(position):
+                self._heard_position(server, said, position, now)
+            case Recall() as asked:
+                self._followed.answer(server.id, asked, now)
+            case _:
+                pass
+
+    def _heard_position(self, server: Member, said: Announcement, position: Position | None, now: float) -> None:
+        """A server says how far it is with the run that it leads."""
+        if position is None:
+            return
+        if (proof := self.machine.equivocations.distrust.proof_against(server)) is not None:
+            self._distrusts(server, proof, now)
+        elif self._followed.heard(said, position, now):
+            self._leave()
+            self._part.begin()
+
+    def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
+        note = self._part.note
+        state = PeerState.REFUSED if note else PeerState.IDLE if self._followed.run is None else PeerState.WORKING
+        return kind(self.machine.newest.ref, state, self._followed.position, note)
+
+    def _say_bye(self, event: Stopping, now: float) -> None:
+        self.machine.say_goodbye()
+
+    # -- the run ----------------------------------------------------------------------------------------------------
+
+    def _stepped(self, run: CatchUp, step: Step, now: float) -> None:
+        """One more record of the run is verified."""
+        if isinstance(step.record.body, Run):
+            self._replaying.begin()
+            self._forgotten.begin()
+            self._is_leaving = False
+        self._replaying.stepped(step, run)
+        match step.record.body:
+            case Run() as body:
+                self._app.read(run, body, now)
+                self.machine.announcer.beat_soon(now)  # so that the leader knows that we follow its run
+            case Roster():
+                self._app.read_again(run, now)
+            case Close() as body:
+                private = read_private(body, ReasonPrivate, run.chain.keys)
+                said = {"run": str(run.run), "head": str(run.chain.head), "outcome": body.outcome.value}
+                self.machine.outbox.report(What.RUN_CLOSED, **said, why=private.reason if private else "")
+            case _:
+                pass
+
+    def _end(self, run: CatchUp, now: float) -> None:
+        """The run is closed. Once it is replayed: sign what we have found, keep it whole, and leave it."""
+        follows, last = self.machine.state is FollowerState.FOLLOWING, self._replaying.newest
+        if self._is_leaving or last is None or self._app.is_unapproved or (follows and not self._replaying.is_over):
+            return
+        self._findings.confirm_verified(last)
+        self._findings.sign(run, now)
+        if why := self._findings.why_never(run, leader_is_here=run.leader in self._servers.here):
+            self.machine.outbox.report(What.NOT_SIGNED, run=str(run.run), why=why)
+        elif not self._findings.are_kept:
+            return
+        self._is_leaving = True
+        self.machine.announcer.say(Beat, now)
+        if follows:
+            self.machine.outbox.ask(PinRun, self._is_whole, self._is_not_whole, last.cid)
+
+    def _is_not_whole(self, why: str, now: float) -> None:
+        self.machine.outbox.report(What.FETCH_FAILED, why=why)
+        self._is_whole(now)
+
+    def _is_whole(self, now: float) -> None:
+        """Nothing is left to do for the run."""
+        if self.machine.state is not FollowerState.FOLLOWING:
+            return
+        self.contradicted = self.contradicted or self._replaying.told.contradicted is not None
+        self.machine.take(Turn.LISTENS)
+        self._leave()
+        if self._plan.once:
+            self._say_bye(Stopping(), now)
+            self.machine.take(Turn.STOPS)
+            self.machine.outbox.emit(Stop(""))
+
+    def _leave(self) -> None:
+        """Nothing of the run before is to be replayed any more."""
+        self._findings.leave()
+        self._app.leave()
+
+    def _distrusts(self, member: Member, proof: CID, now: float) -> None:
+        """Follow no run any more of a server that equivocated, nor one that it begins."""
+        run, why = self._followed.run, why_distrusted(self.machine.newest.manifest.called(member.id), proof)
+        is_ours = run is None or run.leader == member.id
+        if Role.SERVER in member.roles and is_ours and self._part.note != why:
+            self._followed.run = None
+            self._leave()
+            self._part.decline(None if run is None else run.run, why, now)

@@ -1,0 +1,63 @@
+"""What the owner of a standby has chosen, and what its home has of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from protocol.blocks.cid import CID
+from protocol.records.bodies import Ack, Comparison, RecomputedAck, RunConfig, RunPrivate
+from protocol.wire.announcements import Position
+
+
+@dataclass(frozen=True, slots=True)
+class RunToReplay:
+    """A run to begin with: its leader may be gone."""
+
+    position: Position
+    leader: bytes
+    """The member that leads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyPlan:
+    """The owner's choices."""
+
+    app: CID | None
+    """The app (its id) whose files are here; None for none."""
+    replay_format: int
+    """The one that this version replays."""
+    node_config: RunConfig = ()
+    once: bool = False
+    """Stop after the first run that closes."""
+    approved: frozenset[CID] | None = None
+    """The apps that may run besides; others wait for approval. None if the owner lets ``app`` alone run."""
+    unfit: Callable[[CID, RunConfig], str] = lambda _app, _config: ""
+    """Why an app cannot run here in a run with those settings; empty if it can."""
+    files: Sequence[tuple[str, bytes]] = field(default=(), repr=False)
+    """Of ``app``, the paths and bytes: if a run is of another, it is said in which files."""
+    run: RunToReplay | None = None
+    remembers: Callable[[CID], bool] = lambda _run: True
+    """Whether this home has forgotten nothing that it signed in a run: it is where it always was."""
+
+    def why_not(self, app: CID, private: RunPrivate) -> str:
+        """Why an app cannot run here as its run record says; empty if it can."""
+        if private.replay_format != self.replay_format:
+            return f"it is in replay format {private.replay_format}, and this version replays {self.replay_format}"
+        return self.unfit(app, private.config)
+
+
+@dataclass(slots=True)
+class KeptAcks:
+    """What a home has of its own acks of one run."""
+
+    acked: int = -1
+    """The greatest height of one."""
+    has_contradicted: bool = False
+    """Whether one says that the run diverged: nothing else is said of that run then."""
+
+    def keep(self, ack: Ack) -> None:
+        """Note an ack that is on disk."""
+        self.acked = max(self.acked, ack.height)
+        if isinstance(ack, RecomputedAck) and ack.recomputed.comparison is Comparison.DIVERGED:
+            self.has_contradicted = True
