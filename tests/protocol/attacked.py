@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from chains import ALICE, APP, BOB, CONTENT, ENVIRONMENT, SERVER, TIME, TTL, Blocks, Scribe, begun, id_of, node_of
+from chains import (
+    ALICE,
+    APP,
+    BOB,
+    CONTENT,
+    ENVIRONMENT,
+    SECOND,
+    SERVER,
+    TIME,
+    TTL,
+    Blocks,
+    Scribe,
+    begun,
+    id_of,
+    node_of,
+)
 
 from crypto.keys import SigningKey
 from protocol.app.calls import AppReady, Examine, Failed, Outgoing, Push
@@ -23,6 +39,7 @@ from protocol.roles.effects import (
     Effect,
     FetchContent,
     FetchRecord,
+    KeepAcks,
     KeepReply,
     PinRun,
     Report,
@@ -35,6 +52,8 @@ from protocol.roles.events import AppCalled, Done, Due, Event, Fetched, Received
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.standby.standby import Standby
+from protocol.roles.standby.standby_plan import KeptAcks, StandbyPlan
 from protocol.wire.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
 
 """The app of a scribe's run."""
@@ -45,7 +64,7 @@ Fetch = FetchRecord | FetchContent | Examine | UnpackApp
 class Attacked:
     """A machine whose disk works, and whose fetches come when the test says so, or never."""
 
-    def __init__(self, machine: Leader | Client, scribe: Scribe) -> None:
+    def __init__(self, machine: Leader | Client | Standby, scribe: Scribe) -> None:
         self.machine = machine
         self.scribe = scribe
         self.now = TIME
@@ -59,7 +78,7 @@ class Attacked:
         for effect in self.machine.handle(event, self.now):
             self.effects.append(effect)
             match effect:
-                case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | PinRun(id=id):
+                case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | PinRun(id=id) | KeepAcks(id=id):
                     self.feed(Done(id))
                 case FetchRecord() | FetchContent() | Examine() | UnpackApp():
                     self.fetching[effect.id] = effect
@@ -145,6 +164,13 @@ def listening(scribe: Scribe) -> Attacked:
     client = Attacked(Client(Author(id_of(ALICE), (ALICE,), 1), trusted, ClientPlan(APP, bytes(32)), {}), scribe)
     client.feed(AppReady(ENVIRONMENT))
     return client
+
+
+def standing_by(scribe: Scribe, kept: Mapping[CID, KeptAcks] = MappingProxyType({}), **changes: Any) -> Attacked:
+    """The second server, which has heard of no run yet."""
+    trusted = TrustedManifest(scribe.first, scribe.source)
+    plan = StandbyPlan(**{"app": APP, "replay_format": 3} | changes)
+    return Attacked(Standby(Author(id_of(SECOND), (SECOND,), 1), trusted, plan, kept), scribe)
 
 
 def leading() -> Attacked:

@@ -17,7 +17,9 @@ from protocol.app.calls import (
     Answered,
     CloseEntry,
     CollectEntry,
+    Compared,
     DispatchEntry,
+    Diverged,
     Ended,
     Finished,
     GetNodes,
@@ -30,6 +32,7 @@ from protocol.app.calls import (
     PushRefused,
     QuietEntry,
     Renewed,
+    Replayed,
     Replies,
     ScriptEnd,
     ServerAnswer,
@@ -97,6 +100,11 @@ def crossing_app(rounds: int, keep: Keep) -> App:
         sooner = yield Wait(0, first.messages, None)
         model = keep("crossing", number, _told(later), _told(sooner))
     return model
+
+
+def cheating_app(rounds: int, keep: Keep) -> App:
+    """As `rounds_app`, but the server makes a model of its own of what came in round 2."""
+    return rounds_app(rounds, lambda *parts: keep(*parts, *(["cheated"] if parts[:2] == ("model", 2) else [])))
 
 
 APPS = {"rounds": rounds_app, "crossing": crossing_app}
@@ -213,6 +221,90 @@ def _scripted_answers(
             yield Replies(0, entry.replies), ()
         case QuietEntry():
             pass
+
+
+@dataclass
+class Replayer:
+    """The Grid of a standby's simulated app process: ``send`` hands what it says to the peer, later and in order."""
+
+    disk: Disk
+    app: Callable[[Keep], App]
+    send: Callable[[list[ServerCall]], None]
+
+    def __post_init__(self) -> None:
+        self._call = 0
+        self._running: App | None = None
+        self._asked: ServerCall | None = None
+        self._script: deque[tuple[ServerAnswer, tuple[Outgoing, ...], int]] = deque()
+        """Recorded answers. The answer to a push has the push's messages and height with it."""
+        self._says: list[ServerCall] = []
+
+    def start(self, start: Start) -> None:
+        """The peer says that the replay may begin."""
+        assert start.scripted
+        self._running = self.app(self._keep)
+        self._advance(None)
+
+    def answer(self, answer: ServerAnswer) -> None:
+        """The peer says what the next record does."""
+        if answer.call != self._call and not isinstance(answer, Ended):
+            raise AssertionError(f"the app got {answer} while it waits for call {self._call}")
+        match answer:
+            case DispatchEntry() | CollectEntry() | QuietEntry():
+                self._script.extend((*each, answer.head.height) for each in _scripted_answers(answer))
+                self._ask()
+            case CloseEntry(head=head, model=model):
+                assert isinstance(self._asked, Finished)
+                if model == self._asked.model:
+                    self._flush(self._asked)
+                else:
+                    self._differs(head.height, None, self._asked.model)
+            case ScriptEnd(live=False):
+                self._flush(Replayed())
+            case Ended():
+                pass
+            case other:
+                raise AssertionError(f"the app got {other}")
+
+    def _keep(self, *parts: object) -> CID:
+        root, blocks = content_of(*parts)
+        self.disk.put(blocks)
+        return root
+
+    def _flush(self, last: ServerCall) -> None:
+        says, self._says = [*self._says, last], []
+        self.send(says)
+
+    def _differs(self, height: int, message: int | None, content: CID | None) -> None:
+        ours = repr((message, content)).encode()
+        self._flush(Diverged(height, "it differs", message, ours=ours, content=content))
+
+    def _advance(self, answer: ServerAnswer | None) -> None:
+        assert self._running is not None
+        if isinstance(answer, Replies):
+            for reply in answer.replies:
+                if reply.content is not None:
+                    read_content(reply.content, self.disk)
+        try:
+            self._asked = self._running.send(answer)
+        except StopIteration as end:
+            self._asked = Finished(0, end.value)
+        self._ask()
+
+    def _ask(self) -> None:
+        asked = self._asked
+        if not self._script or isinstance(asked, Finished):
+            self._call += 1
+            self._flush(NextEntry(self._call))
+            return
+        answer, messages, height = self._script.popleft()
+        if isinstance(asked, Push):
+            differing = [at for at, (was, now) in enumerate(zip(messages, asked.messages, strict=True)) if was != now]
+            if differing:
+                self._differs(height, differing[0], asked.messages[differing[0]].content)
+                return
+            self._says.append(Compared(height, len(messages)))
+        self._advance(answer)
 
 
 # -- a client's app ------------------------------------------------------------------------------------------------

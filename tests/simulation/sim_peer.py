@@ -56,6 +56,7 @@ from protocol.roles.events import (
     Stopping,
 )
 from protocol.roles.leader.leader import Leader
+from protocol.roles.standby.standby import Standby
 from protocol.wire.announcements import next_start
 
 Fetch = FetchRecord | FetchContent | Examine | UnpackApp | PinRun
@@ -89,7 +90,7 @@ class Role(Protocol):
     """Whether the peer leads one run, and is done when that is closed."""
     topics: tuple[str, ...]
 
-    def machine(self, disk: Disk) -> Leader | Client:
+    def machine(self, disk: Disk) -> Leader | Client | Standby:
         """The machine of a new process, from what is on disk."""
 
     def start_app(self, peer: Peer, app: CID) -> None:
@@ -123,7 +124,7 @@ class Peer:
         self._faults = faults
         self._network = network
         self._witness = witness
-        self._machine: Leader | Client | None = None
+        self._machine: Leader | Client | Standby | None = None
         self._process = 0
         self._app = 0
         self._alarm: float | None = None
@@ -361,9 +362,16 @@ class Peer:
 
     # -- the app process -------------------------------------------------------------------------------------------
 
-    def app_says(self, event: Event) -> None:
+    def app_says(self, *events: Event) -> None:
         """Let the app process say something after it has computed for a while."""
-        self._in_app_process(self._random.expovariate(1.0 / THINKING), lambda: self.feed(event))
+
+        def say() -> None:
+            app = self._app
+            for event in events:
+                if app == self._app and self._machine is not None:
+                    self.feed(event)
+
+        self._in_app_process(self._random.expovariate(1.0 / THINKING), say)
 
     @property
     def now(self) -> float:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sim_apps import App, ClientApp, Front, Keep
+from sim_apps import App, ClientApp, Front, Keep, Replayer
 from sim_disk import Disk, chain_of, linked
 from sim_federation import key_of, reader_of
 from sim_peer import Peer
@@ -29,6 +29,8 @@ from protocol.roles.following.followed_run import Verified
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.standby.standby import Standby
+from protocol.roles.standby.standby_plan import KeptAcks, RunToReplay, StandbyPlan
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 
 ENVIRONMENT = Environment(
@@ -174,3 +176,45 @@ class TrainingClient:
             first = value.message not in self.handed  # lost over one message twice, its answer would be an error
             answer = self._app.work(value, peer.now)
             peer.app_says(AppLost("killed") if first and peer.loses_app() else answer)
+
+
+class StandingServer:
+    """Replays the run that another server leads, until that is closed."""
+
+    leads = False
+
+    def __init__(self, identity: Identity, app: Callable[[Keep], App]) -> None:
+        self.identity = identity
+        self.topics = (topic_all(identity.federation),)
+        self._program = app
+        self._front: Replayer | None = None
+
+    def machine(self, disk: Disk) -> Standby:
+        """As `sim_peer.Role` says."""
+        kept: dict[CID, KeptAcks] = {}
+        for ack in acks_of(self.identity.member, disk):
+            kept.setdefault(ack.run, KeptAcks()).keep(ack)
+        disk.unpacked.add(BUNDLE.cid)
+        known = {head.run: Position(head.run, head.head, head.height, head.term) for head in disk.heads.values()}
+        run = next((RunToReplay(each, key_of("server").verify_key.raw) for each in known.values()), None)
+        plan = StandbyPlan(BUNDLE.cid, 3, once=True, run=run)
+        identity, verified = self.identity, Verified(known, disk.well_signed)
+        return Standby(identity.author(disk), identity.trusted(disk), plan, kept, verified)
+
+    def start_app(self, peer: Peer, app: CID) -> None:
+        """As `sim_peer.Role` says."""
+
+        def send(calls: list[ServerCall]) -> None:
+            peer.app_says(*([AppLost("killed")] if peer.loses_app() else map(AppCalled, calls)))
+
+        self._front = Replayer(peer.disk, self._program, send)
+        peer.feed(AppReady(ENVIRONMENT))
+
+    def to_app(self, peer: Peer, value: ToApp) -> None:
+        """As `sim_peer.Role` says."""
+        assert self._front is not None
+        if isinstance(value, Start):
+            self._front.start(value)
+        else:
+            assert not isinstance(value, Task)
+            self._front.answer(value)

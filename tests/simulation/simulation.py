@@ -9,19 +9,20 @@ from random import Random
 from typing import Any
 
 from run_outcome import outcome
-from sim_apps import APPS
+from sim_apps import APPS, cheating_app
 from sim_disk import chain_of
 from sim_faults import CALM, Faults
-from sim_federation import by_cid, founded, reader_of, with_newcomer, without
+from sim_federation import by_cid, founded, key_of, reader_of, with_newcomer, without
 from sim_network import Network
 from sim_peer import Peer
-from sim_roles import Identity, Server, TrainingClient
+from sim_roles import Identity, Server, StandingServer, TrainingClient, acks_of
 from sim_time import EPOCH, Timeline
 from sim_witness import Witness
 
 from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import manifest_at
+from protocol.records.bodies import Comparison, RecomputedAck
 from protocol.wire.announcement_seals import AnnouncementSeals
 
 PATIENCE = 2 * 3600.0
@@ -51,6 +52,10 @@ class Scenario:
     """Whether one of the peers hears, while the run is on, that a client was removed which never came."""
     patient: bool = True
     """Whether the leader waits for its clients without end, as it must if they may be away for long."""
+    standby: bool = False
+    """Whether a second server replays the run; it may come late."""
+    honest: bool = True
+    """Whether the leader's app is the one that all others know."""
     approval: bool = False
     """Whether the clients' owners named no app, and approve the run's some time after it waits for that."""
 
@@ -82,7 +87,9 @@ class Simulation:
 
     def __post_init__(self) -> None:
         random = Random(self.seed)
-        names = ("server", *(f"client-{number}" for number in range(1, self.scenario.clients + 1)))
+        standbys = ["second"] if self.scenario.standby else []
+        clients = [f"client-{number}" for number in range(1, self.scenario.clients + 1)]
+        names = ("server", *standbys, *clients)
         blocks, newer = self._manifests(names)
         self.federation = blocks[0].cid
         network = Network(self.timeline, random, self.faults, names)
@@ -90,13 +97,18 @@ class Simulation:
         shared = self.timeline, random, self.faults, network, witness
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
         who = {name: Identity(name, self.federation) for name in names}
-        server = Server(who["server"], self.scenario.clients, program, self.scenario.patient)
+        leads = program if self.scenario.honest else partial(cheating_app, self.scenario.rounds)
+        server = Server(who["server"], self.scenario.clients, leads, self.scenario.patient)
         self.server = Peer("server", server, *shared)
         choices = not self.scenario.approval, self.scenario.remembers
-        self.clients = [Peer(name, TrainingClient(who[name], *choices), *shared) for name in names[1:]]
+        self.clients = [Peer(name, TrainingClient(who[name], *choices), *shared) for name in clients]
+        self.standbys = [Peer(name, StandingServer(who[name], program), *shared) for name in standbys]
         for peer in (self.server, *self.clients):
             peer.learn(self.federation, by_cid(blocks))
             self.timeline.after(random.uniform(0.0, 2.0), peer.start)
+        for peer in self.standbys:
+            peer.learn(self.federation, by_cid(blocks))
+            self.timeline.after(random.choice((0.0, 1.0, 10.0)) * random.random(), peer.start)
         for _ in range(self.faults.offline_times):
             length = random.uniform(0.5, 1.5) * self.faults.offline_length
             network.leave_for("server", random.uniform(0.0, OFFLINE_BEGIN_WITHIN), length)
@@ -124,7 +136,7 @@ class Simulation:
             SimulationFailure: if it does not come to a good end.
         """
         try:
-            last = (self.server, *self.clients) if to_the_last else (self.server,)
+            last = (self.server, *self.clients, *self.standbys) if to_the_last else (self.server,)
             if not self.timeline.run(lambda: all(peer.finished for peer in last), PATIENCE):
                 raise AssertionError(f"the run is not finished after {PATIENCE:g} s")
             return self._judge()
@@ -143,11 +155,21 @@ class Simulation:
         answered = [answer for record in records for answer in chain.append(record, disk).answered]
         assert chain.closed
         assert disk.whole(head), "the closed run is not all on the leader's disk"
+        for standby in self.standbys:
+            self._judge_standby(standby, [record.cid for record in records])
         kept = {message: reply.reply for client in self.clients for message, reply in client.disk.replies.items()}
         for answer in answered:
             named = answer.reply.cid if answer.reply else answer.error.refused if answer.error else None
             assert kept[answer.message.id] == named, "the chain has another reply than its client"
         return tuple(outcome(records, disk))
+
+    def _judge_standby(self, standby: Peer, chain: list[CID]) -> None:
+        """What it signed is of this chain, and of an honest leader it says nothing but that it is equal."""
+        for ack in acks_of(key_of(standby.name).verify_key.raw, standby.disk):
+            assert chain[ack.height] == ack.head, "a standby confirms another chain"
+            if isinstance(ack, RecomputedAck) and self.scenario.honest:
+                assert ack.recomputed.comparison is Comparison.EQUAL, "a standby contradicts an honest leader"
+                assert ack.recomputed.since == 1, "a standby leaves something out"
 
     @property
     def seconds(self) -> float:

@@ -13,6 +13,7 @@ from chains import (
     CONTENT,
     ENVIRONMENT,
     MEMBERS,
+    SECOND,
     SERVER,
     TIME,
     Scribe,
@@ -23,13 +24,22 @@ from chains import (
 from crypto.dsse import pae, sign
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block
+from protocol.blocks.listing import Listing
 from protocol.federation.manifest import node_id
 from protocol.federation.unsigned_versions import next_version
-from protocol.records.bodies import Body, Outcome, ReasonPrivate
+from protocol.records.bodies import (
+    Ack,
+    Body,
+    Comparison,
+    Outcome,
+    ReasonPrivate,
+    Recomputed,
+    RecomputedAck,
+)
 from protocol.records.message_ids import message_id
 from protocol.records.signed_records import RECORD_TYPE, parse_record, private_bytes, sign_record
 
-SIGNERS = {"admin": ADMIN, "server": SERVER, "alice": ALICE, "bob": BOB, "carol": CAROL}
+SIGNERS = {"admin": ADMIN, "server": SERVER, "second server": SECOND, "alice": ALICE, "bob": BOB, "carol": CAROL}
 
 
 def record_vectors() -> dict[str, object]:
@@ -49,6 +59,7 @@ def record_vectors() -> dict[str, object]:
         "planned": _planned(),
         "replies": [_shown(scribe, each.cid) for each in replies if each.body.TYPE == "reply"],
         "chain": [_shown(scribe, cid) for cid in chain],
+        "acks": [_shown(scribe, cid) for cid in _acks(scribe)],
         "stopped": [_shown(stopped, cid) for cid in _stopped(stopped)],
         "elsewhere": [_shown(elsewhere, cid) for cid in _elsewhere(elsewhere)],
     }
@@ -93,6 +104,21 @@ def _chain(scribe: Scribe) -> list[CID]:
     add(scribe.collect(scribe.taken(CAROL, content=None, code=2, reason="out of memory")))
     add(scribe.close())
     return records
+
+
+def _acks(scribe: Scribe) -> list[CID]:
+    """Of the close: by a client, by a server that has recomputed the run, and by one that came to something else."""
+    chain = scribe.chain
+    assert chain.head is not None
+    place = {"time": TIME + 9, "run": chain.run, "term": 1, "height": chain.height, "head": chain.head}
+    ack = Ack(by=id_of(ALICE), replies=Listing(()), **place)
+    equal = Recomputed(since=1, comparison=Comparison.EQUAL, message=None, content=None)
+    otherwise = Recomputed(since=1, comparison=Comparison.DIVERGED, message=None, content=CONTENT)
+    by_second = {"by": id_of(SECOND), "replies": Listing(())} | place
+    return [
+        scribe.sign(ack, ALICE).cid,
+        *(scribe.sign(RecomputedAck(recomputed=each, **by_second), SECOND).cid for each in (equal, otherwise)),
+    ]
 
 
 def _stopped(scribe: Scribe) -> list[CID]:

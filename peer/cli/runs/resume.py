@@ -15,6 +15,7 @@ from peer.home.kept_jobs import KeptJob
 from peer.home.keystore import KeyStore
 from peer.jobs.settings import adopted
 from protocol.blocks.json_values import json_value
+from protocol.records.bodies import Role
 
 app = new_app()
 

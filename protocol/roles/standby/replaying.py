@@ -32,10 +32,12 @@ from protocol.app.calls import (
 )
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
 from protocol.chain.chain import Step
-from protocol.chain.replay_script import script_entry
+from protocol.chain.replay_script import UnreadableRecord, script_entry
 from protocol.federation.epochs import read_seed
+from protocol.federation.run_keys import read_private
 from protocol.pacing.backoff import Backoff
-from protocol.records.bodies import Chained, Comparison, Dispatch, Recomputed
+from protocol.records.bodies import Chained, Comparison, Dispatch, NewEnvironment, PlannedRun, Recomputed
+from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Cause, Difference, Outcome, judged
 from protocol.replay.other_environments import cause_of
@@ -83,6 +85,15 @@ class _Suspect:
     """The height of the first record that the word of it is about."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An entry that the app was given to be compared."""
+
+    messages: int
+    cause: Cause
+    """The most that this environment can change in it."""
+
+
 @dataclass(slots=True)
 class _InHand:
     """The entry that the app is given next, once the contents that it names are here."""
@@ -111,6 +122,10 @@ class Replaying:
         """Of the run, by height."""
         self._dispatched = -1
         """The height of the newest dispatch."""
+        self._changes_environment = False
+        """Whether the leader went on in another environment."""
+        self._now: Environment | None = None
+        """That of the app process."""
         self._retry: Backoff | None = None
         """When what could not be had is asked for again."""
         self._again: Callable[[float], None] = lambda _: None
@@ -124,12 +139,13 @@ class Replaying:
         self._asked: NextEntry | None = None
         self._reading = False
         self._in_hand: _InHand | None = None
-        self._given: dict[int, int] = {}
-        """The dispatches that are not compared yet: how many messages each has, by height."""
+        self._given: dict[int, _Given] = {}
+        """What is not compared yet, by height: the dispatches."""
         self._compared = 0
         """The height of the last dispatch that was."""
         self._since = 1
-        self._cause = Cause.NOTHING
+        self._in_force = Cause.NOTHING
+        """The most that this environment can change in a result of the recorded one at the newest entry given."""
 
     # -- its run ----------------------------------------------------------------------------------------------------
 
@@ -155,7 +171,7 @@ class Replaying:
 
     def begin(self) -> None:
         """Another run is followed."""
-        self._records, self._dispatched = [], -1
+        self._records, self._dispatched, self._changes_environment = [], -1, False
 
     def stepped(self, step: Step, run: CatchUp) -> None:
         """One more record of the run is verified."""
@@ -164,6 +180,10 @@ class Replaying:
         self._records.append(VerifiedRecord(step.record.cid, body.height, body.term, chain.manifest))
         if isinstance(body, Dispatch):
             self._dispatched = body.height
+        elif isinstance(body, NewEnvironment) and not self._changes_environment:
+            self._changes_environment = True
+            if self._stage is Stage.REPLAYING:  # it has to know that from its start
+                self._start_process()
 
     @property
     def newest(self) -> VerifiedRecord | None:
@@ -229,7 +249,8 @@ class Replaying:
         if self._stage is not Stage.STARTING or wanted is None:
             return
         self._stage = Stage.REPLAYING
-        self._cause = cause_of(wanted.private.environment, event.environment)
+        self._now = event.environment
+        self._in_force = cause_of(wanted.private.environment, event.environment)
         keys = wanted.run.chain.keys
         start = Start(
             wanted.run.run,
@@ -240,7 +261,8 @@ class Replaying:
             scripted=True,
             initial_model=initial_content(wanted.body, keys),
             key=keys.content(wanted.body.epoch),
-            may_differ=self._cause,
+            may_differ=self._in_force,
+            changes_environment=self._changes_environment,
             elsewhere=self._suspect is not None,
         )
         self._outbox.emit(Hand(start))
@@ -287,13 +309,22 @@ class Replaying:
         cid = self._records[self._next].cid
         source = MemoryBlocks(blocks, self._newest.blocks)
         try:
-            entry = script_entry(parse_record(Block(cid, blocks[cid])), wanted.run.chain.keys, source, asked.call)
+            record = parse_record(Block(cid, blocks[cid]))
+            entry = script_entry(record, wanted.run.chain.keys, source, asked.call)
+            if isinstance(record.body, NewEnvironment) and isinstance(entry, QuietEntry):
+                entry = self._take_environment(entry, read_private(record.body, Environment, wanted.run.chain.keys))
         except BlockError as error:
             self._cannot_tell(f"height {self._next} cannot be replayed: {error}")
             return
         assert not isinstance(entry, ScriptEnd)  # a record is none
         self._in_hand = _InHand(entry, sorted(set(contents_named(entry)), reverse=True), set())
         self._fetch_contents(wanted, now)
+
+    def _take_environment(self, entry: QuietEntry, was: Environment | None) -> QuietEntry:
+        if was is None or self._now is None:
+            raise UnreadableRecord("in what the leader went on is encrypted for others")
+        self._in_force = cause_of(was, self._now)
+        return replace(entry, may_differ=self._in_force)
 
     def _fetch_contents(self, wanted: WantedApp, now: float) -> None:
         """Have what the entry names here, as a server has it, and give the entry to the app once it is."""
@@ -319,12 +350,17 @@ class Replaying:
     def _lost(self, wanted: WantedApp, work: _InHand, content: CID, why: str, now: float) -> None:
         work.fetching.discard(content)
         work.lacking.append(content)
-        if work is self._in_hand:
+        if work is not self._in_hand:
+            return
+        body = wanted.body
+        if isinstance(body, PlannedRun) and (body.plan.drop_updates or wanted.run.chain.closed):
+            self._cannot_tell(f"what the app is given at height {self._next} is not kept by policy: {body.plan}")
+        else:
             self._not_here(wanted, self._fetch_contents, why, now)
 
     def _hand(self, entry: DispatchEntry | CollectEntry | QuietEntry | CloseEntry) -> None:
         if isinstance(entry, DispatchEntry):
-            self._given[entry.head.height] = len(entry.messages)
+            self._given[entry.head.height] = _Given(len(entry.messages), self._in_force)
         self._next += 1
         self._outbox.emit(Hand(entry))
 
@@ -348,10 +384,10 @@ class Replaying:
         match event.call:
             case NextEntry() as asked:
                 self._asked = asked
-            case Compared() as compared if compared.height in self._given or self._is_the_end(compared.height):
-                self._comes(compared.height, compared)
-            case Diverged() as diverged if 0 < diverged.height < self._next:
-                self._comes(diverged.height, diverged)
+            case Compared(height=height) as said if height in self._given or self._is_the_end(height):
+                self._comes(height, said)
+            case Diverged(height=height) as said if 0 < height < self._next:
+                self._comes(height, said)
             case Finished(call=call):
                 self._outbox.emit(Hand(Ended(call)))
                 self._ends()
@@ -366,18 +402,18 @@ class Replaying:
 
     def _comes(self, height: int, said: Compared | Diverged) -> None:
         """The app has compared what it did with the record at ``height``."""
-        messages = self._given.pop(height, 0)
+        given = self._given.pop(height, _Given(0, self._in_force))
         if self._suspect is not None:
             self._comes_again(self._suspect, height, said)
         elif isinstance(said, Compared) and said.difference is None:
-            self._is_equal(height, messages)
+            self._is_equal(height, given.messages)
         elif isinstance(said, Compared):
-            outcome = judged(said.difference, self._cause, flowers_own=False)
+            outcome = judged(said.difference, given.cause, flowers_own=False)
             self._differs(height, outcome, said, _in_words(said.difference))
         elif said.raised or said.raised_there:
             self._cannot_tell(f"{said.what}: it may have met what is not recorded")
         else:
-            outcome = judged(said.difference, self._cause, flowers_own=said.flowers_own)
+            outcome = judged(said.difference, given.cause, flowers_own=said.flowers_own)
             self._differs(height, outcome, said, said.what)
 
     def _is_equal(self, height: int, messages: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from chains import ALICE, BOB, SERVER, TIME, id_of
+from chains import ALICE, BOB, SECOND, SERVER, TIME, id_of
 from command_line import Outcome, Peer
 from inspected_runs import WrittenRun
 
@@ -19,7 +19,7 @@ from peer.home.journal import Journal
 from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block, cbor_block
 from protocol.blocks.listing import Listing
-from protocol.records.bodies import Ack, TakenReply
+from protocol.records.bodies import Ack, Comparison, Recomputed, RecomputedAck, TakenReply
 from protocol.records.signed_records import sign_record
 
 
@@ -42,6 +42,26 @@ class Acked(WrittenRun):
             replies=Listing(replies),
         )
         self.acks.append(sign_record(body, [signer or member]))
+
+    def recompute(self, member: SigningKey, *, since: int = 1, equal: bool = True) -> None:
+        """``member`` says that its own app did the same up to the head, or something else there."""
+        told = Recomputed(
+            since=since,
+            comparison=Comparison.EQUAL if equal else Comparison.DIVERGED,
+            message=None,
+            content=None if equal else cbor_block("its own").cid,
+        )
+        body = RecomputedAck(
+            by=id_of(member),
+            time=TIME,
+            run=self.run,
+            term=1,
+            height=self.height,
+            head=self.head,
+            replies=Listing(()),
+            recomputed=told,
+        )
+        self.acks.append(sign_record(body, [member]))
 
     def silent_exchange(self, *, signed_late: float = 0.0) -> TakenReply:
         """Bob replies and acks that, and the leader says that he did not answer."""
@@ -91,6 +111,42 @@ def test_an_audit_says_who_confirmed_each_exchange(run: Acked, audited: Audited)
     assert outcome.code == ExitCode.DONE
     assert outcome.json["confirmed"] == {"alice": 4, "bob": 2}
     assert [exchange["confirmed_by"] for exchange in outcome.json["exchanges"]] == [["alice", "bob"], ["alice"]]
+
+
+def test_an_audit_says_which_servers_recomputed_each_exchange(run: Acked, audited: Audited) -> None:
+    run.recompute(SECOND)
+    run.exchange(2)
+    run.exchange(3)
+    run.recompute(SECOND, since=5)
+    outcome, _ = audited(run)
+    assert outcome.code == ExitCode.DONE
+    assert outcome.json["recomputed"] == {"second server": [[1, 2], [5, 6]]}
+    assert [exchange["recomputed_by"] for exchange in outcome.json["exchanges"]] == [
+        ["second server"],
+        [],
+        ["second server"],
+    ]
+
+
+def test_one_servers_word_against_the_leaders_is_a_remark_and_no_verdict(run: Acked, audited: Audited) -> None:
+    run.exchange(2)
+    run.recompute(SECOND, equal=False)
+    outcome, _ = audited(run)
+    assert (outcome.code, outcome.json["findings"]) == (ExitCode.DONE, [])
+    (remark,) = outcome.json["remarks"]
+    assert (remark["rule"], remark["height"]) == ("contradicted", 4)
+    assert "has run the app on the recorded replies too" in remark["message"]
+    assert outcome.json["contradicted"] == {"second server": 4}
+    assert outcome.json["recomputed"] == {"second server": [[1, 3]]}
+
+
+@pytest.mark.parametrize("member", [SERVER, ALICE], ids=["the leader", "a client"])
+def test_the_word_of_the_leader_and_of_a_client_is_none_of_a_second_server(
+    member: SigningKey, run: Acked, audited: Audited
+) -> None:
+    run.recompute(member)
+    outcome, _ = audited(run)
+    assert (outcome.json["recomputed"], list(outcome.json["confirmed"].values())) == ({}, [2])
 
 
 def test_an_ack_before_the_collect_does_not_confirm_it(run: Acked, audited: Audited) -> None:

@@ -5,13 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from chains import ADMIN, ALICE, BOB, CONTENT, SECOND, SERVER, TIME, Blocks, Scribe, begun, id_of, unsigned_federation
+from chains import (
+    ADMIN,
+    ALICE,
+    BOB,
+    CONTENT,
+    SECOND,
+    SERVER,
+    TIME,
+    Blocks,
+    Scribe,
+    begun,
+    id_of,
+    signed_value,
+    unsigned_federation,
+)
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import MissingBlock, cbor_block
-from protocol.records.bodies import Body
+from protocol.blocks.listing import Listing
+from protocol.records.bodies import Body, Comparison, Recomputed, RecomputedAck
 from protocol.records.equivocation import Equivocation, NoProof, equivocation, read_proof
-from protocol.records.signed_records import Record, parse_record
+from protocol.records.signed_records import Record, RecordError, body_value, parse_record
 
 
 def record(scribe: Scribe, body: Body, *signers: SigningKey) -> Record:
@@ -41,6 +56,37 @@ def test_two_replies_to_one_message_are_a_proof():
     proof = equivocation(a, b)
     assert proof is not None
     assert proof.key == id_of(ALICE)
+
+
+def test_a_standby_that_says_equal_to_some_and_diverged_to_others_equivocates():
+    scribe = begun()
+    place = {"by": id_of(SECOND), "time": TIME, "run": scribe.chain.run, "term": 1, "height": 1, "replies": Listing(())}
+    told = {
+        comparison: RecomputedAck(
+            head=scribe.chain.head,
+            recomputed=Recomputed(since=1, comparison=comparison, message=None, content=None),
+            **place,
+        )
+        for comparison in Comparison
+    }
+    proof = equivocation(*(record(scribe, body, SECOND) for body in told.values()))
+    assert proof is not None
+    assert proof.key == id_of(SECOND)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"since": 3}, {"comparison": "equal", "message": 0}, {"comparison": "equal", "content": CONTENT}, {"more": 1}],
+)
+def test_an_ack_that_says_what_cannot_be_is_no_record(changes: dict[str, object]):
+    scribe = begun()
+    told = Recomputed(since=1, comparison=Comparison.DIVERGED, message=0, content=CONTENT)
+    place = {"by": id_of(SECOND), "time": TIME, "run": scribe.chain.run, "term": 1, "height": 2, "replies": Listing(())}
+    body = body_value(RecomputedAck(head=scribe.chain.head, recomputed=told, **place))
+    assert parse_record(signed_value(body)).body.recomputed == told
+    body["recomputed"] = body["recomputed"] | {"message": None, "content": None} | changes
+    with pytest.raises(RecordError):
+        parse_record(signed_value(body))
 
 
 def test_a_record_and_itself_are_none():

@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 
 import pytest
-from attacked import leading, listening
+from attacked import leading, listening, standing_by
 from chains import begun
 
 from protocol.roles import events
@@ -17,6 +17,7 @@ EVENTS = events.Event.__args__
 TABLES: dict[str, StateTable] = {
     "server": leading().machine.machine.table,
     "client": listening(begun()).machine.machine.table,
+    "standby": standing_by(begun()).machine.machine.table,
 }
 
 

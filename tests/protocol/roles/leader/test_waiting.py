@@ -201,7 +201,7 @@ def waits(client: Attacked, seconds: int, *, with_server: bool = True) -> list[s
     """What it has said it waits for, after so many seconds more."""
     for _ in range(seconds):
         if with_server:
-            client.say(SERVER, Beat(client.manifest, PeerState.IDLE))
+            client.say(SERVER, Beat(client.manifest, PeerState.LEADING))
         client.wait(1.0)
     return lacking(client)
 

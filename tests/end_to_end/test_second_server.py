@@ -1,0 +1,83 @@
+"""A second server recomputes a run as it goes on, or afterwards, and signs what it finds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation import APPS, Federation
+
+from peer.home.federations import FederationStore
+from peer.membership.changes import add_member
+from protocol.records.bodies import Role
+
+APP = APPS / "cheating"
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    """Two clients, and three servers, of which two may stand by."""
+    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
+    made.add("one", "two")
+    admin, stored = made.admin, made.stored
+    for name in ("second", "third"):
+        public = made.identity(name).public_for(bytes(stored.id))
+        stored = add_member(stored, admin, public, name=name, roles=[Role.SERVER], time=time.time())
+    FederationStore(made.home("server")).save(stored)
+    for name in ("second", "third", *made.names):
+        FederationStore(made.home(name)).join(stored)
+    yield made
+    made.end()
+
+
+def run(federation: Federation, **variables: str) -> Any:
+    """The standby of a run of three rounds, once that is over."""
+    standby = federation.start("second", "--role", "server", "--standby", "--app", APP, "--once")
+    standby.wait_for("app-bundled")
+    server = federation.server(APP, "--run-config", "num-server-rounds=3", **variables)
+    clients = [federation.client(name, APP) for name in federation.names]
+    assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
+    return standby
+
+
+def audited(federation: Federation, name: str) -> tuple[int, Any]:
+    """What another member finds in the file that somebody exports."""
+    car, home = federation.root / f"{name}.car", str(federation.home(name).path)
+    assert federation.run(name, "export", str(federation.head(name).head), car, "--home", home).code() == 0
+    member = federation.run("one", "audit", car, "--json", "--home", str(federation.home("one").path))
+    return member.code(), member.json
+
+
+@pytest.mark.all
+def test_an_honest_run_is_recomputed_as_it_goes_on_and_afterwards(federation: Federation) -> None:
+    standby = run(federation)
+    assert standby.code() == 0, standby.said
+    assert [each["height"] for each in standby.events("recomputed")] == [1, 3, 5]
+
+    head = str(federation.head("server").head)
+    late = federation.start("third", "--role", "server", "--run", head, "--app", APP, "--once")
+    assert late.code() == 0, late.said
+
+    code, of_leader = audited(federation, "server")
+    assert (code, of_leader["contradicted"]) == (0, {})
+    assert [each["recomputed_by"] for each in of_leader["exchanges"]] == [["second"]] * 3
+    _, of_third = audited(federation, "third")
+    assert of_third["recomputed"] == {"third": [[1, of_third["height"]]]}
+
+
+def test_a_server_that_scales_a_tensor_is_contradicted_in_the_round_where_it_shows(federation: Federation) -> None:
+    standby = run(federation, CHEAT="scale")
+    assert standby.code() == 1, standby.said
+    (told,) = standby.events("computed-otherwise")
+    assert told["height"] == 5
+    assert "the tensor 'arrays'/'b' differs" in told["why"]
+
+    code, report = audited(federation, "second")
+    assert code == 0  # one server's word against another's
+    assert [each["recomputed_by"] for each in report["exchanges"]] == [["second"], ["second"], []]
+    assert [each["contradicted_by"] for each in report["exchanges"]] == [[], [], ["second"]]
+    (remark,) = report["remarks"]
+    assert (remark["rule"], remark["height"]) == ("contradicted", 5)

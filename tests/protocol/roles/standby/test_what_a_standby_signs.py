@@ -1,0 +1,256 @@
+"""What a standby signs of a run: what its own app did, and nothing that another cause may have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from attacked import position, standing_by
+from chains import ALICE, ANSWER, BOB, ENVIRONMENT, MEMBERS, SERVER, Scribe
+
+from protocol.app.calls import AppReady, Compared, Diverged, Finished, NextEntry, ScriptEnd, Start
+from protocol.app.calls import Replayed as ScriptOver
+from protocol.blocks.cid import cbor_block
+from protocol.federation.epochs import seed_block
+from protocol.records.bodies import Ack, Comparison, Outcome, RecomputedAck
+from protocol.records.environment import Environment
+from protocol.records.signed_records import parse_record
+from protocol.replay.differences import Difference
+from protocol.roles.effects import FetchContent, FetchRecord, Hand, KeepAcks, StartApp, What
+from protocol.roles.events import AppCalled, AppLost, Done, Fetched
+from protocol.roles.standby.standby_plan import KeptAcks
+from protocol.wire.announcements import Beat, Head, PeerState
+
+OWN = cbor_block("what our app made").cid
+ROUNDING = Difference("it differs", "arrays", "w", largest=1e-9, ulps=1.0)
+OTHER_MACHINE = replace(ENVIRONMENT, machine="aarch64")
+
+
+def scribe() -> Scribe:
+    """A run with two exchanges, of a federation with a second server."""
+    made = Scribe(MEMBERS)
+    made.source.add(seed_block(bytes(32), None))
+    made.add(made.run(seed=seed_block(bytes(32), None).cid))
+    for _ in range(2):
+        made.add(made.dispatch())
+        made.add(made.collect(made.taken(ALICE), made.taken(BOB)))
+    return made
+
+
+class Replayed:
+    """A standby whose app does what the test says. Everything that it fetches is there."""
+
+    def __init__(self, kept: KeptAcks | None = None, run: Scribe | None = None, **changes: Any) -> None:
+        self.scribe = run or scribe()
+        self.peer = standing_by(self.scribe, {self.scribe.chain.run: kept or KeptAcks()}, **changes)
+        self._call = 0
+        self.hear()
+
+    def hear(self) -> None:
+        self.peer.say(SERVER, Head(position(self.scribe)))
+        self.fetched()
+
+    def fetched(self) -> None:
+        while self.peer.fetching:
+            fetch = next(iter(self.peer.fetching.values()))
+            if isinstance(fetch, FetchRecord) and fetch.kind is not None:
+                self.peer.give(fetch)
+            elif isinstance(fetch, FetchRecord):
+                del self.peer.fetching[fetch.id]
+                self.peer.feed(Fetched(fetch.id, {fetch.cid: self.scribe.source[fetch.cid]}))
+            else:
+                assert isinstance(fetch, FetchContent)
+                del self.peer.fetching[fetch.id]
+                self.peer.feed(Done(fetch.id))
+
+    def ready(self, environment: Environment = ENVIRONMENT) -> None:
+        """Its app process has its imports."""
+        self.peer.feed(AppReady(environment))
+
+    def asks(self, times: int = 1) -> None:
+        """The app asks for the next records."""
+        for _ in range(times):
+            self._call += 1
+            self.says(NextEntry(self._call))
+            self.fetched()
+
+    def says(self, call: Any) -> None:
+        self.peer.feed(AppCalled(call))
+        self.fetched()
+
+    @property
+    def acks(self) -> list[Ack]:
+        bodies = [parse_record(block).body for keep in self.peer.all(KeepAcks) for block in keep.blocks]
+        return [body for body in bodies if isinstance(body, Ack)]
+
+    @property
+    def words(self) -> list[tuple[int, int, Comparison]]:
+        """Of its acks, from where to where they are about what, and what they say."""
+        told = [ack for ack in self.acks if isinstance(ack, RecomputedAck)]
+        return [(ack.recomputed.since, ack.height, ack.recomputed.comparison) for ack in told]
+
+
+def test_what_is_equal_is_signed_at_the_newest_dispatch_with_all_that_came_before() -> None:
+    standby = Replayed()
+    standby.ready()
+    standby.asks()
+    standby.says(Compared(1, 2))
+    assert not standby.words  # a newer dispatch is here: its ack covers this one
+    standby.asks(2)
+    standby.says(Compared(3, 2))
+    assert standby.words == [(1, 3, Comparison.EQUAL)]
+
+
+def test_a_run_is_confirmed_once_its_app_came_to_the_recorded_end() -> None:
+    standby = Replayed(once=True)
+    standby.scribe.add(standby.scribe.close())
+    standby.hear()
+    standby.ready()
+    standby.asks(5)
+    standby.says(Compared(1, 2))
+    standby.says(Compared(3, 2))
+    standby.says(Finished(99, ANSWER))
+    assert standby.words[-1] == (1, 5, Comparison.EQUAL)
+    assert standby.peer.machine.machine.state.name == "STOPPED"
+
+
+def differs(standby: Replayed, ours: bytes = b"ours") -> None:
+    """Its app sends something else in the second dispatch."""
+    standby.asks()
+    standby.says(Compared(1, 2))
+    standby.asks(2)
+    standby.says(Diverged(3, "message 0 differs", 0, ours=ours, content=OWN))
+
+
+def test_what_differs_twice_is_contradicted_with_what_the_app_made() -> None:
+    standby = Replayed()
+    standby.ready()
+    differs(standby)
+    assert not standby.acks  # not before it has done so twice
+    standby.ready()
+    starts = [hand.value for hand in standby.peer.all(Hand) if isinstance(hand.value, Start)]
+    assert [start.elsewhere for start in starts] == [False, True]
+    differs(standby)
+    (ack,) = standby.acks
+    assert isinstance(ack, RecomputedAck)
+    assert (ack.height, ack.recomputed.comparison) == (3, Comparison.DIVERGED)
+    assert (ack.recomputed.message, ack.recomputed.content) == (0, OWN)
+    assert OWN in [fetch.cid for fetch in standby.peer.all(FetchContent)]  # which pins it
+
+
+@pytest.mark.parametrize("again", ["otherwise", "equal"])
+def test_an_app_that_does_not_do_the_same_thing_twice_accuses_nobody(again: str) -> None:
+    standby = Replayed()
+    standby.ready()
+    differs(standby)
+    standby.ready()
+    if again == "otherwise":
+        differs(standby, b"something else")
+    else:
+        standby.asks(3)
+        standby.says(Compared(1, 2))
+        standby.says(Compared(3, 2))
+    assert not standby.words
+    assert standby.peer.reported(What.NOT_TOLD)
+
+
+@pytest.mark.parametrize("changes", [{"raised": "ValueError"}, {"raised_there": True}])
+def test_an_app_that_raises_in_one_place_alone_accuses_nobody(changes: dict[str, Any]) -> None:
+    standby = Replayed()
+    standby.ready()
+    standby.asks()
+    standby.says(Diverged(1, "it raised", ours=b"ours", **changes))
+    assert len(standby.peer.all(StartApp)) == 1
+    assert standby.peer.reported(What.NOT_TOLD)
+
+
+def test_what_another_processor_may_have_caused_is_in_no_word_and_the_next_exchange_is_judged_by_itself() -> None:
+    standby = Replayed()
+    standby.ready(OTHER_MACHINE)
+    standby.asks()
+    standby.says(Compared(1, 2, ROUNDING, b"ours"))
+    standby.asks(2)
+    standby.says(Compared(3, 2))
+    assert standby.words == [(2, 3, Comparison.EQUAL)]
+
+
+def test_a_standby_that_has_contradicted_a_run_says_nothing_else_of_it_after_a_restart() -> None:
+    standby = Replayed(KeptAcks(3, has_contradicted=True))
+    standby.scribe.add(standby.scribe.dispatch())
+    standby.hear()
+    standby.ready()
+    standby.asks(5)
+    for height in (1, 3, 5):
+        standby.says(Compared(height, 2))
+    assert not standby.acks
+
+
+def test_nothing_is_signed_twice_at_one_height() -> None:
+    standby = Replayed(KeptAcks(3))
+    standby.ready()
+    standby.asks(3)
+    standby.says(Compared(1, 2))
+    standby.says(Compared(3, 2))
+    assert not standby.acks
+
+
+def test_an_app_process_that_is_lost_again_and_again_accuses_nobody() -> None:
+    standby = Replayed()
+    for _ in range(3):
+        standby.ready()
+        standby.peer.feed(AppLost("killed"))
+    assert len(standby.peer.all(StartApp)) == 3
+    assert standby.peer.reported(What.NOT_TOLD)
+
+
+@pytest.mark.parametrize("said", [Compared(9, 2), Diverged(9, "", ours=b""), Finished(1, None), Compared(0, 0)])
+def test_an_app_process_that_speaks_of_what_it_was_not_given_is_not_believed(said: Any) -> None:
+    standby = Replayed()
+    standby.ready()
+    standby.asks()
+    standby.says(said)
+    assert not standby.words
+    assert standby.peer.reported(What.NOT_TOLD)
+
+
+def test_an_app_that_waits_gets_the_next_record_once_it_is_there() -> None:
+    standby = Replayed()
+    standby.ready()
+    standby.asks(5)
+    before = len(standby.peer.all(Hand))
+    standby.scribe.add(standby.scribe.dispatch())
+    standby.hear()
+    assert len(standby.peer.all(Hand)) == before + 1
+
+
+def test_an_app_that_nobody_approved_is_not_started() -> None:
+    standby = Replayed(app=None, approved=frozenset())
+    assert not standby.peer.all(StartApp)
+    assert standby.peer.reported(What.APP_UNAPPROVED)
+
+
+def test_another_replay_format_is_declined() -> None:
+    standby = Replayed(replay_format=4)
+    assert not standby.peer.all(StartApp)
+    assert "replay format 3" in str(standby.peer.reported(What.RUN_REFUSED))
+
+
+def test_a_script_of_a_run_that_was_stopped_ends_and_is_confirmed() -> None:
+
+    standby = Replayed()
+    standby.scribe.add(standby.scribe.close(outcome=Outcome.STOPPED, model=None))
+    standby.hear()
+    standby.ready()
+    standby.asks(6)
+    assert isinstance(standby.peer.all(Hand)[-1].value, ScriptEnd)
+    standby.says(Compared(1, 2))
+    standby.says(Compared(3, 2))
+    standby.says(ScriptOver())
+    assert standby.words[-1] == (1, 5, Comparison.EQUAL)
+
+
+def test_a_standby_is_no_leader_to_others_and_does_not_follow_one_that_stands_by() -> None:
+    standby = standing_by(scribe())
+    standby.say(SERVER, Beat(standby.manifest, PeerState.WORKING, position(standby.scribe)))
+    assert not standby.fetching
