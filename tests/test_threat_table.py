@@ -14,6 +14,7 @@ ATTACKERS = (
     "Curious client",
     "Malicious client",
     "Malicious server",
+    "Keeper",
     "Stolen key",
     "Hostile app",
 )

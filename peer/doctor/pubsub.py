@@ -14,7 +14,7 @@ from crypto.symmetric import SymmetricKey
 from peer.engine.interface import AskingOff, Engine, EngineError, PublishRefused, Streams
 from peer.home.federations import StoredFederation
 from protocol.records.bodies import Role
-from protocol.wire.asking import Answer, BadMessage, Channel, Place, Question
+from protocol.wire.asking import Answer, BadMessage, Channel, Place, Question, is_asked
 
 _TOPIC: Final = "/pollen/1/doctor"
 """A topic to which nobody listens."""
@@ -51,14 +51,14 @@ def why_not_asked(streams: Streams) -> AskingOff | None:
 
 def hearers(streams: Streams, federation: StoredFederation, own: frozenset[bytes]) -> list[bool]:
     """For each member that answers now, whether it hears our engine by pubsub. The members ``own`` are ours, and not
-    asked. If we are a client, only servers are asked, because only they hear clients.
+    asked. If we are a client, only servers and keepers are asked, because only they hear clients.
 
     Raises:
         EngineError: if the engine cannot be used.
     """
     members = federation.manifest.members
     we_lead = any(Role.SERVER in members[each].roles for each in own if each in members)
-    asked = [each.id for each in members.values() if each.id not in own and (we_lead or Role.SERVER in each.roles)]
+    asked = [each.id for each in members.values() if each.id not in own and (we_lead or is_asked(each))]
     key = SymmetricKey(federation.swarm_key)
     channels = [Channel(federation.id, member, key) for member in asked]
     nodes = streams.nodes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from peer.base import logs
 from peer.base.errors import PeerError
 from peer.engine import open_engine, without_credentials
-from peer.engine.interface import Engine, EngineUnavailable
+from peer.engine.interface import Engine, EngineError, EngineUnavailable
 from peer.engine.kubo.node_watch import NodeWatch
 from peer.engine.kubo.program import UPDATE, why_outdated
 from peer.engine.kubo.reach import ANYWHERE, AskedReach, Reach
@@ -85,11 +86,37 @@ def borrowed(
     home: Home, named: str | None, federation: InSwarm | None = None, asked: AskedReach = _AS_BEFORE
 ) -> Iterator[Engine]:
     """`opened`, for a short command. If it has to start the home's node, it also locks the home, so that no peer starts
-    to use that node."""
+    to use that node; and it connects to members, as a running peer does, because they may have what is asked for."""
     with contextlib.ExitStack() as stack:
-        if chosen(home, named) == MANAGED and not is_running(home, federation):
+        alone = chosen(home, named) == MANAGED and not is_running(home, federation)
+        if alone:
             stack.enter_context(home.lock())
-        yield stack.enter_context(opened(home, named, federation, asked))
+        engine = stack.enter_context(opened(home, named, federation, asked))
+        if alone:
+            stack.enter_context(_reaching_members(home, engine, _swarm_key(home, federation)))
+        yield engine
+
+
+@contextlib.contextmanager
+def _reaching_members(home: Home, engine: Engine, swarm_key: bytes) -> Iterator[None]:
+    """Connect to the members that the home knows to be in this network, meanwhile: what is here needs none of them."""
+    known = FederationStore(home).all()
+    addresses = [each for stored in known if stored.swarm_key == swarm_key for each in stored.reached_at]
+
+    def connect() -> None:
+        if not addresses:
+            return
+        with contextlib.suppress(EngineError):  # whoever asks for a block is told that it cannot be had
+            engine.connect(addresses)
+
+    connecting = threading.Thread(target=connect, name="connect", daemon=True)
+    connecting.start()
+    try:
+        yield
+    finally:
+        if connecting.is_alive():
+            engine.hang_up()
+        connecting.join()
 
 
 def is_running(home: Home, federation: InSwarm | None = None) -> bool:

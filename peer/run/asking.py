@@ -55,18 +55,18 @@ class Asking:
         streams: Streams,
         own: Channel,
         *,
-        servers: Callable[[], Sequence[bytes]],
+        asked: Callable[[], Sequence[bytes]],
         receive: Callable[[bytes], bool],
         call_back: Callable[[str, CallBack], CalledBack],
         take_job: Callable[[bytes], bytes | None],
         tell_job: Callable[[bytes], bytes | None],
         on_report: Callable[[Report], None],
     ) -> None:
-        """``own`` is the channel on which we are asked, ``servers`` are the members to ask. ``receive`` takes an
+        """``own`` is the channel on which we are asked, ``asked`` are the members to ask. ``receive`` takes an
         announcement and returns whether it is news. ``call_back`` calls addresses for a node."""
         self._streams = streams
         self._own = own
-        self._servers = servers
+        self._asked = asked
         self._receive = receive
         self._call_back = call_back
         self._take_job = take_job
@@ -84,10 +84,10 @@ class Asking:
         self._nodes: tuple[str, ...] = ()
         self._look_at = 0.0
 
-    def said(self, subject: str, data: bytes) -> None:
-        """Remember that we announce ``data``, for those that ask."""
+    def said(self, subject: str, data: bytes, by: bytes = b"") -> None:
+        """Remember that we announce ``data``, or that the member ``by`` does, for those that ask."""
         with self._lock:
-            self._board.note(subject, data, time.monotonic())
+            self._board.note(subject, data, time.monotonic(), by)
 
     def start(self) -> None:
         """Ask and answer from now on. If the engine can do neither, report what that means."""
@@ -169,7 +169,7 @@ class Asking:
                     self._nodes = self._streams.nodes()
                 except EngineError:
                     continue  # whatever needs the engine reports that
-            targets = [Target(node, server) for server in self._servers() for node in self._nodes]
+            targets = [Target(node, member) for member in self._asked() for node in self._nodes]
             with self._lock:
                 due = self._schedule.due(targets, now)
             for target in due:
@@ -223,7 +223,8 @@ class Asking:
 class Talker:
     """A run that takes part in asking."""
 
-    servers: Callable[[], Sequence[bytes]]
+    asked: Callable[[], Sequence[bytes]]
+    """The members to ask."""
     receive: Callable[[bytes], bool]
     on_report: Callable[[Report], None]
     known: Callable[[], Collection[str]]
@@ -253,7 +254,7 @@ class SharedAsking:
                 self._asking = Asking(
                     self._streams,
                     self._own,
-                    servers=self._servers,
+                    asked=self._asked,
                     receive=self._receive,
                     call_back=self._call_back,
                     take_job=lambda signed: self.take_job(signed),
@@ -270,15 +271,15 @@ class SharedAsking:
         if last is not None:
             last.close()
 
-    def said(self, place: int, subject: str, data: bytes) -> None:
+    def said(self, place: int, subject: str, data: bytes, by: bytes = b"") -> None:
         """As `Asking.said`. Two runs may say something about the same subject."""
         with self._lock:
             asking = self._asking
         if asking is not None:
-            asking.said(f"{place} {subject}", data)
+            asking.said(f"{place} {subject}", data, by)
 
-    def _servers(self) -> Sequence[bytes]:
-        return list(dict.fromkeys(server for talker in self._now() for server in talker.servers()))
+    def _asked(self) -> Sequence[bytes]:
+        return list(dict.fromkeys(member for talker in self._now() for member in talker.asked()))
 
     def _receive(self, data: bytes) -> bool:
         news = [talker.receive(data) for talker in self._now()]

@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from peer.engine.interface import Engine
 from peer.home.federations import FederationStore
 from peer.home.journal import Journal, RunHead
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, checked_block
 from protocol.records.bodies import Role
-from protocol.roles.effects import AskOwner, KeepAcks, KeepManifest, KeepPlace, KeepProof, KeepReply, Store, WriteHead
+from protocol.roles.effects import (
+    AskOwner,
+    KeepAcks,
+    KeepManifest,
+    KeepPlace,
+    KeepProof,
+    KeepReply,
+    KeepWhole,
+    Store,
+    WriteHead,
+)
 
-Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | AskOwner
+Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | KeepWhole | AskOwner
 """The effects that are carried out in order."""
 
 
@@ -56,8 +66,17 @@ class DurableEffects:
                 self.engine.put(blocks, pin=[block.cid for block in blocks])
             case KeepManifest():
                 self.federations.learn(self.federation, effect.cid, effect.blocks, effect.key)
-            case KeepPlace(run=run):
+                versions = [checked_block(cid, data) for cid, data in effect.blocks.items()]
+                self.engine.put(versions, pin=[block.cid for block in versions])  # our beats name it: others fetch it
+            case KeepPlace() | KeepWhole() | AskOwner():
+                self._note(effect)
+
+    def _note(self, effect: KeepPlace | KeepWhole | AskOwner) -> None:
+        match effect:
+            case KeepPlace(run):
                 self.journal.keep_place(self.place, run)
+            case KeepWhole(run):
+                self.journal.finish(run)
             case AskOwner(app, name, run):
                 self.journal.ask_for_app(app, name, run)
 

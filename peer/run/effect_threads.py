@@ -20,6 +20,7 @@ from protocol.roles.effects import (
     KeepPlace,
     KeepProof,
     KeepReply,
+    KeepWhole,
     PinRun,
     Publish,
     ReadBundle,
@@ -39,6 +40,7 @@ BackgroundEffect = (
     | KeepAcks
     | KeepManifest
     | KeepPlace
+    | KeepWhole
     | AskOwner
     | FetchRecord
     | FetchContent
@@ -69,7 +71,7 @@ class EffectThreads:
         match effect:
             case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks():
                 return self._durable
-            case KeepManifest() | KeepPlace() | AskOwner():
+            case KeepManifest() | KeepPlace() | KeepWhole() | AskOwner():
                 return self._durable
             case Publish():
                 return self._publisher
@@ -78,6 +80,8 @@ class EffectThreads:
             case FetchRecord(kind=kind) if kind is Federation:
                 return self._claims
             case FetchRecord(kind=kind) if kind in (Reply, None):
+                return self._answers
+            case FetchContent(of_reply=True):
                 return self._answers
             case FetchRecord() | FetchContent() | UnpackApp() | ReadBundle() | PinRun():
                 return self._run

@@ -18,7 +18,7 @@ from peer.engine.interface import EngineError
 from peer.engine.sound_blocks import SoundBlocks
 from peer.history.run_to_resume import RunToResume, not_the_same, run_to_resume
 from peer.home.home_location import location_of
-from peer.run.peer import Prepared
+from peer.run.peer import AppPlace, Prepared
 from peer.run.session import Computing, Session
 from protocol.blocks.bundle import difference_from
 from protocol.blocks.cid import CID, Block, BlockError
@@ -174,7 +174,7 @@ def _leading(
     topics = [topic_all(session.federation), topic_leader(session.federation)]
     scratch = session.home.path / "scratch"
     environment = server_environment(plan.seed, computing.threads, computing.numerics, machine_of(computing.python))
-    prepared = Prepared(session, leader.machine, Role.SERVER, topics, environment, scratch, job)
+    prepared = Prepared(session, leader.machine, Role.SERVER, topics, AppPlace(environment, scratch), job=job)
     return Leading(prepared, leader)
 
 

@@ -29,6 +29,8 @@ _LINES: Final[Mapping[What, str]] = {
     What.ENVIRONMENT_CHANGED: "this is not the environment in which the run went on so far ({why}): the chain will say "
     "so, and an audit elsewhere may not be able to tell whether what follows was computed as it says; to have it told "
     "where the run began, go on there, or begin a new run with --initial-model",
+    What.RUN_KEPT: "keeping run {run} of {name}",
+    What.RUN_WHOLE: "all of run {run} is here: {height} records and what they name",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",
     What.APP_BUNDLED: "the app {name} has {files} files with {bytes} bytes, as Flower bundles them{others}: {whose}",

@@ -55,6 +55,7 @@ from protocol.blocks.cid import CID
 from protocol.records.bodies import Role
 from protocol.roles.effects import Report
 from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
 from protocol.wire.asking import Channel
@@ -70,17 +71,27 @@ SHOWN_EVERY: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class AppPlace:
+    """How the app process of a role is started."""
+
+    environment: Mapping[str, str]
+    """Variables for it."""
+    works_in: Path
+    """Where the app works (`AppCommand`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A role of one member in one federation, ready to run."""
 
     session: Session
-    machine: Machine[LeaderState] | Machine[FollowerState]
+    machine: Machine[LeaderState] | Machine[FollowerState] | Machine[KeeperState]
     role: Role
     topics: Sequence[str]
-    environment: Mapping[str, str]
-    """Variables for the app process."""
-    works_in: Path
-    """Where the app works (`AppCommand`)."""
+    app: AppPlace | None
+    """None if the role has no app process."""
+    carries: Sequence[str] = ()
+    """Topics that the engine passes on for others."""
     job: int | None = None
     """The number of the job whose run it is."""
 
@@ -297,18 +308,7 @@ class Peer:
 
     def _runner(self, prepared: Prepared, place: int, reported: Callable[[Report], None]) -> Runner:
         session, role = prepared.session, prepared.role
-        log, limit = session.home.app_log(role), prepared.machine.newest.manifest.settings.max_content_bytes
-        _try_log(log)
-        command = AppCommand(
-            role=role,
-            works_in=prepared.works_in,
-            contents=session.engine.address if session.confiner is None else ServedEngine(session.engine, limit),
-            log=log,
-            run_log=session.home.run_log,
-            environment=prepared.environment,
-            python=session.computing.python,
-            confiner=session.confiner,
-        )
+        command = None if prepared.app is None else self._command(prepared, prepared.app)
         durable = DurableEffects(
             engine=session.engine,
             journal=session.journal,
@@ -330,7 +330,23 @@ class Peer:
             asking=self._asking(session),
             upkeep=self._upkeep_of(session),
             place=place,
+            carries=prepared.carries,
             on_report=reported,
+        )
+
+    def _command(self, prepared: Prepared, app: AppPlace) -> AppCommand:
+        session, role = prepared.session, prepared.role
+        log, limit = session.home.app_log(role), prepared.machine.newest.manifest.settings.max_content_bytes
+        _try_log(log)
+        return AppCommand(
+            role=role,
+            works_in=app.works_in,
+            contents=session.engine.address if session.confiner is None else ServedEngine(session.engine, limit),
+            log=log,
+            run_log=session.home.run_log,
+            environment=app.environment,
+            python=session.computing.python,
+            confiner=session.confiner,
         )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from peer.apps.app_process import AppCommand, AppProcess
-from peer.apps.app_python import machine_of
+from peer.apps.app_python import OUR_PYTHON, machine_of
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.base import logs
 from peer.base.clock import Clock
@@ -47,7 +47,6 @@ from protocol.app.calls import (
     Replayed,
 )
 from protocol.blocks.cid import CID, BlockError
-from protocol.records.bodies import Role
 from protocol.roles.effects import (
     AskOwner,
     AsRecorded,
@@ -61,6 +60,8 @@ from protocol.roles.effects import (
     KeepPlace,
     KeepProof,
     KeepReply,
+    KeepWhole,
+    PassOn,
     PinRun,
     Publish,
     ReadBundle,
@@ -91,8 +92,10 @@ from protocol.roles.events import (
     ToClose,
 )
 from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
+from protocol.wire.asking import is_asked
 from strategy.apps.dependencies import lacking
 from strategy.replay.format import server_environment
 
@@ -143,10 +146,10 @@ class Runner:
 
     def __init__(
         self,
-        machine: Machine[LeaderState] | Machine[FollowerState],
+        machine: Machine[LeaderState] | Machine[FollowerState] | Machine[KeeperState],
         engine: Engine,
         durable: DurableEffects,
-        command: AppCommand,
+        command: AppCommand | None,
         topics: Sequence[str],
         *,
         home: Home,
@@ -154,18 +157,22 @@ class Runner:
         asking: SharedAsking | None,
         upkeep: Upkeep,
         place: int,
+        carries: Sequence[str] = (),
         on_report: Callable[[Report], None],
     ) -> None:
+        """``command`` starts the app process; None if the role has none. ``carries`` are topics that the engine passes
+        on, and that are nothing to us."""
         self._machine = machine
         self._engine = engine
         self._durable = durable
         self._topics = topics
+        self._carries = carries
         self._keys = keys
         self._on_report = on_report
         self._clock = Clock()
         self._events: EventQueue[Event | _FromApp] = EventQueue()
-        self._python = command.python
-        self._app = AppProcess(command, self._heard, self._lost)
+        self._python = OUR_PYTHON if command is None else command.python
+        self._has_app = None if command is None else AppProcess(command, self._heard, self._lost)
         self._apps = UnpackedApps(home, place)
         self._home = HomeWatch(
             durable.federations,
@@ -175,7 +182,7 @@ class Runner:
         )
         self._looked_at: set[CID] = set()
         """The apps whose dependencies were checked."""
-        self._faults = Faults(home.path, lambda: self._app.pid)
+        self._faults = Faults(home.path, lambda: None if self._has_app is None else self._has_app.pid)
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
         self._interrupted = False
@@ -194,11 +201,16 @@ class Runner:
         self._told: deque[float] = deque(maxlen=MOST_TOLD)
         """When people were last told of the app's progress."""
 
+    @property
+    def _app(self) -> AppProcess:
+        assert self._has_app is not None  # only a role with an app has something to do with one
+        return self._has_app
+
     async def run(self) -> Ending:
         """Run until the machine stops, or `interrupt` is called."""
         self._loop = asyncio.get_running_loop()
         changed = await self._looked_at_home()
-        subscriptions = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
+        subscriptions = self._subscribe()
         if self._asking is not None:
             await asyncio.to_thread(self._asking.join, self._place, self._talker())
         kept_up = self._watch_home(), self._watch_room(), self._stay_connected(), self._listen()
@@ -222,13 +234,21 @@ class Runner:
                 task.cancel()
             if self._alarm is not None:
                 self._alarm.cancel()
-            await self._app.stop()
+            await self._stop_app()
             await asyncio.to_thread(self._close, subscriptions)
             dropped = {why.value: n for why, n in self._machine.inbox.dropped.items()}
             if dropped or self._intake.dropped:
                 logs.event("announcements-dropped", **dropped, waiting=self._intake.dropped)
         assert self._ending is not None
         return self._ending
+
+    def _subscribe(self) -> list[Subscription]:
+        heard = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
+        return heard + [self._engine.subscribe(topic, lambda _: None) for topic in self._carries]
+
+    async def _stop_app(self) -> None:
+        if self._has_app is not None:
+            await self._has_app.stop()
 
     async def _hand_in(self, event: Event) -> None:
         handle = partial(self._machine.handle, event, self._clock.now())
@@ -247,11 +267,11 @@ class Runner:
         """What asks members and hears their answers for this run."""
         newest = self._machine.newest
 
-        def servers() -> list[bytes]:
+        def asked() -> list[bytes]:
             members = newest.manifest.members.values()
-            return [each.id for each in members if Role.SERVER in each.roles and each.id != newest.author.member]
+            return [each.id for each in members if is_asked(each) and each.id != newest.author.member]
 
-        return Talker(servers, self._intake.told, self._report, self._named_by_admins)
+        return Talker(asked, self._intake.told, self._report, self._named_by_admins)
 
     def _named_by_admins(self) -> tuple[str, ...]:
         """The addresses that we dial, without those that members announced: else each of them could name some, and ask
@@ -322,6 +342,9 @@ class Runner:
                 self._faults.around(effect, partial(self._app.hand, value))
             case WakeAt(at):
                 self._wake_at(at)
+            case PassOn(by, data, subject):
+                if self._asking is not None:
+                    self._asking.said(self._place, subject, data, by)
             case Report():
                 self._on_report(effect)
             case Stop(why, cause):
@@ -345,7 +368,7 @@ class Runner:
         match effect:
             case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | KeepProof(id=id) | KeepAcks(id=id):
                 self._in_background(effect, partial(self._keep, effect), id)
-            case KeepManifest() | KeepPlace() | AskOwner():
+            case KeepManifest() | KeepPlace() | KeepWhole() | AskOwner():
                 self._in_background(effect, partial(self._keep, effect), None)
             case FetchRecord(id=id):
                 self._in_background(effect, partial(self._asks.fetch_record, effect), id)
@@ -406,7 +429,7 @@ class Runner:
             raise
         if isinstance(effect, WriteHead):  # before another exchange may begin
             self._tell_room(self._upkeep.wrote(effect.run))
-        return None if isinstance(effect, KeepManifest | KeepPlace | AskOwner) else Done(effect.id)
+        return None if isinstance(effect, KeepManifest | KeepPlace | KeepWhole | AskOwner) else Done(effect.id)
 
     def _tell_room(self, no_room: str) -> None:
         """Called in any thread."""

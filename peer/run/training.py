@@ -15,7 +15,7 @@ from peer.apps.taken_apps import take_app, tell_what_goes_along
 from peer.engine.interface import EngineError
 from peer.engine.own_blocks import FIRST_LOOK, OwnBlocks
 from peer.home.journal import Journal, RunHead
-from peer.run.peer import Prepared
+from peer.run.peer import AppPlace, Prepared
 from peer.run.runner import Ending
 from peer.run.session import Session
 from protocol.blocks.cid import CID, Block, BlockError
@@ -101,7 +101,7 @@ def training(session: Session, choice: AppChoice, *, works_in: Path, once: bool)
     environment = child_environment(secret, session.computing.threads, Numerics.NATIVE)
     _repair_replies(session)
     topics = [topic_all(session.federation)]
-    return Training(Prepared(session, client.machine, Role.CLIENT, topics, environment, works_in), client)
+    return Training(Prepared(session, client.machine, Role.CLIENT, topics, AppPlace(environment, works_in)), client)
 
 
 def _repair_replies(session: Session) -> None:

@@ -14,7 +14,7 @@ from peer.engine.interface import EngineError
 from peer.engine.own_blocks import OwnBlocks
 from peer.home.home_location import location_of
 from peer.home.journal import Journal, RunHead
-from peer.run.peer import Prepared
+from peer.run.peer import AppPlace, Prepared
 from peer.run.runner import Ending
 from peer.run.session import Session
 from protocol.blocks.cid import CID, BlockError
@@ -84,7 +84,7 @@ def standing_by(session: Session, choice: AppChoice, *, once: bool, run: CID | N
     standby = Standby(session.author(), trusted, plan, kept, _verified(session))
     topics = [topic_all(session.federation)]
     scratch = session.home.path / "scratch"
-    return StandingBy(Prepared(session, standby.machine, Role.SERVER, topics, {}, scratch), standby)
+    return StandingBy(Prepared(session, standby.machine, Role.SERVER, topics, AppPlace({}, scratch)), standby)
 
 
 def _followed(session: Session) -> Iterator[RunHead]:

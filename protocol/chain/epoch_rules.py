@@ -5,7 +5,7 @@ from __future__ import annotations
 from crypto.symmetric import KEY_SIZE, OVERHEAD
 from protocol.blocks.cid import CID, BlockSource
 from protocol.chain import rules
-from protocol.federation.epochs import reads_updates
+from protocol.federation.epochs import reads_models, reads_updates
 from protocol.federation.manifest import Manifest
 from protocol.federation.run_keys import RunKeys
 from protocol.records.bodies import Chained, Index, Keys, Reply, Roster, Wrap
@@ -59,9 +59,10 @@ def _keys_record(
 
 
 def _check_readers(body: Keys, manifest: Manifest, source: BlockSource) -> None:
-    members = tuple(manifest.members)
-    readers = tuple(member.id for member in manifest.members.values() if reads_updates(member))
-    for what, listing, expected in (("model", body.model.wraps, members), ("update", body.update.wraps, readers)):
+    members = manifest.members.values()
+    of_models = tuple(member.id for member in members if reads_models(member))
+    of_updates = tuple(member.id for member in members if reads_updates(member))
+    for what, listing, expected in (("model", body.model.wraps, of_models), ("update", body.update.wraps, of_updates)):
         if tuple(wrap.to for wrap in typed_items(listing, Wrap, source)) != expected:
             raise rules.KeysReaders(
                 f"the {what} key of epoch {body.number} is not for the {len(expected)} who may read"

@@ -48,6 +48,11 @@ class NewEpoch:
     epoch: Epoch
 
 
+def reads_models(member: Member) -> bool:
+    """Whether the member's roles let it read what the server sends."""
+    return Role.KEEPER not in member.roles
+
+
 def reads_updates(member: Member) -> bool:
     """Whether the member's roles let it read what clients send."""
     return Role.SERVER in member.roles or Role.AUDITOR in member.roles
@@ -67,7 +72,7 @@ def new_epoch(
     model, update = model or SymmetricKey.generate(), DecryptionKey.generate()
     run = before.run if before else RunPlace(manifest.federation, by, model.commitment())
     members = list(manifest.members.values())
-    for_members, blocks = epoch_wraps(model, members, run, number)
+    for_members, blocks = epoch_wraps(model, filter(reads_models, members), run, number)
     readers = filter(reads_updates, members)
     updates, more = _wraps(
         update.secret_bytes(), readers, lambda member: EpochKeyWrap(run, number, EpochSecret.UPDATE, member)
@@ -145,7 +150,8 @@ def encryption_key(member: Member) -> EncryptionKey:
 
 
 def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: bytes, time: float) -> Grant:
-    """The keys of ``epoch`` for ``reader``, a member in ``manifest``."""
+    """The keys of ``epoch`` for ``reader``, a member in ``manifest`` that reads models."""
+    assert reads_models(reader)
     assert epoch.update is not None
     update = epoch.update.secret_bytes() if reads_updates(reader) else None
     return _granted(run, epoch, manifest.cid, reader.id, encryption_key(reader), update, by, time)

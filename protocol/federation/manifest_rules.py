@@ -29,7 +29,7 @@ class ManifestRule(StrEnum):
     MEMBERS = "manifest-members"
     """At most `protocol.federation.member_rules.MAX_MEMBERS`, in rising order of id, each once."""
     MEMBER_ROLES = "manifest-member-roles"
-    """A member has a role, and each once."""
+    """A member has a role, and each once; a keeper has no other."""
     MEMBER_KEYS = "manifest-member-keys"
     """Signing keys are valid and nobody else's key or id; an encryption key is present."""
     HANDOVER = "manifest-handover"

@@ -12,7 +12,7 @@ from crypto.identity import ANY_FEDERATION, check_first_keys
 from crypto.keys import BadKey, VerifyKey
 from protocol.blocks.cid import BlockSource
 from protocol.federation.manifest_rules import ManifestError, ManifestRule
-from protocol.records.bodies import Federation, Key, Member
+from protocol.records.bodies import Federation, Key, Member, Role
 from protocol.records.signed_records import typed_items
 
 MAX_MEMBERS: Final = 65_536
@@ -61,6 +61,8 @@ def _check_member(member: Member) -> None:
     shown = member.id.hex()
     if not member.roles or len(set(member.roles)) != len(member.roles):
         raise ManifestError(ManifestRule.MEMBER_ROLES, f"{shown} has no role, or one twice")
+    if Role.KEEPER in member.roles and len(member.roles) > 1:
+        raise ManifestError(ManifestRule.MEMBER_ROLES, f"{shown} is a keeper, which reads nothing, and more than that")
     check_key(ManifestRule.MEMBER_KEYS, member.signing)
     if not member.encryption.suite or not 0 < len(member.encryption.key) <= MAX_ENCRYPTION_KEY:
         raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} has no encryption key, or one of absurd length")

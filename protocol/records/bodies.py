@@ -64,11 +64,14 @@ class RecordType(StrEnum):
 
 
 class Role(StrEnum):
-    """What a member may do: lead runs, train, or read everything."""
+    """What a member may do: lead runs, train, read everything, or keep what it cannot read."""
 
     SERVER = "server"
     CLIENT = "client"
     AUDITOR = "auditor"
+    KEEPER = "keeper"
+    """It stores and serves runs, passes on what members announce, and has no key of a run. It is a member's only
+    role."""
 
 
 class Outcome(StrEnum):

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from crypto.dsse import BadSignature
-from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, ReadBlocks
+from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, ReadBlocks, checked_block
 from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import missing
 from protocol.federation.manifest import Manifest
-from protocol.records.bodies import Chained, Index, Role
+from protocol.records.bodies import Chained, Close, Index, Role
 from protocol.records.signed_records import Record, parse_record
+from protocol.roles.effects import Store, WriteHead
+from protocol.roles.outbox import Outbox
 from protocol.wire.announcements import Position
 
 AHEAD: Final = 32
@@ -243,3 +245,13 @@ class CatchUp:
 
     def _drop(self, cid: CID) -> None:
         self._held_bytes -= sum(map(len, self._held.pop(cid).values()))
+
+
+def keep_step(outbox: Outbox, run: CID, step: Step, blocks: Mapping[CID, bytes]) -> None:
+    """Have a verified record on disk, and the run's head after it. Nothing of ours waits for that."""
+    body = step.record.body
+    assert isinstance(body, Chained)
+    parts = tuple(checked_block(cid, data) for cid, data in blocks.items())
+    outbox.must(Store, lambda _: None, parts, own=False)
+    head, closes = step.record.cid, isinstance(body, Close)
+    outbox.must(WriteHead, lambda _: None, run, head, body.height, body.term, closes, step.well_signed)

@@ -2,8 +2,8 @@
 
 Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`, an `Examine` by
 `Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepProof`,
-`KeepAcks`, `KeepPlace`, `KeepManifest` and `AskOwner` are carried out in the order given, so that a head is never on
-disk before its record; after one that failed none is carried out. All others in any order.
+`KeepAcks`, `KeepPlace`, `KeepWhole`, `KeepManifest` and `AskOwner` are carried out in the order given, so that a head
+is never on disk before its record; after one that failed none is carried out. All others in any order.
 """
 
 from __future__ import annotations
@@ -80,6 +80,13 @@ class KeepPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepWhole:
+    """Keep that all of a closed run is here: at the next start, nothing of it is looked for."""
+
+    run: CID
+
+
+@dataclass(frozen=True, slots=True)
 class KeepManifest:
     """Keep a newer manifest, already verified, for the next start."""
 
@@ -108,6 +115,8 @@ class FetchContent:
 
     id: int
     cid: CID
+    of_reply: bool = False
+    """Whether only a client says that it has it: then the search keeps nothing else waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,16 @@ class Publish:
     data: bytes
     subject: str = ""
     """What it is about: a newer one about the same takes its place if others ask for it (`protocol.wire.asking`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassOn:
+    """Let those that ask hear what another member announced, as it came (`protocol.wire.asking`). Pubsub passes on by
+    itself what it carries."""
+
+    by: bytes
+    data: bytes
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +223,10 @@ class What(StrEnum):
     RUN_OPENED = "run-opened"
     RUN_FOLLOWED = "run-followed"
     RUN_REFUSED = "run-refused"
+    RUN_KEPT = "run-kept"
+    """A keeper has begun to keep a run."""
+    RUN_WHOLE = "run-whole"
+    """A closed run is all here, at a keeper."""
     RUN_LOST = "run-lost"
     RUN_CLOSED = "run-closed"
     RUN_RESUMED = "run-resumed"
@@ -330,12 +353,14 @@ Effect = (
     | KeepProof
     | KeepAcks
     | KeepPlace
+    | KeepWhole
     | KeepManifest
     | FetchRecord
     | FetchContent
     | Examine
     | PinRun
     | Publish
+    | PassOn
     | Connect
     | UnpackApp
     | ReadBundle

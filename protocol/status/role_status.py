@@ -156,6 +156,20 @@ class Recomputation:
     """Why nothing more can be told; empty if that is not so."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a keeper keeps, of the runs that it knows since it started and of those that are whole."""
+
+    open: int
+    """Runs that are not closed."""
+    incomplete: int
+    """Closed runs of which contents are missing here."""
+    whole: int
+    """Closed runs that are all here."""
+    lacking: int
+    """Contents that records name, and that are not here yet."""
+
+
 MOST_MEMBERS: Final = 200
 
 _URGENT: Final = (
@@ -183,7 +197,8 @@ class RoleStatus:
     """The state of its machine, in lower case."""
     run: RunStatus | None
     members: tuple[MemberStatus, ...]
-    """The members whom it has to do with: of a server its clients, of a client the servers. `most_urgent` chose."""
+    """The members whom it has to do with: of a server its clients, of a client the servers, of a keeper both.
+    `most_urgent` chose."""
     waits: tuple[Wait, ...]
     work: Work | None = None
     answers: Answers | None = None
@@ -198,6 +213,8 @@ class RoleStatus:
     """How many those are."""
     recomputed: Recomputation | None = None
     """Of a standby; None of other roles."""
+    keeps: Kept | None = None
+    """At a keeper."""
     offline: bool = False
     """Whether its engine has not answered for some time, so that nobody can be heard."""
     manifest_version: int = 1

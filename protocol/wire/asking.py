@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import merge
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from crypto.errors import CannotDecrypt
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID
 from protocol.jobs.request import AskedAboutJob, AskedJob, ToldJob
-from protocol.records.bodies import Natural
+from protocol.records.bodies import Member, Natural, Role
 from protocol.records.contexts import AskingMessage, AskingSide, decrypt, encrypt
 from protocol.wire.announcements import (
     AckReady,
@@ -51,7 +52,16 @@ KEPT_SECONDS: Final = 60.0
 """Seconds that an announcement stays on the board. What matters is announced again sooner."""
 
 KEPT: Final = 512
-"""Announcements on the board at most."""
+"""Announcements of its own on a peer's board at most."""
+
+KEPT_OF_ONE: Final = 64
+BYTES_OF_ONE: Final = 2 << 20
+"""Announcements of one other member on a keeper's board at most, and their bytes: a member that floods it crowds out
+its own words alone."""
+
+KEPT_OF_OTHERS: Final = 4_096
+BYTES_OF_OTHERS: Final = 32 << 20
+"""The same, of all other members."""
 
 
 class BadMessage(Exception):
@@ -161,6 +171,11 @@ def subject_of(body: Said) -> str:
             return f"proposal {proposal}"
 
 
+def is_asked(member: Member) -> bool:
+    """Whether all other members ask this one: a server, or a keeper, which has heard what they cannot hear."""
+    return Role.SERVER in member.roles or Role.KEEPER in member.roles
+
+
 @dataclass(slots=True)
 class _Note:
     number: int
@@ -168,31 +183,81 @@ class _Note:
     data: bytes
 
 
+@dataclass(slots=True)
+class _Shelf:
+    """What is on a board, by author and subject, the oldest first; with how much there may be."""
+
+    most: int
+    most_bytes: int | None = None
+    notes: OrderedDict[tuple[bytes, str], _Note] = field(default_factory=OrderedDict)
+    size: int = 0
+    """Bytes of all of them."""
+
+    def add(self, key: tuple[bytes, str], note: _Note) -> None:
+        self.remove(key)
+        self.notes[key] = note
+        self.size += len(note.data)
+
+    def remove(self, key: tuple[bytes, str]) -> None:
+        if (note := self.notes.pop(key, None)) is not None:
+            self.size -= len(note.data)
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.notes) > self.most or (self.most_bytes is not None and self.size > self.most_bytes)
+
+    @property
+    def oldest(self) -> tuple[bytes, str]:
+        return next(iter(self.notes))
+
+
 class Board:
-    """What a peer has announced lately, the newest about each subject."""
+    """What a peer has announced lately, the newest about each subject. At a keeper, also what other members have."""
 
     def __init__(self, name: bytes) -> None:
         """``name``: 8 random bytes."""
         self._name = name
-        self._notes: OrderedDict[str, _Note] = OrderedDict()
+        self._own = _Shelf(KEPT)
+        self._of: dict[bytes, _Shelf] = {}
+        """Of each other member."""
+        self._others = _Shelf(KEPT_OF_OTHERS, BYTES_OF_OTHERS)
+        """Of all of them."""
         self._number = 0
 
-    def note(self, subject: str, data: bytes, now: float) -> None:
-        """Add an announcement."""
+    def note(self, subject: str, data: bytes, now: float, by: bytes = b"") -> None:
+        """Add an announcement: of our own, or of the member ``by``."""
         self._number += 1
-        self._notes[subject] = _Note(self._number, now, data)
-        self._notes.move_to_end(subject)
-        if len(self._notes) > KEPT:
-            self._notes.popitem(last=False)
+        key, note = (by, subject), _Note(self._number, now, data)
+        if not by:
+            self._own.add(key, note)
+            while self._own.is_over:
+                self._own.remove(self._own.oldest)
+            return
+        of_one = self._of.setdefault(by, _Shelf(KEPT_OF_ONE, BYTES_OF_ONE))
+        of_one.add(key, note)
+        self._others.add(key, note)
+        while of_one.is_over:
+            self._take_down(of_one.oldest)
+        while self._others.is_over:
+            self._take_down(self._others.oldest)
+
+    def _take_down(self, key: tuple[bytes, str]) -> None:
+        by, _ = key
+        self._others.remove(key)
+        self._of[by].remove(key)
+        if not self._of[by].notes:
+            del self._of[by]
 
     def since(self, place: Place, now: float) -> tuple[list[bytes], Place]:
         """What is new to a reader at ``place``, oldest first, as much as fits a message; and the reader's new place."""
         read = place.number if place.board == self._name else 0
+        for key in [key for key, note in self._own.notes.items() if now >= note.at + KEPT_SECONDS]:
+            self._own.remove(key)
+        while self._others.notes and now >= self._others.notes[self._others.oldest].at + KEPT_SECONDS:
+            self._take_down(self._others.oldest)
         found: list[bytes] = []
-        size, forgotten = 0, [subject for subject, note in self._notes.items() if now >= note.at + KEPT_SECONDS]
-        for subject in forgotten:
-            del self._notes[subject]
-        for note in self._notes.values():
+        size = 0
+        for note in merge(self._own.notes.values(), self._others.notes.values(), key=lambda note: note.number):
             if note.number <= read:
                 continue
             if len(found) == MAX_ANNOUNCEMENTS or size + len(note.data) > _BUDGET:

@@ -37,6 +37,10 @@ class Host:
         for rule in rules:
             subprocess.run(self.command("iptables", *rule.split()), check=True)
 
+    def dials_out_only(self) -> None:
+        """Drop every connection from outside."""
+        self.firewall("-A INPUT -i lo -j ACCEPT", "-A INPUT -m state --state ESTABLISHED -j ACCEPT", "-P INPUT DROP")
+
     def lets_out_only(self, port: int) -> None:
         """Drop whatever is not an outgoing connection to this TCP port."""
         self.firewall(

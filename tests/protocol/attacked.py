@@ -13,6 +13,7 @@ from chains import (
     BOB,
     CONTENT,
     ENVIRONMENT,
+    KEEPER,
     SECOND,
     SERVER,
     TIME,
@@ -22,6 +23,7 @@ from chains import (
     begun,
     id_of,
     node_of,
+    reader_of,
 )
 
 from crypto.keys import SigningKey
@@ -49,6 +51,8 @@ from protocol.roles.effects import (
     WriteHead,
 )
 from protocol.roles.events import AppCalled, Done, Due, Event, Fetched, Received, Started
+from protocol.roles.keeper.keeper import Keeper
+from protocol.roles.keeper.kept_runs import NOTHING, Remembered
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -64,7 +68,7 @@ Fetch = FetchRecord | FetchContent | Examine | UnpackApp
 class Attacked:
     """A machine whose disk works, and whose fetches come when the test says so, or never."""
 
-    def __init__(self, machine: Leader | Client | Standby, scribe: Scribe) -> None:
+    def __init__(self, machine: Leader | Client | Standby | Keeper, scribe: Scribe) -> None:
         self.machine = machine
         self.scribe = scribe
         self.now = TIME
@@ -171,6 +175,20 @@ def standing_by(scribe: Scribe, kept: Mapping[CID, KeptAcks] = MappingProxyType(
     trusted = TrustedManifest(scribe.first, scribe.source)
     plan = StandbyPlan(**{"app": APP, "replay_format": 3} | changes)
     return Attacked(Standby(Author(id_of(SECOND), (SECOND,), 1), trusted, plan, kept), scribe)
+
+
+def keeping(scribe: Scribe, remembered: Remembered = NOTHING) -> Attacked:
+    """A keeper of the federation, which has heard of no run yet."""
+    trusted = TrustedManifest(scribe.first, _versions(scribe))
+    return Attacked(Keeper(Author(id_of(KEEPER), (KEEPER,), 1, reader_of(KEEPER)), trusted, remembered), scribe)
+
+
+def _versions(scribe: Scribe) -> dict[CID, bytes]:
+    """The blocks of its manifest, without those of its run."""
+    blocks = {scribe.first.cid: scribe.source[scribe.first.cid]}
+    while lacking := missing(scribe.first.cid, Blocks(blocks)):
+        blocks.update((each, scribe.source[each]) for each in lacking)
+    return blocks
 
 
 def leading() -> Attacked:

@@ -61,8 +61,8 @@ def key(name: str) -> SigningKey:
     return SigningKey.from_seed(hashlib.sha256(name.encode()).digest())
 
 
-ADMIN, SERVER, SECOND, ALICE, BOB, CAROL, DAVE, STRANGER = map(
-    key, ("admin", "server", "second server", "alice", "bob", "carol", "dave", "stranger")
+ADMIN, SERVER, SECOND, ALICE, BOB, CAROL, DAVE, KEEPER, STRANGER = map(
+    key, ("admin", "server", "second server", "alice", "bob", "carol", "dave", "keeper", "stranger")
 )
 TIME, TTL = 1_700_000_000.25, 3600.0
 CONTENT = raw_block(b"a content").cid
@@ -153,6 +153,7 @@ def members_of(founder: SigningKey) -> dict[str, Member]:
 
 
 MEMBERS = members_of(ADMIN)
+WITH_KEEPER = {**MEMBERS, "keeper": member(KEEPER, Role.KEEPER)}
 
 
 def block_of(data: bytes) -> Block:
@@ -438,9 +439,11 @@ class Scribe:
                 self.add(self.dispatch(self.group(ALICE)))
 
 
-def begun(*, encrypted: bool = False, reader: Reader = PUBLIC) -> Scribe:
-    """A scribe with a run record and a dispatch to Alice and Bob."""
-    scribe = Scribe(encrypted=encrypted, reader=reader)
-    scribe.add(scribe.run())
+def begun(
+    *, encrypted: bool = False, reader: Reader = PUBLIC, members: Mapping[str, Member] = MEMBERS, **changes: Any
+) -> Scribe:
+    """A scribe with a run record, with ``changes``, and a dispatch to Alice and Bob."""
+    scribe = Scribe(members, encrypted=encrypted, reader=reader)
+    scribe.add(scribe.run(**changes))
     scribe.add(scribe.dispatch())
     return scribe

@@ -7,14 +7,29 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from chains import ADMIN, ALICE, BOB, DAVE, SECOND, SERVER, TIME, Scribe, begun, decryption_key, id_of, reader_of
+from chains import (
+    ADMIN,
+    ALICE,
+    BOB,
+    DAVE,
+    KEEPER,
+    SECOND,
+    SERVER,
+    TIME,
+    Scribe,
+    begun,
+    decryption_key,
+    id_of,
+    member,
+    reader_of,
+)
 from spoiling import Spoiled, breaks, signed
 
 from crypto.symmetric import SymmetricKey
 from protocol.chain import rules
 from protocol.federation.epochs import epoch_wraps
-from protocol.federation.unsigned_versions import without_member
-from protocol.records.bodies import EncryptionKeyText, Member, WrappedKey
+from protocol.federation.unsigned_versions import with_member, without_member
+from protocol.records.bodies import EncryptionKeyText, Member, Role, WrappedKey
 from protocol.records.contexts import RunPlace
 
 
@@ -129,6 +144,14 @@ def an_update_key_that_clients_are_given_too(s: Scribe) -> Spoiled:
 def keys_for_a_member_who_is_leaving(s: Scribe) -> Spoiled:
     manifest = s.next_manifest(without_member(s.manifest, id_of(BOB), by=id_of(ADMIN), time=TIME)).cid
     return signed(s, s.roster(manifest, keys=s.begin(s.keys())), s.roster(manifest))
+
+
+@breaks(rules.KeysReaders, _empty)
+def a_model_key_that_a_keeper_is_given_too(s: Scribe) -> Spoiled:
+    keeper = member(KEEPER, Role.KEEPER, place=s.first.cid)
+    manifest = s.next_manifest(with_member(s.manifest, keeper, "keeper", by=id_of(ADMIN), time=TIME))
+    s.manifest = s.read_manifest(manifest.cid)
+    return _run(s, model=_model_for(s, s.manifest.members.values(), 1))
 
 
 # -- true to what all are told -------------------------------------------------------------------------------------

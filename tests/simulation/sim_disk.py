@@ -9,9 +9,19 @@ from protocol.blocks.cid import CID, Block, MissingBlock, decode_cbor
 from protocol.records.bodies import Chained
 from protocol.records.equivocation import Equivocation
 from protocol.records.signed_records import Record, parse_record
-from protocol.roles.effects import AskOwner, KeepAcks, KeepManifest, KeepPlace, KeepProof, KeepReply, Store, WriteHead
+from protocol.roles.effects import (
+    AskOwner,
+    KeepAcks,
+    KeepManifest,
+    KeepPlace,
+    KeepProof,
+    KeepReply,
+    KeepWhole,
+    Store,
+    WriteHead,
+)
 
-Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | AskOwner
+Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | KeepWhole | AskOwner
 """The effects that are carried out in the order given."""
 
 
@@ -33,6 +43,8 @@ class Disk:
     """Apps that the owner was asked to approve."""
     approved: set[CID] = field(default_factory=set)
     unpacked: set[CID] = field(default_factory=set)
+    complete: set[CID] = field(default_factory=set)
+    """Runs that a keeper found whole."""
     starts: int = 0
     """The number of the newest process."""
 
@@ -65,7 +77,7 @@ class Disk:
                 kept = self.replies.setdefault(effect.message, effect)
                 if kept.reply != effect.reply:
                     raise AssertionError(f"a second reply to message {effect.message.hex()}")
-            case KeepProof() | KeepAcks() | KeepPlace():
+            case KeepProof() | KeepAcks() | KeepPlace() | KeepWhole():
                 self._keep_beside(effect)
             case KeepManifest():
                 self.blocks.update(effect.blocks)
@@ -81,13 +93,15 @@ class Disk:
         self.well_signed.update(effect.well_signed)
         self.heads[effect.run] = effect
 
-    def _keep_beside(self, effect: KeepProof | KeepAcks | KeepPlace) -> None:
+    def _keep_beside(self, effect: KeepProof | KeepAcks | KeepPlace | KeepWhole) -> None:
         if isinstance(effect, KeepProof):
             self.put(effect.found.blocks())
             self.proofs.append(effect.found)
         elif isinstance(effect, KeepAcks):
             self.put(effect.blocks)
             self.acks.update((block.cid, block) for block in effect.blocks)
+        elif isinstance(effect, KeepWhole):
+            self.complete.add(effect.run)
 
     def whole(self, root: CID) -> bool:
         """Whether ``root`` and all it links to are here."""

@@ -85,7 +85,7 @@ def _signed(unsigned: UnsignedVersion) -> tuple[Block, ...]:
 def _member(name: str, place: bytes) -> Member:
     """``place`` is what its proof names: the federation, or, in version 1, its founder."""
     key, public = key_of(name), _decryption_key(name).public
-    role = Role.SERVER if name in ("server", "second") else Role.CLIENT
+    role = {"server": Role.SERVER, "second": Role.SERVER, "keeper": Role.KEEPER}.get(name, Role.CLIENT)
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
     proof = sign_first_keys(key, encryption.suite, encryption.key, place)
     id = key.verify_key.raw

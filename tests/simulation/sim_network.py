@@ -18,7 +18,11 @@ PARTITIONS_BEGIN_WITHIN = 30.0
 class Network:
     """What connects the peers, by name. A peer that is down neither hears nor gives."""
 
-    def __init__(self, timeline: Timeline, random: Random, faults: Faults, names: Iterable[str]) -> None:
+    def __init__(
+        self, timeline: Timeline, random: Random, faults: Faults, names: Iterable[str], hub: str | None = None
+    ) -> None:
+        """``hub`` is the one peer that others can call; None: all can."""
+        self._hub = hub
         self._timeline = timeline
         self._random = random
         self._faults = faults
@@ -86,7 +90,9 @@ class Network:
     # -- partitions ------------------------------------------------------------------------------------------------
 
     def connected(self, one: str, other: str) -> bool:
-        """Whether no partition lies between the two."""
+        """Whether one can call the other, and no partition lies between the two."""
+        if self._hub not in (None, one, other) and one != other:
+            return False
         return all((one in side) == (other in side) for side in self._cut_off)
 
     def _plan_partition(self) -> None:

@@ -33,6 +33,8 @@ from protocol.roles.effects import (
     KeepPlace,
     KeepProof,
     KeepReply,
+    KeepWhole,
+    PassOn,
     PinRun,
     Publish,
     Report,
@@ -55,6 +57,7 @@ from protocol.roles.events import (
     Started,
     Stopping,
 )
+from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.leader.leader import Leader
 from protocol.roles.standby.standby import Standby
 from protocol.wire.announcements import next_start
@@ -84,13 +87,14 @@ def found_in(reply: CID) -> Examination:
 
 
 class Role(Protocol):
-    """What differs between a server and a client. It keeps nothing that a crash takes away but its app process."""
+    """What differs between a server, a client and a keeper. It keeps nothing that a crash takes away but its app
+    process."""
 
     leads: bool
     """Whether the peer leads one run, and is done when that is closed."""
     topics: tuple[str, ...]
 
-    def machine(self, disk: Disk) -> Leader | Client | Standby:
+    def machine(self, disk: Disk) -> Leader | Client | Standby | Keeper:
         """The machine of a new process, from what is on disk."""
 
     def start_app(self, peer: Peer, app: CID) -> None:
@@ -124,7 +128,7 @@ class Peer:
         self._faults = faults
         self._network = network
         self._witness = witness
-        self._machine: Leader | Client | Standby | None = None
+        self._machine: Leader | Client | Standby | Keeper | None = None
         self._process = 0
         self._app = 0
         self._alarm: float | None = None
@@ -257,24 +261,37 @@ class Peer:
         match effect:
             case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks():
                 self._write(effect)
-            case KeepManifest() | KeepPlace() | AskOwner():
+            case KeepManifest() | KeepPlace() | KeepWhole() | AskOwner():
                 self._write(effect)
             case FetchRecord() | FetchContent() | Examine() | UnpackApp() | PinRun():
                 self._begin_fetch(effect)
-            case Publish():
-                self._publish(effect)
-            case StartApp(app):
-                self._app += 1
-                self._in_app_process(APP_START, lambda: self.role.start_app(self, app))
-            case Hand(value):
-                self._pipe_free = max(self._timeline.now, self._pipe_free) + PIPE_TIME
-                self._in_app_process(self._pipe_free - self._timeline.now, lambda: self.role.to_app(self, value))
+            case Publish() | PassOn():
+                self._say(effect)
+            case StartApp() | Hand():
+                self._to_app(effect)
             case WakeAt(at):
                 self._wake_at(at)
             case Report() | Connect():
                 self._trace(str(effect))
             case Stop(why):
                 self._stopped(why)
+
+    def _say(self, effect: Publish | PassOn) -> None:
+        match effect:
+            case Publish():
+                self._publish(effect)
+            case PassOn(data=data):  # to all that would ask, and at once
+                for topic in self.role.topics:
+                    self._network.publish(self.name, topic, data)
+
+    def _to_app(self, effect: StartApp | Hand) -> None:
+        match effect:
+            case StartApp(app):
+                self._app += 1
+                self._in_app_process(APP_START, lambda: self.role.start_app(self, app))
+            case Hand(value):
+                self._pipe_free = max(self._timeline.now, self._pipe_free) + PIPE_TIME
+                self._in_app_process(self._pipe_free - self._timeline.now, lambda: self.role.to_app(self, value))
 
     def _write(self, effect: Durable) -> None:
         """Write steps in the order given. A full disk keeps nothing of a step, nor of later ones."""
@@ -288,7 +305,7 @@ class Peer:
             if not full:
                 self._begun.remove(effect)
                 self.disk.carry_out(effect)
-            if not isinstance(effect, KeepManifest | KeepPlace | AskOwner):
+            if not isinstance(effect, KeepManifest | KeepPlace | KeepWhole | AskOwner):
                 answer = Failed(effect.id, "the disk is full") if full else Done(effect.id)
                 self._feed_later(self._random.expovariate(1.0 / DISK_TIME), answer)
 

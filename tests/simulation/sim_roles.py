@@ -1,4 +1,4 @@
-"""The two roles of a simulation, server and client, with their apps."""
+"""The roles of a simulation: server and client, with their apps, and keeper."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.events import AppCalled, AppLost
 from protocol.roles.following.followed_run import Verified
+from protocol.roles.keeper.keeper import Keeper
+from protocol.roles.keeper.kept_runs import Remembered
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -218,3 +220,29 @@ class StandingServer:
         else:
             assert not isinstance(value, Task)
             self._front.answer(value)
+
+
+class HistoryKeeper:
+    """Keeps the run, and stands between all others."""
+
+    leads = False
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.topics = topic_all(identity.federation), topic_leader(identity.federation)
+
+    def machine(self, disk: Disk) -> Keeper:
+        """As `sim_peer.Role` says."""
+        at = {head.run: Position(head.run, head.head, head.height, head.term) for head in disk.heads.values()}
+        unfinished = {run: position for run, position in at.items() if run not in disk.complete}
+        whole = {run: position for run, position in at.items() if run in disk.complete}
+        remembered = Remembered(unfinished, whole, disk.well_signed)
+        return Keeper(self.identity.author(disk), self.identity.trusted(disk), remembered)
+
+    def start_app(self, peer: Peer, app: CID) -> None:
+        """As `sim_peer.Role` says."""
+        raise AssertionError("a keeper starts an app")
+
+    def to_app(self, peer: Peer, value: ToApp) -> None:
+        """As `sim_peer.Role` says."""
+        raise AssertionError("a keeper has no app")

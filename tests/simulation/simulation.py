@@ -15,7 +15,7 @@ from sim_faults import CALM, Faults
 from sim_federation import by_cid, founded, key_of, reader_of, with_newcomer, without
 from sim_network import Network
 from sim_peer import Peer
-from sim_roles import Identity, Server, StandingServer, TrainingClient, acks_of
+from sim_roles import HistoryKeeper, Identity, Server, StandingServer, TrainingClient, acks_of
 from sim_time import EPOCH, Timeline
 from sim_witness import Witness
 
@@ -56,6 +56,8 @@ class Scenario:
     """Whether a second server replays the run; it may come late."""
     honest: bool = True
     """Whether the leader's app is the one that all others know."""
+    keeper: bool = False
+    """Whether all others can only dial out, to a keeper."""
     approval: bool = False
     """Whether the clients' owners named no app, and approve the run's some time after it waits for that."""
 
@@ -89,10 +91,11 @@ class Simulation:
         random = Random(self.seed)
         standbys = ["second"] if self.scenario.standby else []
         clients = [f"client-{number}" for number in range(1, self.scenario.clients + 1)]
-        names = ("server", *standbys, *clients)
+        hub = "keeper" if self.scenario.keeper else None
+        names = ("server", *standbys, *clients, *([] if hub is None else [hub]))
         blocks, newer = self._manifests(names)
         self.federation = blocks[0].cid
-        network = Network(self.timeline, random, self.faults, names)
+        network = Network(self.timeline, random, self.faults, names, hub)
         witness = Witness([_seals(name, (*newer, *blocks), self.federation) for name in names])
         shared = self.timeline, random, self.faults, network, witness
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
@@ -103,7 +106,8 @@ class Simulation:
         choices = not self.scenario.approval, self.scenario.remembers
         self.clients = [Peer(name, TrainingClient(who[name], *choices), *shared) for name in clients]
         self.standbys = [Peer(name, StandingServer(who[name], program), *shared) for name in standbys]
-        for peer in (self.server, *self.clients):
+        self.keeper = None if hub is None else Peer(hub, HistoryKeeper(who[hub]), *shared)
+        for peer in (self.server, *self.clients, *([] if self.keeper is None else [self.keeper])):
             peer.learn(self.federation, by_cid(blocks))
             self.timeline.after(random.uniform(0.0, 2.0), peer.start)
         for peer in self.standbys:
@@ -137,7 +141,7 @@ class Simulation:
         """
         try:
             last = (self.server, *self.clients, *self.standbys) if to_the_last else (self.server,)
-            if not self.timeline.run(lambda: all(peer.finished for peer in last), PATIENCE):
+            if not self.timeline.run(lambda: all(peer.finished for peer in last) and self._is_kept, PATIENCE):
                 raise AssertionError(f"the run is not finished after {PATIENCE:g} s")
             return self._judge()
         except Exception as error:
@@ -145,6 +149,11 @@ class Simulation:
                 f"{error!r}\n{self.scenario}\n{self.faults}\nseed {self.seed}; what happened last:\n"
                 f"{self.timeline.last_lines}"
             ) from error
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the keeper, if there is one, has found the run whole."""
+        return self.keeper is None or bool(self.keeper.disk.complete)
 
     def _judge(self) -> tuple[Mapping[str, Any], ...]:
         """The server's chain holds by every rule, is all there, and takes from each client what that has on disk."""
@@ -157,6 +166,7 @@ class Simulation:
         assert disk.whole(head), "the closed run is not all on the leader's disk"
         for standby in self.standbys:
             self._judge_standby(standby, [record.cid for record in records])
+        assert self.keeper is None or self.keeper.disk.whole(head), "nor on the keeper's, which says that it is"
         kept = {message: reply.reply for client in self.clients for message, reply in client.disk.replies.items()}
         for answer in answered:
             named = answer.reply.cid if answer.reply else answer.error.refused if answer.error else None

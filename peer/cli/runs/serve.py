@@ -51,7 +51,7 @@ from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr
     from peer.jobs.job_server import JobServer
-    from peer.run.peer import Peer
+    from peer.run.peer import Peer, Prepared
     from peer.run.runner import Ending
     from peer.run.session import Session
     from peer.run.training import Training
@@ -74,7 +74,7 @@ def serve(
     training: TrainingOptions,
     role: Annotated[
         list[Role] | None,
-        typer.Option("--role", metavar="server|client", help="Only this role; may be repeated.", show_default="all"),
+        typer.Option("--role", metavar="ROLE", help="Only this role; may be repeated.", show_default="all"),
     ] = None,
     federation: Annotated[
         list[str] | None,
@@ -90,13 +90,14 @@ def serve(
 ) -> None:
     """Run a peer that stands until Ctrl-C, in all its federations, with all roles of its member.
 
-    As a server it leads the runs that `peer run` hands to it. As a client it trains in one run after another. An
-    admin's peer answers newcomers with tickets. Runs that are open when it stops go on when it starts again.
+    As a server it leads the runs that `peer run` hands to it. As a client it trains in one run after another. As a
+    keeper it stores and serves the runs of all. An admin's peer answers newcomers with tickets. Runs that are open when
+    it stops go on when it starts again.
     """
     place, passphrases = Home(home), Passphrases.of_process(passphrase_file)
     asked, limits, settings = reach.asked(), queue.limits(), leads.settings(1, keeping)
     person = KeyStore(place.path).load(identity, passphrases)
-    roles = role or [Role.SERVER, Role.CLIENT]
+    roles = role or [Role.SERVER, Role.CLIENT, Role.KEEPER]
     served = parts_to_stand(place, person, federation, roles)
     accepted = {each.stored.id: _accepted(each.stored, queue.accept_runs_of or []) for each in served}
     trains = any(Role.CLIENT in each.roles for each in served)
@@ -135,6 +136,7 @@ def serve(
         contextlib.ExitStack() as nodes,
     ):
         from peer.jobs.job_server import JobServer
+        from peer.run.keeping import keeping as prepared_keeper
         from peer.run.peer import Peer
         from peer.run.session import ActingAuthor
         from peer.run.training import training as prepared_training
@@ -180,7 +182,12 @@ def serve(
                         if Role.CLIENT in each.roles
                         for _ in range(training.train_runs)
                     ]
-                    return await _until_stopped(peer, jobs if led else None, clients)
+                    kept = [
+                        await asyncio.to_thread(prepared_keeper, session(each, Role.KEEPER))
+                        for each in served
+                        if Role.KEEPER in each.roles
+                    ]
+                    return await _until_stopped(peer, jobs if led else None, clients, kept)
 
         endings = asyncio.run(stand())
         for ending in endings:
@@ -247,12 +254,19 @@ async def _tell_what_waits(peer: Peer, waits: Callable[[], list[str]], tell: Cal
         await asyncio.sleep(LOOK)
 
 
-async def _until_stopped(peer: Peer, jobs: JobServer | None, clients: Sequence[Training | None]) -> list[Ending]:
+async def _until_stopped(
+    peer: Peer, jobs: JobServer | None, clients: Sequence[Training | None], kept: Sequence[Prepared]
+) -> list[Ending]:
     """Run everything until the peer is stopped, or nothing is left that runs. Returns what could not go on, which is
     also told at once."""
 
     async def trains(client: Training) -> Ending:
-        ending = client.ended(await peer.hold(client.prepared))
+        return told(client.ended(await peer.hold(client.prepared)))
+
+    async def keeps(keeper: Prepared) -> Ending:
+        return told(await peer.hold(keeper))
+
+    def told(ending: Ending) -> Ending:
         if ending.why:
             say(f"error: {ending.why}")
             if ending.fix:
@@ -260,6 +274,7 @@ async def _until_stopped(peer: Peer, jobs: JobServer | None, clients: Sequence[T
         return ending
 
     parts = [asyncio.create_task(trains(client)) for client in clients if client is not None]
+    parts += [asyncio.create_task(keeps(keeper)) for keeper in kept]
     queue = [] if jobs is None else [asyncio.create_task(jobs.keep_going())]
     if not parts and not queue:  # an admin's desk
         await peer.stopped.wait()

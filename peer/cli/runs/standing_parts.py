@@ -45,7 +45,7 @@ def parts_to_stand(
     found = parts_now(home, federations, wanted, person.public)
     if not found:
         raise PeerError(
-            f"{person.name} is neither a server nor a client nor an admin in a federation of this home",
+            f"{person.name} is neither a server nor a client nor a keeper nor an admin in a federation of this home",
             fix="peer federation show; join one with a ticket: peer join",
         )
     return [replace(each, stored=store.opened(each.stored, reader_of(person))) for each in found]

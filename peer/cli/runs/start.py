@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from peer.apps.app_choice import AppChoice, Setting, given
-from peer.apps.app_python import command_of_python
+from peer.apps.app_python import OUR_PYTHON, command_of_python
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import say
 from peer.cli.options import (
@@ -38,6 +38,7 @@ from peer.membership.changes import require_role
 from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Role
+from protocol.records.environment import Numerics
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
@@ -57,7 +58,12 @@ def start(
     data: DataOptions,
     standing_by: StandbyOptions,
     role: Annotated[
-        Role, typer.Option("--role", metavar="server|client", help="server: lead a run. client: train in one.")
+        Role,
+        typer.Option(
+            "--role",
+            metavar="server|client|keeper",
+            help="server: lead a run. client: train in one. keeper: store and serve runs that it cannot read.",
+        ),
     ],
     app_dir: Annotated[
         Path | None,
@@ -146,15 +152,14 @@ def start(
     full: FullOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run a peer: a server until its run is closed, a client or a standby until Ctrl-C.
+    """Run a peer: a server until its run is closed, a client, a standby or a keeper until Ctrl-C.
 
     If it has to wait, it says what for. If it cannot go on, it ends with exit code 3.
     """
-    if role is Role.AUDITOR:
-        raise PeerError("an auditor does not run a peer", fix="peer audit HEAD")
-    if role is Role.CLIENT and initial_model is not None:
-        fix = "give --initial-model to the server"
-        raise PeerError("a client begins with the model that the server sends", fix=fix)
+    _refuse_unfit(role, app_dir, initial_model)
+    if role is Role.KEEPER:
+        leave(_keep(options, reach, full=full, json=json))
+        return
     of_a_leader = (seed, save_path, initial_model, strategy, rounds, wait_for_members, *run_config)
     stands_by = standing_by.asked(role, leads=new_run or any(each is not None for each in of_a_leader))
     follows = role is Role.CLIENT or stands_by
@@ -232,6 +237,17 @@ def start(
     leave(code)
 
 
+def _refuse_unfit(role: Role, app_dir: Path | None, initial_model: str | None) -> None:
+    """Raise `PeerError` if the role does not go with what else is asked."""
+    if role is Role.AUDITOR:
+        raise PeerError("an auditor does not run a peer", fix="peer audit HEAD")
+    if role is Role.KEEPER and app_dir is not None:
+        raise PeerError("a keeper runs no app, and reads none", fix="leave out --app")
+    if role is Role.CLIENT and initial_model is not None:
+        fix = "give --initial-model to the server"
+        raise PeerError("a client begins with the model that the server sends", fix=fix)
+
+
 def _local(role: Role, dataset: str | None, model: str | None, *, stands_by: bool) -> dict[str, Setting]:
     """The built-in app's settings for this machine: of a peer that does not lead, the model class that may run here."""
     if role is Role.CLIENT:
@@ -272,4 +288,46 @@ def _train(session: Session, choice: AppChoice, works_in: Path, live: Live, *, o
         return unfinished(session, ending, "all replies are kept: start again to go on")
     if ending.interrupted:
         say("stopped")
+    return ExitCode.DONE
+
+
+def _keep(options: MemberOptions, reach: ReachOptions, *, full: bool, json: bool) -> ExitCode:
+    """Keep runs until the owner stops it.
+
+    Raises:
+        PeerError: if the home's member is no keeper, or its engine cannot be used.
+    """
+    asked = reach.asked()
+    home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
+    person, stored = options.unlocked(passphrases)
+    require_role(stored.manifest, person.public, Role.KEEPER)
+    narrator = Narrator(None if json else say, whole_ids=full)
+
+    def starts(engine: str) -> None:
+        if not json:
+            over = f"{stored.manifest.title} over {without_credentials(engine)}"
+            say(f"{person.name} starts as a keeper of {over}; Ctrl-C stops it")
+
+    with opened_session(
+        home,
+        person,
+        stored,
+        passphrases=passphrases,
+        ipfs=options.ipfs,
+        reach=asked,
+        threads=1,
+        python=OUR_PYTHON,
+        numerics=Numerics.PORTABLE,
+        confiner=None,
+        on_report=narrator.tell,
+        starts=starts,
+    ) as session:
+        from peer.run.keeping import keeping
+        from peer.run.peer import run_alone
+
+        with live_status(wanted=not json, full=full) as show:
+            ending = run_alone(keeping(session), show)
+        if ending.why:
+            return unfinished(session, ending, "what is kept stays kept: start again to go on")
+    say("stopped")
     return ExitCode.DONE

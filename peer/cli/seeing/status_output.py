@@ -11,7 +11,17 @@ from peer.status.peer_status import Health, Part, PeerStatus
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Role
 from protocol.status.measures import in_words
-from protocol.status.role_status import Answers, Doing, Lack, MemberStatus, Recomputation, RoleStatus, RunStatus, Wait
+from protocol.status.role_status import (
+    Answers,
+    Doing,
+    Kept,
+    Lack,
+    MemberStatus,
+    Recomputation,
+    RoleStatus,
+    RunStatus,
+    Wait,
+)
 from protocol.visible import named, quoted
 
 Line = tuple[Text, ...]
@@ -78,6 +88,8 @@ def _part_lines(status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]
         yield from _run_lines(role.run, status, part, full=full)
     if role.offline:
         yield ("offline     ", bad("the engine does not answer, so nobody can be heard"))
+    if role.keeps is not None:
+        yield from _kept_lines(role.keeps)
     if role.refuses:
         yield ("no part     ", bad(quoted(role.refuses, _WHY_SHOWN * 3)))
     if role.recomputed is not None:
@@ -103,6 +115,13 @@ def _recomputed_lines(told: Recomputation) -> Iterator[Line]:
         )
     if told.why:
         yield ("untold      ", doubtful(quoted(told.why, _WHY_SHOWN * 3)))
+
+
+def _kept_lines(kept: Kept) -> Iterator[Line]:
+    closed = f"{kept.whole} closed and whole" + (f", {kept.incomplete} closed" if kept.incomplete else "")
+    yield (f"keeps       runs: {kept.open} open, {closed}",)
+    if kept.lacking:
+        yield ("lacks       ", doubtful(f"{kept.lacking} contents that are not here yet"))
 
 
 def _run_lines(run: RunStatus, status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]:
@@ -151,7 +170,7 @@ def _member_lines(role: RoleStatus, now: float) -> Iterator[Line]:
     if not role.members:
         return
     leads = role.role is Role.SERVER and role.recomputed is None
-    kind = "clients" if leads else "servers"
+    kind = "members" if role.role is Role.KEEPER else "clients" if leads else "servers"
     yield (f"{kind:<12}{role.here} of {role.of} here",)
     shown = role.members[:MEMBERS_SHOWN]
     width = min(max(len(named(member.name)) for member in shown), 30)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from protocol.blocks.cid import CID, checked_block
+from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain, Step
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
-from protocol.records.bodies import Chained, Close
+from protocol.records.bodies import Chained
 from protocol.records.signed_records import WellSigned
-from protocol.roles.catch_up import CatchUp, Forked, Lost
-from protocol.roles.effects import FetchRecord, Store, What, WriteHead
+from protocol.roles.catch_up import CatchUp, Forked, Lost, keep_step
+from protocol.roles.effects import FetchRecord, What
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.servers import Servers
 from protocol.roles.machine import Machine
@@ -162,7 +162,7 @@ class FollowedRun:
         try:
             for step, blocks in run.steps():
                 del self._lost[run.leader]
-                self._keep(run, step, blocks)
+                keep_step(self._outbox, run.run, step, blocks)
                 yield step
         except Lost as error:
             if isinstance(error, Forked):
@@ -173,15 +173,6 @@ class FollowedRun:
             if cid not in self._fetching:
                 self._fetching.add(cid)
                 self._outbox.ask(FetchRecord, partial(self._here, cid), partial(self._not_here, cid), cid, Chained)
-
-    def _keep(self, run: CatchUp, step: Step, blocks: Mapping[CID, bytes]) -> None:
-        """Have a verified record on disk, and the run's head after it. Nothing of ours waits for that."""
-        body = step.record.body
-        assert isinstance(body, Chained)
-        parts = tuple(checked_block(cid, data) for cid, data in blocks.items())
-        self._outbox.must(Store, lambda _: None, parts, own=False)
-        head, closes = step.record.cid, isinstance(body, Close)
-        self._outbox.must(WriteHead, lambda _: None, run.run, head, body.height, body.term, closes, step.well_signed)
 
     def _here(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         self._fetching.discard(cid)

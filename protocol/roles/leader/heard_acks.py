@@ -8,6 +8,7 @@ from typing import Final
 
 from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError
+from protocol.federation.manifest import Manifest
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Ack, Comparison, RecomputedAck
 from protocol.records.signed_records import Record, parse_record
@@ -27,6 +28,26 @@ MAX_ACK: Final = 64 << 10
 
 class AckRefused(Exception):
     """An ack that is not kept; ``str`` says why."""
+
+
+def read_ack(by: bytes, block: Block, run: CID, manifest: Manifest) -> tuple[Record, Ack]:
+    """The ack in ``block``, if it names the key that ``manifest`` gives to its author ``by``; it is not verified yet.
+
+    Raises:
+        AckRefused, protocol.blocks.cid.BlockError: it does not.
+    """
+    if len(block.data) > MAX_ACK:
+        raise AckRefused(f"it has {len(block.data)} bytes, more than {MAX_ACK}")
+    record = parse_record(block)
+    ack = record.body
+    if not isinstance(ack, Ack) or ack.by != by or ack.run != run or ack.epoch is not None:
+        raise AckRefused("it is no ack of its sender's in this run")
+    member = manifest.members.get(by)
+    if member is None or record.signers != (member.signing,):
+        raise AckRefused("it is not signed with its author's key")
+    if ack.replies.link is not None or ack.private:
+        raise AckRefused("it lists more replies than fit its block, or has something private")
+    return record, ack
 
 
 class HeardAcks:
@@ -89,10 +110,8 @@ class HeardAcks:
         Raises:
             AckRefused, protocol.blocks.cid.BlockError: it is none of ours to keep.
         """
-        if len(block.data) > MAX_ACK:
-            raise AckRefused(f"it has {len(block.data)} bytes, more than {MAX_ACK}")
-        record = parse_record(block)
-        ack = self._judged(by, record)
+        record, ack = read_ack(by, block, self._writer.chain.run, self._writer.chain.manifest)
+        self._judge(ack)
         place = (ack.by, ack.term, ack.height)
         known = self._known.get(place)
         if known == record.cid or (known is None and ack.height <= self._height(by)):
@@ -114,24 +133,12 @@ class HeardAcks:
         else:
             self._equivocations.compare(known, record.cid, (*self._new, block), now)
 
-    def _judged(self, by: bytes, record: Record) -> Ack:
-        """The ack in a record, if it names a member's own key and confirms our chain; it is not verified yet.
-
-        Raises:
-            AckRefused: it does not.
-        """
-        ack, chain, durable = record.body, self._writer.chain, self._writer.durable
-        if not isinstance(ack, Ack) or ack.by != by or ack.run != chain.run or ack.epoch is not None:
-            raise AckRefused("it is no ack of its sender's in this run")
-        member = chain.manifest.members.get(by)
-        if member is None or record.signers != (member.signing,):
-            raise AckRefused("it is not signed with its author's key")
-        if ack.replies.link is not None or ack.private:
-            raise AckRefused("it lists more replies than fit its block, or has something private")
+    def _judge(self, ack: Ack) -> None:
+        """Raise AckRefused if it does not confirm our chain."""
+        durable = self._writer.durable
         height = -1 if durable is None else durable.height
-        if ack.height > height or self._writer.records[ack.height] != ack.head or ack.term != chain.term:
+        if ack.height > height or self._writer.records[ack.height] != ack.head or ack.term != self._writer.chain.term:
             raise AckRefused(f"it confirms another record at height {ack.height} than ours")
-        return ack
 
     def keep(self) -> None:
         """Keep the acks that have come since the last time."""

@@ -61,5 +61,5 @@ def test_a_role_that_nobody_asked_for_is_not(home: Home, owner: Identity) -> Non
 
 
 def test_who_has_no_part_is_told_so(home: Home) -> None:
-    with pytest.raises(PeerError, match="neither a server nor a client nor an admin"):
+    with pytest.raises(PeerError, match="neither a server nor a client nor a keeper nor an admin"):
         parts_to_stand(home, Identity.generate("stranger"), None, BOTH)

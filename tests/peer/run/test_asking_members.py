@@ -76,7 +76,7 @@ class Peer:
         self.asking = Asking(
             wire,
             Channel(CHANNEL.federation, member, CHANNEL.swarm_key),
-            servers=lambda: [SERVER],
+            asked=lambda: [SERVER],
             receive=self.queue.told,
             call_back=lambda _node, request: CalledBack([Call.DROPPED] * len(request.addresses)),
             take_job=lambda signed: b"an answer to " + signed,

@@ -239,6 +239,10 @@ BROKEN_FIRSTS = {
     "a member twice": (ManifestRule.MEMBERS, members_of(ALICE_MEMBER, ALICE_MEMBER)),
     "a member without a role": (ManifestRule.MEMBER_ROLES, members_of(replace(ALICE_MEMBER, roles=()))),
     "a role twice": (ManifestRule.MEMBER_ROLES, members_of(replace(ALICE_MEMBER, roles=(Role.CLIENT,) * 2))),
+    "a keeper that is a client too": (
+        ManifestRule.MEMBER_ROLES,
+        members_of(replace(ALICE_MEMBER, roles=(Role.KEEPER, Role.CLIENT))),
+    ),
     "a signing key of small order": (
         ManifestRule.MEMBER_KEYS,
         members_of(replace(ALICE_MEMBER, id=bytes(32), signing=bytes(32))),

@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 
 import pytest
-from attacked import leading, listening, standing_by
+from attacked import keeping, leading, listening, standing_by
 from chains import begun
 
 from protocol.roles import events
@@ -18,6 +18,7 @@ TABLES: dict[str, StateTable] = {
     "server": leading().machine.machine.table,
     "client": listening(begun()).machine.machine.table,
     "standby": standing_by(begun()).machine.machine.table,
+    "keeper": keeping(begun()).machine.machine.table,
 }
 
 

@@ -10,7 +10,10 @@ from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import raw_block
 from protocol.wire.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, Position, ReplyReady
 from protocol.wire.asking import (
+    BYTES_OF_ONE,
+    BYTES_OF_OTHERS,
     KEPT,
+    KEPT_OF_ONE,
     KEPT_SECONDS,
     MAX_ANNOUNCEMENTS,
     MAX_MESSAGE,
@@ -68,9 +71,38 @@ def test_what_does_not_fit_one_message_comes_in_the_next(size: int) -> None:
 
 def test_a_board_keeps_so_many_subjects_for_so_long() -> None:
     ours = board(*((str(number), b"x") for number in range(KEPT + 10)))
-    assert len(ours._notes) == KEPT
+    assert len(ours._own.notes) == KEPT
     assert ours.since(Place(), KEPT_SECONDS) == ([], Place(b"board  1", 0))
-    assert not ours._notes
+    assert not ours._own.notes
+
+
+def test_a_keepers_board_has_what_others_said_in_the_order_in_which_it_came() -> None:
+    ours = Board(b"board  1")
+    for number, by in enumerate((b"", b"alice", b"", b"bob", b"alice")):
+        ours.note(f"{number % 2}", str(number).encode(), 0.0, by)
+    assert ours.since(Place(), 1.0)[0] == [b"1", b"2", b"3", b"4"]
+    assert ours.since(Place(), KEPT_SECONDS)[0] == []
+    assert not ours._of
+
+
+def test_a_member_that_floods_a_keepers_board_crowds_out_its_own_words_alone() -> None:
+    ours = Board(b"board  1")
+    ours.note("presence", b"ours", 0.0)
+    ours.note("reply", b"bob's", 0.0, b"bob")
+    for number in range(10_000):
+        ours.note(str(number), bytes(100 << 10), 0.0, b"mallory")
+    told = [note.data for note in (*ours._own.notes.values(), *ours._others.notes.values())]
+    assert told[:2] == [b"ours", b"bob's"]
+    assert len(told) <= 2 + KEPT_OF_ONE
+    assert sum(map(len, told[2:])) <= BYTES_OF_ONE
+
+
+def test_all_others_together_have_so_much_of_a_keepers_board() -> None:
+    ours = Board(b"board  1")
+    for number in range(64):
+        ours.note("reply", bytes(1 << 20), 0.0, str(number).encode())
+    assert sum(len(note.data) for note in ours._others.notes.values()) <= BYTES_OF_OTHERS
+    assert len(ours._of) == len(ours._others.notes)
 
 
 def test_what_is_said_goes_over_a_channel_unchanged() -> None:

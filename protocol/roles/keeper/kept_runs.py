@@ -1,0 +1,216 @@
+"""The runs that a keeper follows, all of its federation's at once: heads heard, records verified and kept.
+
+A keeper has no key of a run. So it checks a chain as anybody can, and leaves what is private to those that read it
+(`docs/protocol.md`, section 6). Only a run's own leader says how far that is, as to a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from protocol.blocks.cid import CID
+from protocol.chain.chain import Chain, Step
+from protocol.pacing.backoff import SLOWEST_RETRY
+from protocol.records.bodies import Chained, Member
+from protocol.records.signed_records import WellSigned
+from protocol.roles.catch_up import CatchUp, Forked, Lost, keep_step
+from protocol.roles.effects import FetchRecord, What
+from protocol.roles.keeper.keeper_states import KeeperState
+from protocol.roles.keeper.kept_contents import KeptContents
+from protocol.roles.leader.presence import silent_for
+from protocol.roles.machine import Machine
+from protocol.roles.unchecked_claims import UncheckedClaims
+from protocol.wire.announcements import Announcement, Position
+
+OPEN_RUNS_OF_ONE: Final = 64
+"""Open runs of one server that are followed at a time. One that was silent for long makes room for another."""
+
+UNCHECKED_RUNS: Final = 4
+"""Runs of one server of which no record was had yet, and that are looked for side by side."""
+
+CLOSED_RUNS: Final = 4_096
+"""Closed runs whose heads are remembered, so that nobody has us follow them again."""
+
+INCOMPLETE_RUNS: Final = 256
+"""Closed runs of which contents are missing, and looked for. Beyond them, those of the one that was spoken of first are
+looked for again at the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What earlier processes of this peer have kept."""
+
+    unfinished: Mapping[CID, Position]
+    """The newest heads of the runs that are open, or of which something is missing; the oldest first."""
+    whole: Mapping[CID, Position]
+    """The heads of those that are closed and all here; the oldest first."""
+    well_signed: WellSigned
+
+
+NOTHING: Final = Remembered({}, {}, frozenset())
+
+
+@dataclass(slots=True)
+class KeptRun:
+    """A run that is followed."""
+
+    verified: CatchUp
+    spoken: float
+    """When its leader said last how far it is."""
+    fetching: set[CID] = field(default_factory=set)
+
+    @property
+    def chain(self) -> Chain:
+        """What is verified of it."""
+        return self.verified.chain
+
+    @property
+    def run(self) -> CID:
+        """Its id."""
+        return self.verified.run
+
+
+class KeptRuns:
+    """Follows every run of the federation."""
+
+    def __init__(self, remembered: Remembered, contents: KeptContents, machine: Machine[KeeperState]) -> None:
+        self._machine = machine
+        self._contents = contents
+        self._outbox, self._newest, self._equivocations = machine.outbox, machine.newest, machine.equivocations
+        self._remembered = remembered
+        self._claims = UncheckedClaims(UNCHECKED_RUNS, SLOWEST_RETRY)
+        self._changed: dict[CID, None] = {}
+        """The runs with which something is to be done."""
+        self.followed: dict[CID, KeptRun] = {}
+        self.whole: dict[CID, Position] = dict(remembered.whole)
+        """The heads of closed runs that are all here."""
+
+    def begin(self, now: float) -> None:
+        """Go on with what earlier processes have left."""
+        for run, position in self._remembered.unfinished.items():
+            kept = self._follow(run, b"", now)
+            kept.verified.hear(position, ())
+            self._changed[run] = None
+
+    # -- hearing ----------------------------------------------------------------------------------------------------
+
+    def heard(self, server: Member, said: Announcement, position: Position, now: float) -> None:
+        """A server says how far it is with a run that it leads."""
+        if position.run in self.whole or self._equivocations.distrust.proof_against(server) is not None:
+            return
+        kept = self.followed.get(position.run)
+        if kept is None:
+            if not self._may_follow(server.id, now):
+                return
+            self._claims.open(server.id)
+            kept = self._follow(position.run, server.id, now)
+        if (ours := kept.verified.rival(position)) is not None:
+            self._equivocations.compare(ours, position.head, said.blocks, now)
+        if kept.verified.leader in (server.id, b""):
+            kept.spoken = now
+            kept.verified.hear(position, said.blocks)
+            self._changed[position.run] = None
+
+    def _follow(self, run: CID, server: bytes, now: float) -> KeptRun:
+        newest = self._newest
+        chain = Chain(newest.manifest.federation, newest.author.reader, self._remembered.well_signed)
+        kept = KeptRun(CatchUp(run, server, newest.manifest, newest.blocks, chain), now)
+        self.followed[run] = kept
+        return kept
+
+    def _may_follow(self, server: bytes, now: float) -> bool:
+        """Whether one more run of a server may be followed. A run that nobody speaks of makes room: it is on disk."""
+        if not self._claims.may_open(server, now):
+            return False
+        begun = [kept for kept in self.followed.values() if kept.chain.head is not None]
+        closed = [kept for kept in begun if kept.chain.closed]
+        if len(closed) >= INCOMPLETE_RUNS:
+            self._leave(min(closed, key=lambda kept: kept.spoken))
+        theirs = [kept for kept in begun if kept.chain.by == server and not kept.chain.closed]
+        if len(theirs) < OPEN_RUNS_OF_ONE:
+            return True
+        oldest = min(theirs, key=lambda kept: kept.spoken)
+        if now < self._machine.offline.ends(oldest.spoken, silent_for(len(self._newest.manifest.members))):
+            return False
+        self._leave(oldest)
+        return True
+
+    def newest_of(self, run: CID) -> Position | None:
+        """The newest head of a run that we have verified, or heard of."""
+        kept = self.followed.get(run)
+        return self.whole.get(run) if kept is None else kept.verified.newest
+
+    # -- catching up ------------------------------------------------------------------------------------------------
+
+    def steps(self, now: float) -> Iterator[tuple[KeptRun, Step, Mapping[CID, bytes]]]:
+        """Verify and keep what is here, and fetch what is not: each record, and the blocks it was checked with."""
+        while self._changed:
+            run = next(iter(self._changed))
+            del self._changed[run]
+            if (kept := self.followed.get(run)) is not None:
+                for step, blocks in self._steps_of(kept, now):
+                    yield kept, step, blocks
+
+    def _steps_of(self, kept: KeptRun, now: float) -> Iterator[tuple[Step, Mapping[CID, bytes]]]:
+        kept.verified.manifest = self._newest.manifest
+        try:
+            for step, blocks in kept.verified.steps():
+                if step.height == 0:
+                    self._has_begun(kept)
+                keep_step(self._outbox, kept.run, step, blocks)
+                yield step, blocks
+        except Lost as error:
+            if isinstance(error, Forked):
+                self._equivocations.compare(error.ours, error.theirs, (), now)
+            self._outbox.report(What.RUN_LOST, run=str(kept.run), why=str(error))
+            self._give_up(kept, now)
+            return
+        for cid in kept.verified.wanted():
+            if cid not in kept.fetching:
+                kept.fetching.add(cid)
+                here, not_here = partial(self._here, kept, cid), partial(self._not_here, kept, cid)
+                self._outbox.ask(FetchRecord, here, not_here, cid, Chained)
+
+    def _has_begun(self, kept: KeptRun) -> None:
+        if kept.verified.server:  # a process before ours followed the others
+            self._claims.held(kept.verified.server)
+        self._outbox.report(What.RUN_KEPT, run=str(kept.run), name=self._newest.manifest.name_of(kept.chain.by))
+
+    def _here(self, kept: KeptRun, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
+        kept.fetching.discard(cid)
+        if cid in kept.verified.wanted():
+            kept.verified.fetched(cid, blocks)
+            self._changed[kept.run] = None
+
+    def _not_here(self, kept: KeptRun, cid: CID, why: str, now: float) -> None:
+        kept.fetching.discard(cid)
+        self._outbox.report(What.FETCH_FAILED, cid=str(cid), why=why)
+        if cid in kept.verified.wanted():
+            self._give_up(kept, now)
+
+    def _give_up(self, kept: KeptRun, now: float) -> None:
+        """Wait for its leader to speak of it again. A run of which nothing could be had is forgotten."""
+        kept.verified.give_up()
+        if kept.chain.head is None and self.followed.get(kept.run) is kept:
+            self._leave(kept)
+            if kept.verified.server:
+                self._claims.failed(kept.verified.server, now)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _leave(self, kept: KeptRun) -> None:
+        self._changed.pop(kept.run, None)
+        del self.followed[kept.run]
+        self._contents.forget(kept.run)
+
+    def is_whole(self, kept: KeptRun) -> None:
+        """A closed run is all here, and need not be followed any more."""
+        chain = kept.chain
+        assert chain.head is not None
+        self._leave(kept)
+        self.whole[kept.run] = Position(kept.run, chain.head, chain.height, chain.term)
+        if len(self.whole) > CLOSED_RUNS:
+            del self.whole[next(iter(self.whole))]
