@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from peer.apps.app_folder import unusable_app
 from peer.apps.app_python import OUR_PYTHON
 from peer.base.errors import ExitCode, PeerError
 from peer.base.installed_versions import INSTALL_TORCH, absent_for_training, require_torch_extra
@@ -176,6 +177,28 @@ _PARTITION = frozenset({"partition-id", "num-partitions"})
 """Settings that the built-in app needs. A client without them runs only apps that its owner approves."""
 
 _PAIRS: Final = "write {0} \"key=value key2='some text'\", or name one TOML file: {0} FILE.toml"
+
+
+def clients_to_begin_with(given: int | None, folder: Path, run_config: Sequence[str]) -> int:
+    """How many clients have to be here before a run begins: as ``--min-clients`` says; or else as the setting
+    ``min-clients`` of the app in ``folder``, if it has one, with what ``--run-config`` makes of it; or else 2.
+
+    Raises:
+        PeerError: if the app or the run config cannot be read.
+    """
+    from strategy.apps.config import AppError, fuse_run_config, read_app
+
+    if given is not None:
+        return given
+    try:
+        app = read_app(folder.expanduser().absolute())
+    except (AppError, OSError) as error:
+        raise unusable_app(error) from error
+    try:
+        setting = dict(fuse_run_config(app, *run_config)).get("min-clients")
+    except AppError as error:
+        raise _wrong(str(error), _PAIRS.format("--run-config")) from error
+    return setting if type(setting) is int and setting >= 1 else 2
 
 
 def given(settings: Mapping[str, Setting | None]) -> dict[str, Setting]:

@@ -14,7 +14,7 @@ from typing import Final
 
 from crypto.errors import CryptoError
 from peer.base.errors import PeerError
-from peer.base.installed_versions import installed, require_torch_extra, unmet
+from peer.base.installed_versions import INSTALL_TORCH, absent_for_training, installed, unmet
 from peer.confinement.landlock import interface
 from peer.confinement.means import INSTALL, tried
 from peer.doctor.pubsub import hearers, why_not_asked, why_refused
@@ -99,10 +99,12 @@ def _packages() -> Check:
 
 def _torch() -> Check:
     """Only the built-in app needs it, so its absence is no fault."""
-    try:
-        require_torch_extra("the built-in app")
-    except PeerError as error:
-        return Check("built-in app", State.OK, f"{error}; other apps do without it. To have it: {error.fix}")
+    if absent := absent_for_training():
+        return Check(
+            "built-in app",
+            State.OK,
+            f"{absent} is not installed; other apps do without it. To have it: {INSTALL_TORCH}",
+        )
     return Check("built-in app", State.OK, f"torch {installed('torch')}, torchvision {installed('torchvision')}")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from peer.apps.app_choice import clients_to_begin_with
 from peer.apps.app_log import FollowedLog
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put_foreign_line, say
@@ -87,8 +88,14 @@ def run(
         typer.Option("--federation", metavar="NAME", help="The federation; needed if the peer serves several."),
     ] = None,
     min_clients: Annotated[
-        int, typer.Option("--min-clients", min=1, help="Begin once this many clients are here.")
-    ] = 2,
+        int | None,
+        typer.Option(
+            "--min-clients",
+            min=1,
+            help="Begin once this many clients are here.",
+            show_default="the app's setting min-clients, or 2",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", help="The seed of the ServerApp's random numbers.", show_default="random"),
@@ -140,6 +147,7 @@ def run(
     place = Home(home)
     if not app_dir.is_dir():
         raise PeerError(f"there is no folder {app_dir}", fix="name a Flower app's folder, with a pyproject.toml in it")
+    begins_with = clients_to_begin_with(min_clients, app_dir, run_config or [])
     keep, best = str(keeping.plan() or ""), str(keeping.best_by() or "")
     job_key = secrets.token_hex(KEY_SIZE) if key is None else _checked(key)
     if on is not None:
@@ -147,7 +155,7 @@ def run(
             raise PeerError("--node-config is for the peer of this home", fix="leave it out: its owner sets it there")
         member = MemberOptions(ipfs, identity, passphrase_file, federation, home)
         needed = bytes_of(memory, "--memory") or 0
-        elsewhere = OtherJob(app_dir, run_config or [], name, min_clients, seed, needed, gpus, keep, best)
+        elsewhere = OtherJob(app_dir, run_config or [], name, begins_with, seed, needed, gpus, keep, best)
         with elsewhere.asking(member, on) as server:
             told = elsewhere.ask(server, job_key, timeout)
             if not (wait or follow):
@@ -163,7 +171,7 @@ def run(
         node_config=node_config or [],
         name=name,
         federation=federation,
-        min_clients=min_clients,
+        min_clients=begins_with,
         seed=seed,
         memory=bytes_of(memory, "--memory") or 0,
         gpus=gpus,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.apps.app_choice import AppChoice, Setting, given
+from peer.apps.app_choice import AppChoice, Setting, clients_to_begin_with, given
 from peer.apps.app_python import OUR_PYTHON, command_of_python
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import say
@@ -100,8 +100,14 @@ def start(
         typer.Option("--rounds", min=1, help="Built-in app, server: how many rounds.", show_default="5"),
     ] = None,
     min_clients: Annotated[
-        int, typer.Option("--min-clients", min=1, help="Server: begin once this many clients are here.")
-    ] = 2,
+        int | None,
+        typer.Option(
+            "--min-clients",
+            min=1,
+            help="Server: begin once this many clients are here.",
+            show_default="the app's setting min-clients, or 2",
+        ),
+    ] = None,
     run_config: Annotated[
         list[str],
         typer.Option(
@@ -167,8 +173,15 @@ def start(
     local = data.settings(data_dir) | _local(role, dataset, model, stands_by=stands_by)
     choice = AppChoice(
         folder=app_dir,
-        shared=given({"dataset": dataset, "model": model, "strategy": strategy, "num-server-rounds": rounds})
-        | {"min-clients": min_clients},
+        shared=given(
+            {
+                "dataset": dataset,
+                "model": model,
+                "strategy": strategy,
+                "num-server-rounds": rounds,
+                "min-clients": min_clients,
+            }
+        ),
         local=local,
         run_config=run_config,
         node_config=data.node_config or [],
@@ -177,7 +190,8 @@ def start(
     choice.check()
     asked = reach.asked()
     destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
-    settings = leading.settings(min_clients, keeping)
+    needed = clients_to_begin_with(min_clients, choice.app_folder, run_config) if role is Role.SERVER else 1
+    settings = leading.settings(needed, keeping)
     approved = _approved(approve_app, app_dir, follows=follows)
     home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
     works_in = working_folder(data.work_dir, home if confining.confine else None)
