@@ -69,6 +69,8 @@ class Dropping:
             freed += self.journal.contents.let_go(content, self.stock.blocks_of(content), time.time())
             going.append(content)
         if going:
+            if head.role is Role.KEEPER:  # nothing of it is looked for again
+                self.journal.finish(head.run)
             self._pin_apart(head)
             self.finish()
         return freed

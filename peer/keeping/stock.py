@@ -75,7 +75,7 @@ class Stock:
         failed: list[str] = []
         for head in self.journal.heads():
             try:
-                self.take(head.run, head.head, everywhere=head.role is Role.AUDITOR)
+                self.take(head.run, head.head, everywhere=head.role in (Role.AUDITOR, Role.KEEPER))
             except (EngineError, BlockError) as error:
                 failed.append(f"the run {head.run}: {error}")
         return failed

@@ -22,7 +22,7 @@ from peer.keeping.dropping import Dropping
 from protocol.blocks.cid import CID, BlockError
 from protocol.keeping.budget import LEFT_FREE, AtMost, Disk, LeaveFree, excess, spare, why_no_room
 from protocol.keeping.home_plan import Keeping
-from protocol.records.bodies import Run
+from protocol.records.bodies import Role, Run
 from protocol.records.signed_records import read_record
 
 REMEMBERED: Final = 4
@@ -130,7 +130,7 @@ class Upkeep:
 
     def _take_stock(self, head: RunHead) -> None:
         known = head.run in self._growth
-        grown = self._dropping.stock.take(head.run, head.head)
+        grown = self._dropping.stock.take(head.run, head.head, everywhere=head.role is Role.KEEPER)  # they come later
         newest = self._journal.contents.newest_exchange(head.run)
         growth = self._growth.setdefault(head.run, _Growth(newest))
         if head.closed:

@@ -427,7 +427,7 @@ class Runner:
         except (EngineError, PeerError, BlockError, OSError) as error:
             self._durable_failure = error
             raise
-        if isinstance(effect, WriteHead):  # before another exchange may begin
+        if isinstance(effect, WriteHead | KeepWhole):  # before another exchange may begin
             self._tell_room(self._upkeep.wrote(effect.run))
         return None if isinstance(effect, KeepManifest | KeepPlace | KeepWhole | AskOwner) else Done(effect.id)
 

@@ -23,10 +23,11 @@ from protocol.records.bodies import Role
 BY_ROLE: Final = {
     Role.SERVER: KeepPlan(updates=UntilAudited()),
     Role.CLIENT: KeepPlan(models=Last(4), updates=Last(4)),
+    Role.KEEPER: KeepPlan(models=Last(1), updates=Last(1)),
 }
 """What may go if the owner has said nothing, and room is needed. A server keeps all that a replay takes until an
-auditor has confirmed it. A client keeps what it works with: the server holds the same. Whoever else has a run keeps
-it."""
+auditor has confirmed it. A client keeps what it works with: the server holds the same. A keeper lets go of closed runs,
+the oldest first, for those that come. Whoever else has a run keeps it."""
 
 
 @dataclass(frozen=True, slots=True)

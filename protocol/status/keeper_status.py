@@ -9,7 +9,7 @@ from protocol.roles.keeper.kept_contents import KeptContents
 from protocol.roles.keeper.kept_runs import KeptRuns
 from protocol.roles.keeper.members_here import MembersHere
 from protocol.roles.machine import Machine
-from protocol.status.role_status import Doing, Kept, MemberStatus, RoleStatus, RunStatus, most_urgent
+from protocol.status.role_status import Doing, Kept, Lack, MemberStatus, RoleStatus, RunStatus, Wait, most_urgent
 
 
 class KeeperStatus:
@@ -32,7 +32,7 @@ class KeeperStatus:
             state=self._machine.state.name.lower(),
             run=self._run(),
             members=most_urgent(others),
-            waits=(),
+            waits=(Wait(Lack.ROOM),) if self._machine.no_room else (),
             here=sum(each.doing.is_here for each in others),
             of=len(others),
             keeps=self._kept(),

@@ -11,6 +11,7 @@ from peer.engine.chosen_engine import chosen, opened
 from peer.home.journal import Journal
 from peer.home.key_watch import KeyWatch
 from peer.home.keystore import KeyStore
+from peer.keeping.chosen import remember_budget
 
 if TYPE_CHECKING:  # the last imports flwr
     from crypto.identity import Identity
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # the last imports flwr
     from peer.home.home import Home
     from peer.home.passphrase import Passphrases
     from peer.run.session import Session
+    from protocol.keeping.budget import Budget
     from protocol.records.environment import Numerics
     from protocol.roles.effects import Report
 
@@ -39,9 +41,10 @@ def opened_session(
     confiner: Confiner | None,
     on_report: Callable[[Report], None],
     starts: Callable[[str], None],
+    budget: Budget | None = None,
 ) -> Iterator[Session]:
     """The session of this process in the federation ``stored``, until the context ends. ``starts`` is called with the
-    engine's name before that is opened, which may take a while.
+    engine's name before that is opened, which may take a while. ``budget`` is the home's from then on, if one is said.
 
     Raises:
         PeerError: if another peer runs with the home, or its engine cannot be used.
@@ -50,6 +53,8 @@ def opened_session(
         interrupts = stack.enter_context(Interrupts())
         stack.enter_context(home.lock())
         journal = stack.enter_context(Journal(home.journal))
+        if budget is not None:
+            remember_budget(journal, budget)
         name = chosen(home, ipfs)
         starts(name)
         engine = stack.enter_context(opened(home, name, stored, reach, collect=True))

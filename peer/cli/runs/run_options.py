@@ -22,6 +22,16 @@ from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
 
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="SIZE|disk|none",
+        help="What the runs of this home may take together, such as 500G; as peer keep --budget.",
+        show_default="as before",
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class KeepingOptions:

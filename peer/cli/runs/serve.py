@@ -31,7 +31,7 @@ from peer.cli.output import put_error
 from peer.cli.runs.app_folders import data_folder, working_folder
 from peer.cli.runs.endings import leave
 from peer.cli.runs.opened_session import opened_session
-from peer.cli.runs.run_options import DataOptions, KeepingOptions, LeadOptions
+from peer.cli.runs.run_options import BudgetOption, DataOptions, KeepingOptions, LeadOptions
 from peer.cli.runs.standing_options import QueueOptions, TrainingOptions
 from peer.cli.runs.standing_parts import StandingPart, parts_now, parts_to_stand, what_waits
 from peer.cli.seeing.live_status import live_status
@@ -43,6 +43,7 @@ from peer.home.federations import StoredFederation
 from peer.home.home import Home
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
+from peer.keeping.chosen import parsed_budget
 from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
 from protocol.jobs.queue import may_ask
@@ -86,6 +87,7 @@ def serve(
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
+    budget: BudgetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run a peer that stands until Ctrl-C, in all its federations, with all roles of its member.
@@ -94,7 +96,7 @@ def serve(
     keeper it stores and serves the runs of all. An admin's peer answers newcomers with tickets. Runs that are open when
     it stops go on when it starts again.
     """
-    place, passphrases = Home(home), Passphrases.of_process(passphrase_file)
+    place, passphrases, room = Home(home), Passphrases.of_process(passphrase_file), parsed_budget(budget)
     asked, limits, settings = reach.asked(), queue.limits(), leads.settings(1, keeping)
     person = KeyStore(place.path).load(identity, passphrases)
     roles = role or [Role.SERVER, Role.CLIENT, Role.KEEPER]
@@ -132,6 +134,7 @@ def serve(
             confiner=confiner,
             on_report=Narrator(None if json else say).tell,
             starts=starts,
+            budget=room,
         ) as base,
         contextlib.ExitStack() as nodes,
     ):

@@ -28,15 +28,17 @@ from peer.cli.runs.app_folders import data_folder, working_folder
 from peer.cli.runs.endings import leave, unfinished
 from peer.cli.runs.led_run import lead
 from peer.cli.runs.opened_session import opened_session
-from peer.cli.runs.run_options import DataOptions, KeepingOptions, LeadOptions, StandbyOptions
+from peer.cli.runs.run_options import BudgetOption, DataOptions, KeepingOptions, LeadOptions, StandbyOptions
 from peer.cli.seeing.live_status import Live, live_status
 from peer.engine import without_credentials
 from peer.history.named_runs import app_cid
 from peer.home.home import Home
 from peer.home.passphrase import Passphrases
+from peer.keeping.chosen import parsed_budget
 from peer.membership.changes import require_role
 from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
+from protocol.keeping.budget import Budget
 from protocol.records.bodies import Role
 from protocol.records.environment import Numerics
 from strategy.apps.builtin_app import model_class
@@ -155,6 +157,7 @@ def start(
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Client, standby: stop when the run has closed.")] = False,
+    budget: BudgetOption = None,
     full: FullOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -163,8 +166,9 @@ def start(
     If it has to wait, it says what for. If it cannot go on, it ends with exit code 3.
     """
     _refuse_unfit(role, app_dir, initial_model)
+    room = parsed_budget(budget)
     if role is Role.KEEPER:
-        leave(_keep(options, reach, full=full, json=json))
+        leave(_keep(options, reach, room, full=full, json=json))
         return
     of_a_leader = (seed, save_path, initial_model, strategy, rounds, wait_for_members, *run_config)
     stands_by = standing_by.asked(role, leads=new_run or any(each is not None for each in of_a_leader))
@@ -229,6 +233,7 @@ def start(
         confiner=confiner,
         on_report=narrator.tell,
         starts=starts,
+        budget=room,
     ) as session:
         for allowed in approved:
             session.journal.approve_app(allowed)
@@ -305,7 +310,7 @@ def _train(session: Session, choice: AppChoice, works_in: Path, live: Live, *, o
     return ExitCode.DONE
 
 
-def _keep(options: MemberOptions, reach: ReachOptions, *, full: bool, json: bool) -> ExitCode:
+def _keep(options: MemberOptions, reach: ReachOptions, budget: Budget | None, *, full: bool, json: bool) -> ExitCode:
     """Keep runs until the owner stops it.
 
     Raises:
@@ -335,6 +340,7 @@ def _keep(options: MemberOptions, reach: ReachOptions, *, full: bool, json: bool
         confiner=None,
         on_report=narrator.tell,
         starts=starts,
+        budget=budget,
     ) as session:
         from peer.run.keeping import keeping
         from peer.run.peer import run_alone

@@ -59,6 +59,7 @@ class KeptContents:
     """What is to be fetched, in order, and what is here."""
 
     def __init__(self, machine: Machine[KeeperState]) -> None:
+        self._machine = machine
         self._outbox = machine.outbox
         self._wanted: dict[CID, _Wanted] = {}
         self._new: deque[CID] = deque()
@@ -89,7 +90,8 @@ class KeptContents:
 
     def may_claim(self, client: bytes, now: float) -> bool:
         """Whether a content that a client says it has is fetched now."""
-        return len(self._claimed) < CLAIMED_AT_ONCE and self._claims.may_open(client, now)
+        has_room = not self._machine.no_room and len(self._claimed) < CLAIMED_AT_ONCE
+        return has_room and self._claims.may_open(client, now)
 
     def claim(self, client: bytes, run: CID, content: CID) -> None:
         """A client has answered a message of ``run`` with a content, which no collect takes yet."""
@@ -116,7 +118,9 @@ class KeptContents:
     # -- fetching ---------------------------------------------------------------------------------------------------
 
     def go_on(self, now: float) -> None:
-        """Begin to fetch what is due, as far as there is room."""
+        """Begin to fetch what is due, as far as there is room: on the disk, too. Records are kept without that."""
+        if self._machine.no_room:
+            return
         while self._new and len(self._under_way) < NAMED_AT_ONCE:
             self._fetch(self._new.popleft(), sought=False)
         while self._may_seek() and self._sought[0][0] <= now:
@@ -153,7 +157,7 @@ class KeptContents:
 
     def moments(self) -> Iterator[float]:
         """When something is to be looked for again."""
-        if self._may_seek():
+        if self._may_seek() and not self._machine.no_room:
             yield self._sought[0][0]
 
     # -- what is here -----------------------------------------------------------------------------------------------

@@ -52,9 +52,10 @@ class TracedRun(WrittenRun):
 
 
 class Kept:
-    """A home that leads runs, and keeps them as a peer does."""
+    """A home that leads runs, or has another role in them, and keeps them as a peer does."""
 
     def __init__(self, root: Path) -> None:
+        self.role = Role.SERVER
         self.home = Home(root / "home").create()
         self.journal = Journal(self.home.journal)
         self.address = f"local:{root / 'engine'}"
@@ -75,7 +76,7 @@ class Kept:
         self._put |= {block.cid for block in new}
         assert chain.head is not None
         where = run.scribe.manifest.federation, chain.head, chain.height, 1
-        self.journal.keep_head(RunHead(chain.run, *where, closed, Role.SERVER, self.address, float(chain.height)))
+        self.journal.keep_head(RunHead(chain.run, *where, closed, self.role, self.address, float(chain.height)))
         return self.upkeep.wrote(chain.run)
 
     def here(self, *contents: CID) -> list[bool]:
@@ -143,6 +144,23 @@ def test_an_open_run_keeps_all_that_resuming_it_takes_whatever_the_plan_and_the_
         rooms.append(kept.wrote(run))
     assert kept.here(*run.stored) == [True] * len(run.stored)
     assert rooms[-1].startswith("the runs of this home take")
+
+
+def test_a_keeper_lets_go_of_closed_runs_for_those_that_come_and_says_if_that_is_not_enough(kept: Kept) -> None:
+    kept.role = Role.KEEPER
+    closed = closed_run(kept)
+    kept.say(budget=kept.on_disk() + 2 * MODEL)
+    run = TracedRun(Scribe(), time=1.0)
+    run.stored *= 100  # so that it has other contents
+    run.exchange(100)
+    assert kept.wrote(run) == ""
+    assert dropped_here(kept.home, closed.scribe.chain.run)
+    assert kept.journal.is_finished(closed.scribe.chain.run), "what went is looked for again at the next start"
+    for number in range(101, 106):
+        run.exchange(number)
+        room = kept.wrote(run)
+    assert room.startswith("the runs of this home take")
+    assert kept.here(*run.stored) == [True] * len(run.stored), "of an open run"
 
 
 def test_a_home_has_room_again_once_its_owner_makes_some(kept: Kept) -> None:

@@ -69,6 +69,13 @@ def test_by_default_nothing_goes_before_room_is_needed_and_a_servers_updates_onl
     assert gone(RunSoFar(4, closed=True, holder=Role.AUDITOR), Keeping(), pressed=True) == []
 
 
+def test_a_keeper_lets_the_older_exchanges_of_a_closed_run_go_if_room_is_needed() -> None:
+    closed = RunSoFar(4, closed=True, holder=Role.KEEPER)
+    assert gone(closed, Keeping()) == []
+    assert gone(closed, Keeping(), pressed=True) == [MODELS[0], UPDATES[0], UPDATES[1], MODELS[2], UPDATES[2]]
+    assert gone(RunSoFar(4, closed=False, holder=Role.KEEPER), Keeping(), pressed=True) == []
+
+
 def test_what_an_owner_has_said_goes_at_once_the_oldest_first() -> None:
     keeping = Keeping(KeepPlan(models=Last(2), updates=Last(1)))
     assert gone(CLOSED, keeping) == [MODELS[0], *UPDATES[:3]]

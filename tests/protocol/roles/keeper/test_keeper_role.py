@@ -40,10 +40,11 @@ from protocol.roles.effects import (
     What,
     WriteHead,
 )
-from protocol.roles.events import Done
+from protocol.roles.events import Done, RoomChanged
 from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.keeper.kept_contents import NAMED_AT_ONCE, SOUGHT_AT_ONCE
 from protocol.roles.keeper.kept_runs import Remembered
+from protocol.status.role_status import Lack, Wait
 from protocol.wire.announcements import (
     AckReady,
     Beat,
@@ -192,6 +193,22 @@ def test_contents_that_nobody_has_do_not_stand_in_the_way_of_others() -> None:
     keeper.say(SERVER, Head(position(scribe)))
     keeper.give_all()
     assert contents_of(keeper)[-1] == ANSWER
+
+
+def test_a_keeper_without_room_takes_no_content_and_every_record() -> None:
+    scribe = scribe_of()
+    keeper = keeping(scribe)
+    keeper.feed(RoomChanged("its budget is 1 GB"))
+    keeper.say(SERVER, Head(position(scribe)))
+    keeper.give_all()
+    ready, block = reply(scribe)
+    keeper.say(ALICE, ready, blocks=[block])
+    keeper.wait(1000.0)
+    assert contents_of(keeper) == []
+    assert keeper.all(WriteHead)[-1].head == scribe.chain.head
+    assert keeper.machine.machine.status(keeper.now).waits == (Wait(Lack.ROOM),)
+    keeper.feed(RoomChanged(""))
+    assert APP in contents_of(keeper), "there is room again"
 
 
 # -- replies -------------------------------------------------------------------------------------------------------
