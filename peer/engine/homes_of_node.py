@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from peer.engine.interface import SharedEngine
-from peer.engine.kubo.api import KuboApi
+from peer.engine.kubo.api import KuboApi, KuboRefused
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import raw_block
 
@@ -27,10 +27,19 @@ class HomesOfNode:
     def enter(self) -> None:
         """Leave our mark, if it is not there."""
         cid = self._mark.cid
-        if str(cid) not in self._marks():
+        if not self._is_pinned(str(cid)):
             upload = write_car([], [self._mark])
             self._api.call("dag/import", upload=upload, pin_roots=False, fast_provide_root=False)
             self._api.call("pin/add", str(cid), recursive=False, name=NAME)
+
+    def _is_pinned(self, cid: str) -> bool:
+        try:
+            self._api.call("pin/ls", cid, type="direct")
+        except KuboRefused as error:
+            if "not pinned" not in str(error):
+                raise
+            return False
+        return True
 
     def refuse_if_shared(self) -> None:
         """Raises:

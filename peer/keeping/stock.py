@@ -43,6 +43,11 @@ class _Read:
             self._seen[cid] = self._engine.get(cid, timeout=_WAIT)
         return self._seen[cid]
 
+    def see(self, cid: CID) -> None:
+        """Count a block that only some members have."""
+        if self._engine.has(cid):
+            self.get(cid)
+
     @property
     def size(self) -> int:
         return sum(map(len, self._seen.values()))
@@ -98,12 +103,11 @@ class Stock:
         pending = [head]
         while pending:
             cid = pending.pop()
-            if cid in found or cid in contents:
+            if cid in found or cid in contents or not self.engine.has(cid):
                 continue
+            found[cid] = None
             with contextlib.suppress(EngineError, BlockError):
-                linked = () if cid.is_raw else links_of(Block(cid, self.engine.get(cid, timeout=_WAIT)))
-                found[cid] = None
-                pending.extend(linked)
+                pending.extend(() if cid.is_raw else links_of(Block(cid, self.engine.get(cid, timeout=_WAIT))))
         return list(found)
 
     def _new(self, run: CID, head: CID) -> Iterator[Entry]:
@@ -149,7 +153,7 @@ def _entry(record: Record, read: _Read) -> Entry:
     match body:
         case Run(bundle=bundle, initial_model=model, seed=seed):
             app, of_run, plan = bundle, () if model is None else (model,), body.plan.text_if_any
-            read.get(seed)
+            read.see(seed)
         case Dispatch(groups=groups):
             listed = list(typed_items(groups, Group, read))
             sent = tuple(message for group in listed for message, _ in group.to)

@@ -17,7 +17,15 @@ import pytest
 from damage import flipped, spoil
 
 from peer.engine import open_engine
-from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, StorageFull, Unreachable
+from peer.engine.interface import (
+    Engine,
+    EngineError,
+    EngineUnavailable,
+    PublishRefused,
+    SharedEngine,
+    StorageFull,
+    Unreachable,
+)
 from peer.engine.kubo.config import configure, environment, prepare
 from peer.engine.kubo.node import KuboNode
 from peer.engine.kubo.reach import Reach
@@ -447,3 +455,41 @@ def test_a_full_disk_says_so_and_keeps_what_was_there(ipfs_program: Path, tmp_pa
             engine.close()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+# -- dropping, at a node that is its owner's -------------------------------------------------------------------------
+
+
+@needs_kubo
+def test_what_the_owner_of_a_node_has_pinned_stays_when_a_home_drops_it(ipfs_program: Path, node: KuboNode) -> None:
+    chunks = [raw_block(b"chunk %d" % number) for number in range(3)]
+    ours, theirs = (cbor_block({"links": [chunk.cid for chunk in some]}) for some in (chunks, chunks[:1]))
+    with contextlib.closing(open_engine(node.api, owner="01")) as home:
+        home.put_content(ours.cid, [ours, *chunks])
+        home.put([theirs, raw_block(b"nobody pins this")])
+        subprocess.run(
+            [ipfs_program, "pin", "add", str(theirs.cid)],
+            env=environment(node.repository),
+            check=True,
+            capture_output=True,
+        )
+        assert (home.keeps(ours.cid), home.keeps(chunks[0].cid)) == (True, False)
+        home.drop([ours.cid])
+        assert not home.keeps(ours.cid)
+        here = [home.has(block.cid) for block in (ours, *chunks, theirs, raw_block(b"nobody pins this"))]
+    assert here == [False, True, False, False, True, True]
+
+
+@needs_kubo
+def test_a_home_drops_nothing_at_a_node_that_another_home_uses(node: KuboNode) -> None:
+    root = cbor_block({"links": []})
+    with (
+        contextlib.closing(open_engine(node.api, owner="01")) as one,
+        contextlib.closing(open_engine(node.api, owner="02")),
+        contextlib.closing(open_engine(node.api, owner="01")) as again,
+    ):
+        one.put_content(root.cid, [root])
+        for home in (one, again):
+            with pytest.raises(SharedEngine, match="another home uses"):
+                home.drop([root.cid])
+        assert one.has(root.cid)

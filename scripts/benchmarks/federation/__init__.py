@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from peer.base.errors import PeerError
@@ -43,11 +43,14 @@ def finished_run(
     run_config: str,
     *,
     encrypt: bool = False,
+    server_words: Sequence[str] = (),
+    joined: Callable[[], None] = lambda: None,
     heard: Callable[[LogEvent], None] = lambda _: None,
 ) -> Iterator[Engine]:
     """Found a federation in an empty folder, and run all its peers to the end of one run of ``app``.
 
-    Yields the server's engine, while the peers' own engines are still there. ``heard`` is told what each peer says.
+    Yields the server's engine, while the peers' own engines are still there. ``server_words`` are more words for its
+    command line, ``joined`` is called once all homes are there, ``heard`` is told what each peer says.
 
     Raises:
         PeerError: if a peer ends in another way.
@@ -57,9 +60,10 @@ def finished_run(
         federation = found(plan, encrypt=encrypt)
         with server_engine(plan, federation) as engine:
             join(plan, federation, engine.addresses())
+            joined()
             with PeerProcesses(interrupts) as processes:
                 for peer in plan.peers:
-                    processes.start(peer, _start_words(plan, peer, app, run_config), engine_of(plan))
+                    processes.start(peer, _start_words(plan, peer, app, run_config, server_words), engine_of(plan))
                 while not processes.ended:
                     processes.raise_failure()
                     for event in processes.events():
@@ -69,12 +73,12 @@ def finished_run(
                 yield engine
 
 
-def _start_words(plan: DemoPlan, peer: DemoPeer, app: Path, run_config: str) -> list[str]:
+def _start_words(plan: DemoPlan, peer: DemoPeer, app: Path, run_config: str, server_words: Sequence[str]) -> list[str]:
     """The words after ``peer`` that start one peer of a benchmark's federation with ``app``."""
     words = ["start", "--role", peer.role.value, "--app", str(app), "--home", str(peer.home.path), "--json", "-v"]
     words += ["--ipfs", engine_of(plan), "--federation", FEDERATION, "--identity", peer.name]
     if peer.role is Role.SERVER:
-        return [*words, "--min-clients", str(plan.clients), "--run-config", run_config]
+        return [*words, "--min-clients", str(plan.clients), "--run-config", run_config, *server_words]
     return [*words, "--once", "--node-config", f"partition-id={peer.partition}"]
 
 
