@@ -21,6 +21,7 @@ from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.home.reader_choice import ReaderChoice, with_names
+from peer.keeping.dropped import dropped_here
 from protocol.blocks.cid import CID, MAX_BLOCK_SIZE, Block, BlockError, BlockSource, MemoryBlocks, MissingBlock
 from protocol.federation.manifest import PUBLIC
 from protocol.federation.readers import Reader
@@ -93,6 +94,7 @@ class RunLookup:
                 head_height=height,
                 with_contents=with_contents,
                 well_signed=well_signed,
+                dropped_here=dropped_here(self.home, head),
             )
             with contextlib.closing(audit):
                 yield audit
@@ -151,7 +153,8 @@ class RunLookup:
         head, height = head_named(self.home, named)
         federation = joined[0] if len(joined) == 1 else federation_of(self.home, head)
         with borrowed(self.home, self.ipfs, federation) as engine:
-            yield head, height, EngineSource(engine, self.timeout), AcksGrantsProofs()
+            source = EngineSource(engine, self.timeout, dropped_here(self.home, head))
+            yield head, height, source, AcksGrantsProofs()
 
     def _reader(self, head: CID, source: RunSource, beside: AcksGrantsProofs) -> Reader:
         """The reader of the run of ``head``; the public one if the run is not encrypted, or is damaged."""

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -58,10 +58,11 @@ class RunSource(Protocol):
 
 
 class EngineSource:
-    """An engine, which may look for a block for ``timeout`` seconds."""
+    """An engine, which may look for a block for ``timeout`` seconds. What the home ``dropped`` is not fetched again."""
 
-    def __init__(self, engine: Engine, timeout: float) -> None:
+    def __init__(self, engine: Engine, timeout: float, dropped: Container[CID] = frozenset()) -> None:
         self._engine = engine
+        self._dropped = dropped
         self._is_local = engine.status().kind == "local"
         self._timeout = 0.0 if self._is_local else timeout  # nobody else will bring a block into a directory
         self._recent = lru_cache(maxsize=64)(self._read)
@@ -72,6 +73,8 @@ class EngineSource:
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
         """As `RunSource` says. The content is fetched if need be, and pinned: an auditor keeps what it audited."""
+        if root in self._dropped and not self._engine.has(root):
+            raise MissingBlock(root)
         try:
             if not self._is_local:
                 self._engine.fetch(root, timeout=self._timeout, limit=limit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import Engine
@@ -33,7 +33,9 @@ class MayLack:
     Whether an auditor has confirmed something, and which model is the best, is for whoever audits the file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dropped: Container[CID] = frozenset()) -> None:
+        """``dropped`` are the contents that this home dropped, whatever the run's plan."""
+        self._dropped = dropped
         self.lacked = 0
         """How many contents were not here, and need not be."""
         self._exchanges = LinkedExchanges()
@@ -56,6 +58,8 @@ class MayLack:
         self._run = RunSoFar(len(self._exchanges), closed, audited=scratch.length())
 
     def __contains__(self, content: CID) -> bool:
+        if content in self._dropped:
+            return True
         uses = [] if self._scratch is None else self._scratch.uses_of(content)
         return bool(uses) and not any(
             not kind or stays(Kind(kind), self._exchanges.at(number), self._plan, self._run) for kind, number in uses

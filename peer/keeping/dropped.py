@@ -7,10 +7,11 @@ from peer.home.journal import Journal
 from protocol.blocks.cid import CID
 
 
-def dropped_here(home: Home, run: CID) -> frozenset[CID]:
-    """The contents of a run that this home has dropped; none if it knows nothing of the run. One that a record links
-    again, or that somebody brought back, may be here all the same: look first."""
+def dropped_here(home: Home, named: CID) -> frozenset[CID]:
+    """The contents of a run, named by its CID or its head, that this home has dropped; none if it knows no such run.
+    One that somebody brought back may be here all the same: look first."""
     if not home.journal.exists():
         return frozenset()
     with Journal(home.journal) as journal:
-        return journal.contents.gone(run)
+        known = journal.head_of(named) or journal.run_of(named)
+        return frozenset() if known is None else journal.contents.gone(known.run)

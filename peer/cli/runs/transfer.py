@@ -27,6 +27,7 @@ from peer.history.scratch import Scratch
 from peer.history.transfer import MayLack, run_blocks
 from peer.home.acks_grants_proofs import beside_head
 from peer.home.home import Home, place_for, replace_file
+from peer.keeping.dropped import dropped_here
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block
 
@@ -51,9 +52,10 @@ def export(
     place = place_for(file)
     counted = _Counted()
     with Scratch() as scratch, borrowed(Home(home), ipfs, federation_of(Home(home), cid)) as engine:
-        source = EngineSource(engine, timeout)
+        dropped = dropped_here(Home(home), cid)
+        source = EngineSource(engine, timeout, dropped)
         beside = beside_head(Home(home), cid, source)
-        may_lack = MayLack()
+        may_lack = MayLack(dropped)
         blocks = counted.count(run_blocks(cid, source, scratch, beside, may_lack))
         replace_file(place, write_car([cid, *beside.roots()], blocks))
     put_result(

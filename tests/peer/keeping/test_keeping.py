@@ -119,7 +119,7 @@ def test_what_is_counted_is_what_is_on_the_disk(kept: Kept, command: Peer) -> No
     assert use["of_runs"] == pytest.approx(kept.on_disk(), rel=0.02)
 
 
-def test_a_plan_drops_what_does_not_stay_and_the_rest_still_reads(kept: Kept, command: Peer) -> None:
+def test_a_plan_drops_what_does_not_stay_and_the_rest_still_reads(kept: Kept, command: Peer, tmp_path: Path) -> None:
     run = closed_run(kept)
     would = command("keep", "models=last:1", "updates=last:1", "--dry-run", "--json").json["dropped"]
     before = kept.on_disk()
@@ -133,6 +133,10 @@ def test_a_plan_drops_what_does_not_stay_and_the_rest_still_reads(kept: Kept, co
     assert kept.here(*gone) == [False] * 6
     for content in set(run.stored) - gone:
         assert len(list(kept.engine.read_content(content)))
+    exported = command("export", "latest", tmp_path / "run.car", "--json").json
+    assert exported["not_kept"] == 6
+    audited = command("audit", "latest", "--json").json
+    assert (audited["verdict"], audited["findings"], audited["not_kept"]["dropped_here"]) == ("verified", [], 6)
 
 
 def test_an_open_run_keeps_all_that_resuming_it_takes_whatever_the_plan_and_the_budget(kept: Kept) -> None:
