@@ -351,6 +351,8 @@ def _why_no_update(name: str, rows: Sequence[dict[str, Any]], given: Sequence[di
 
 def _require_readable(report: Report, keys: RunKeys) -> None:
     if keys.epochs and all(epoch.model is None for epoch in keys.epochs):
+        if report.shredded:
+            raise NotReadable(report.shredded, fix="", code=ExitCode.UNFINISHED)
         raise _not_for_us(f"the run {report.run} is encrypted", _WHO_READS)
 
 

@@ -110,8 +110,10 @@ class Erasing:
                 step = self._step(identity, journal)
             if step is Step.WAIT:
                 self._say(identity, journal, destroyed=False)
+                told = said_by(identity.id, self.home, journal)
                 for stored in FederationStore(self.home).all():
-                    list_new_keys(self.home, stored, identity, self.ipfs)
+                    if stored.id not in told:  # where it is told, the keys of all that wait are listed together
+                        list_new_keys(self.home, stored, identity, self.ipfs)
                 step = self._step(identity, journal)
             outcome = Outcome(identity, step)
             if step is Step.DESTROY:

@@ -158,10 +158,10 @@ class ErasureDesk:
             self.on_report(Report(What.KEYS_TO_DESTROY, {"why": why}))
 
     def _list_keys(self) -> None:
-        """Put new keys of others into the manifest, if we can change it alone."""
+        """Put the new keys of all that wait into the manifest, if we can change it alone."""
         identity = self.keys.newest()
         stored = self._as_read_by(identity)
-        waiting = new_keys_of_others(stored, self.journal)
+        waiting = new_keys(stored, self.journal)
         if not waiting or not can_change_alone(stored.manifest, identity):
             return
         if ProposalStore(self.home, stored).signed_by(identity) is not None:
@@ -187,8 +187,8 @@ class ErasureDesk:
             self._told[self.federation], self._tell_at = word.block.data, now + TELL_EVERY
 
 
-def new_keys_of_others(stored: StoredFederation, journal: Journal) -> list[ErasureWord]:
-    """The words of members whose new keys the manifest does not list yet."""
+def new_keys(stored: StoredFederation, journal: Journal) -> list[ErasureWord]:
+    """The words of members, this home's too, whose new keys the manifest does not list yet."""
     return [word for word in kept_words(stored, journal).values() if word.brings_keys(stored.manifest)]
 
 

@@ -283,9 +283,10 @@ class _Gathering:
             if replay.not_checked:
                 yield f"Of the server's work, {replay.not_checked}"
         if self._run is not None and not readable:
+            why = report.shredded or "the run is encrypted, and no key for it was given"
             yield (
-                "What is in messages, replies and settings: the run is encrypted, and no key for it was given. Names, "
-                "metrics and distances of updates are not shown for the same reason"
+                f"What is in messages, replies and settings: {why}. Names, metrics and distances of updates are not "
+                "shown for the same reason"
             )
         if not report.confirmed:
             yield "Whether others saw this very history: no ack of a member is here"

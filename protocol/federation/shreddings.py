@@ -28,7 +28,7 @@ class Shredding:
     reason: str
     """For people; empty if the admins gave none."""
     version: int
-    """The version of the manifest that brought it, as far as this reader can tell: it may be earlier."""
+    """The first version of the manifest in which this reader can read of it. An earlier one may have brought it."""
     at: float
     """When that version was made, by its author's clock: seconds since 1970."""
     by: tuple[bytes, ...]

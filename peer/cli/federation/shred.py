@@ -20,7 +20,7 @@ from peer.engine.chosen_engine import borrowed
 from peer.engine.interface import Engine
 from peer.erasure.carrying_out import Erasing, Outcome
 from peer.erasure.shredded_runs import by_whom
-from peer.erasure.telling import list_keys, new_keys_of_others
+from peer.erasure.telling import list_keys, new_keys
 from peer.erasure.words import MemberStatus, statuses, take_word
 from peer.history.named_runs import cid_of, run_here
 from peer.home.federations import StoredFederation
@@ -28,6 +28,7 @@ from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.home.passphrase import Passphrases
 from peer.membership.changes import change_shredded, is_admin
+from peer.membership.proposing import ProposalStore
 from protocol.blocks.cid import CID
 from protocol.federation.erasures import NotAWord, Step, read_line_of_word
 from protocol.federation.proposals import Proposal
@@ -153,22 +154,24 @@ def _carry_out(options: MemberOptions, without: list[str], yes: bool, json: bool
     passphrases = Passphrases.of_process(options.passphrase_file)
     outcome = Erasing(home, options.identity, passphrases, engine, options.ipfs, given_up).carry_out()
     stored = options.unlocked(passphrases)[1]
-    listed = _list_others(home, stored, outcome.identity, options.ipfs)
+    listed = _list_keys(home, stored, outcome.identity, options.ipfs)
     if listed is not None and outcome.step is Step.WAIT:
         outcome = Erasing(home, options.identity, passphrases, engine, options.ipfs, given_up).carry_out()
     put_result(_outcome_value(outcome), json, *_lines(outcome, listed))
     return ExitCode.DONE if outcome.step is Step.NOTHING else ExitCode.UNFINISHED
 
 
-def _list_others(
+def _list_keys(
     home: Home, stored: StoredFederation, person: Identity, ipfs: str | None
 ) -> StoredFederation | Proposal | None:
-    """Put others' new keys into the manifest, if there are any and this person is an admin."""
-    with Journal(home.journal) as journal:
-        waiting = new_keys_of_others(stored, journal)
-        if not waiting or not is_admin(stored.manifest, person.public):
-            return None
-        return list_keys(home, stored, person, waiting, ipfs)
+    """Put the new keys of all that wait into the manifest, if there are any and this person is an admin. The proposal
+    that waits, if there is one."""
+    with Journal(home.create().journal) as journal:
+        waiting = new_keys(stored, journal)
+    if not waiting or not is_admin(stored.manifest, person.public):
+        return None
+    proposed = ProposalStore(home, stored).signed_by(person)
+    return list_keys(home, stored, person, waiting, ipfs) if proposed is None else proposed.proposal
 
 
 def _lines(outcome: Outcome, listed: StoredFederation | Proposal | None) -> list[str]:
@@ -217,7 +220,7 @@ def _take(options: MemberOptions, line: str, json: bool) -> None:
         raise PeerError(f"the word is by nobody who is in {stored.manifest.title} now", fix="peer federation show")
     with Journal(home.create().journal) as journal:
         new = take_word(word, stored, journal)
-    listed = _list_others(home, stored, person, options.ipfs)
+    listed = _list_keys(home, stored, person, options.ipfs)
     said = "has destroyed the keys" if word.body.destroyed else "has new keys, and has not destroyed the old ones yet"
     lines = [f"{who} says that it {said}" + ("" if new else " (this was known)")]
     if isinstance(listed, Proposal):
