@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, LABEL
 
 LATEST: Final = "latest"
 """What names the run that began last, so that no run may have it for a name."""
@@ -19,7 +19,7 @@ LATEST: Final = "latest"
 LONGEST: Final = 40
 """Characters of a name."""
 
-SHOWN: Final = 16
+SHOWN: Final = LABEL
 """The first characters of a CID that lists show. The first 7 say only what kind of CID it is, the others are random."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, Self, TextIO
 
 import typer
 
+from protocol.labels import labelled
 from protocol.visible import visible
 
 if TYPE_CHECKING:
@@ -59,9 +60,27 @@ class Coloured:
 Text = str | Coloured
 
 
+_labels = False
+
+
+def show_labels(wanted: bool) -> None:
+    """Show labels in place of whole ids (`protocol.labels`), in lines and tables, from now on; or whole ids."""
+    global _labels  # what is printed is one thing for the whole process
+    _labels = wanted
+
+
+def _for_people(text: str) -> str:
+    return visible(labelled(text) if _labels else text)
+
+
 def put(*parts: Text) -> None:
     """Print a line of the result, on standard output."""
     _print(parts, sys.stdout)
+
+
+def put_whole(text: str) -> None:
+    """Print a line of the result in which ids stay whole, because people compare them."""
+    typer.echo(_writable(visible(text), sys.stdout), file=sys.stdout)
 
 
 def say(*parts: Text) -> None:
@@ -112,7 +131,7 @@ def put_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 
         Console(file=sys.stdout).print(_rich_table(title, header, rows))
         return
-    lines = [[visible(cell) for cell in row] for row in (header, *rows)]
+    lines = [[_for_people(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
         put("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -131,7 +150,7 @@ class LiveTable:
         """Print a line above the table."""
         from rich.text import Text as RichText
 
-        self._live.console.print(RichText(visible(line)))
+        self._live.console.print(RichText(_for_people(line)))
 
     def show(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Show this table from now on."""
@@ -158,7 +177,7 @@ class LiveLines:
         """Print a line above them."""
         from rich.text import Text as RichText
 
-        self._live.console.print(RichText(visible(line)))
+        self._live.console.print(RichText(_for_people(line)))
 
     def show(self, lines: Iterable[Sequence[Text]]) -> None:
         """Show these lines from now on."""
@@ -177,7 +196,7 @@ class LiveLines:
 
 
 def _rich_part(part: Text) -> str | tuple[str, str]:
-    return visible(part) if isinstance(part, str) else (visible(part.text), part.colour.value)
+    return _for_people(part) if isinstance(part, str) else (visible(part.text), part.colour.value)
 
 
 def confirm(question: str) -> bool:
@@ -256,9 +275,10 @@ def _print(parts: Sequence[Text], stream: TextIO) -> None:
 def _shown(part: Text, stream: TextIO) -> str:
     """Colours only on a terminal, and not if NO_COLOR is set (no-color.org); rich heeds that by itself."""
     if isinstance(part, str):
-        return visible(part)
+        return _for_people(part)
     colourful = stream.isatty() and not os.environ.get("NO_COLOR")
-    return typer.style(visible(part.text), fg=part.colour.value) if colourful else visible(part.text)
+    text = _for_people(part.text)
+    return typer.style(text, fg=part.colour.value) if colourful else text
 
 
 def _folded(line: str) -> list[str]:
@@ -300,5 +320,5 @@ def _rich_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
     for name in header:
         table.add_column(RichText(visible(name)), overflow="fold")
     for row in rows:
-        table.add_row(*(RichText(visible(cell)) for cell in row))
+        table.add_row(*(RichText(_for_people(cell)) for cell in row))
     return table

@@ -158,6 +158,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line, and return the exit code."""
     logs.set_up()
+    terminal.show_labels(False)  # a command that has --full shows them
     typer.core.HAS_RICH = terminal.is_terminal()  # plain lines, if this is not a terminal
     try:
         result = Commands().main(list(arguments), prog_name="peer", standalone_mode=False)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
 import click
 import typer
 
-from peer.base import config, logs
+from peer.base import config, logs, terminal
 
 if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from crypto.identity import Identity
@@ -48,6 +48,11 @@ def _json_logs(asked: bool) -> bool:
     return asked
 
 
+def _whole_ids(asked: bool) -> bool:
+    terminal.show_labels(not asked)
+    return asked
+
+
 class Whole(click.ParamType[str]):
     """A text that may be given several times. Click would split it at spaces if it came from a variable."""
 
@@ -61,7 +66,9 @@ HomeOption = Annotated[
     Path,
     typer.Option("--home", metavar="DIR", is_eager=True, callback=_enter_home, help="The peer's home folder."),
 ]
-FullOption = Annotated[bool, typer.Option("--full", help="Show whole ids in place of their first characters.")]
+FullOption = Annotated[
+    bool, typer.Option("--full", callback=_whole_ids, help="Show whole ids in place of their first characters.")
+]
 JsonOption = Annotated[
     bool,
     typer.Option("--json", envvar="POLLEN_JSON", callback=_json_logs, help="Print one JSON object; logs go to stderr."),
@@ -200,6 +207,7 @@ class RunOptions:
     identity: IdentityOption = None
     passphrase_file: PassphraseFileOption = None
     home: HomeOption = DEFAULT_HOME
+    full: FullOption = False
 
     def lookup(self, *, needed: bool = True) -> RunLookup:
         """The lookup. ``needed`` says whether to ask for a passphrase."""

@@ -94,7 +94,7 @@ def named_cid(home: Home, text: str) -> CID:
                 why = f"no run of this home is called {named(text)}, or has a CID that begins so"
                 raise NoSuchRun(why, fix=_RUNS) from error
             case several:
-                which = ", ".join(f"{run.name or 'a run without a name'} ({run.run})" for run in several[:_TOLD])
+                which = ", ".join(f"{run.name or 'a run without a name'} ({shown(run.run)})" for run in several[:_TOLD])
                 more = f" and {len(several) - _TOLD} more" if len(several) > _TOLD else ""
                 raise NoSuchRun(f"{named(text)} may be any of {which}{more}", fix="type more of it") from error
 

@@ -77,7 +77,7 @@ class RunToResume:
             return
         run = self.resumed.chain.run
         raise PeerError(
-            f"the run {run} cannot go on: its updates are not kept, by its own plan ({self.keep})",
+            f"the run {run.label} cannot go on: its updates are not kept, by its own plan ({self.keep})",
             fix="begin another one with its newest model, which peer model "
             f"{str(run)[:SHOWN]} -o FILE writes: peer start --role server --initial-model FILE, or --new-run",
             code=ExitCode.UNFINISHED,
@@ -138,14 +138,14 @@ def run_to_resume(
         return _read(head, federation, reader, OwnBlocks(engine, journal))
     except BlockError as error:
         raise PeerError(
-            f"the run {head.run} was left open, and its chain cannot be verified: {error}",
+            f"the run {head.run.label} was left open, and its chain cannot be verified: {error}",
             fix=f"audit it: peer audit {head.head}. A damaged block repairs itself if this home's journal or a running "
             "member has it: start the other members, then this again. As a last resort, --new-run begins another run",
             code=ExitCode.VERIFICATION_FAILED,
         ) from error
     except Unreachable as error:
         raise PeerError(
-            f"the run {head.run} was left open, and a block of it is lost: {error}",
+            f"the run {head.run.label} was left open, and a block of it is lost: {error}",
             fix="start the other members, who may have it, then this again",
             code=ExitCode.UNFINISHED,
         ) from error

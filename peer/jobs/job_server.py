@@ -47,7 +47,7 @@ from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import RunConfig
 from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LeaderSettings
-from protocol.run_names import why_no_name
+from protocol.run_names import SHOWN, why_no_name
 from protocol.visible import named
 
 RESTS: Final = (10.0, 60.0, 300.0, 900.0)
@@ -427,9 +427,9 @@ class JobServer:
         """Have a run that was left open go on: its job, or a new one."""
         head = self._journal.head_of(cid_of(run))
         if head is None or not self._journal.has_led(head) or head.federation not in self._sessions:
-            raise PeerError(f"this peer has not led the run {run}", fix="peer ls shows its runs")
+            raise PeerError(f"this peer has not led the run {run[:SHOWN]}", fix="peer ls shows its runs")
         if head.closed:
-            raise PeerError(f"the run {run} is closed", fix=f"see it: peer history {run}")
+            raise PeerError(f"the run {run[:SHOWN]} is closed", fix=f"see it: peer history {run[:SHOWN]}")
         with self._deciding:
             job = next((job for job in self._journal.jobs.all() if job.run == head.run), None) or adopted(
                 self._journal, head, self._sessions[head.federation].identity.id

@@ -25,6 +25,7 @@ from protocol.federation.unsigned_versions import (
     with_revoked,
     without_member,
 )
+from protocol.labels import DID_LABEL
 from protocol.records.bodies import (
     MAX_ADDRESSES,
     MAX_SHREDDED,
@@ -283,7 +284,8 @@ def revoke_member(stored: StoredFederation, admin: Identity, name: str, *, time:
 
 
 def find_member(manifest: Manifest, name: str) -> Member:
-    """The member with this ``did:key``, hexadecimal id or name. A name counts last: it may look like another's key.
+    """The member with this ``did:key``, or its first characters as `protocol.labels` shows them; with this hexadecimal
+    id; or with this name. A name counts last: it may look like another's key.
 
     Raises:
         PeerError: if there is none.
@@ -291,6 +293,9 @@ def find_member(manifest: Manifest, name: str) -> Member:
     for member in manifest.members.values():
         if name in (VerifyKey(member.id).did, member.id.hex()):
             return member
+    begun = [each for each in manifest.members.values() if VerifyKey(each.id).did.startswith(name)]
+    if len(name) >= DID_LABEL and len(begun) == 1:
+        return begun[0]
     for member in manifest.members.values():
         if name == manifest.name_of(member.id):
             return member

@@ -113,7 +113,7 @@ def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) 
     app = kept_app(session.home, left.bundle.app) if folder.is_dir() else None
     if app is None:
         raise PeerError(
-            f"this home no longer has the app of the run {run}, in {folder}",
+            f"this home no longer has the app of the run {run.label}, in {folder}",
             fix="go on with it by the command that began it: peer start --role server --app DIR",
             code=ExitCode.UNFINISHED,
         )

@@ -58,6 +58,7 @@ from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
+from protocol.run_names import SHOWN
 from protocol.wire.asking import Channel
 
 _DESK: Final = 0
@@ -233,7 +234,7 @@ class Peer:
                 held.runner.close_run(STOPPED_BY_OWNER)
                 return ClosingRun(theirs.run)
         raise PeerError(
-            f"the peer that runs with the home {self._home.path} does not lead the run {run}",
+            f"the peer that runs with the home {self._home.path} does not lead the run {run[:SHOWN]}",
             fix="only its server closes a run; to go on with one that was left open: peer resume RUN",
         )
 

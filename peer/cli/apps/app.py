@@ -10,7 +10,7 @@ import typer
 
 from peer.audit.app_files import AppFile, bundled_files, chosen_file, named_app, read_files
 from peer.base.errors import PeerError
-from peer.base.terminal import put, put_foreign_line, say
+from peer.base.terminal import put, put_foreign_line, say, show_labels
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import Table, moment, put_json, put_list, put_result, size
 from peer.history.named_runs import app_cid
@@ -46,6 +46,7 @@ def show(
 
     The app of an encrypted run is encrypted too. Members read it with their own keys.
     """
+    show_labels(False)  # owners compare the ids of apps
     lookup = options.lookup()
     with named_app(cid, lookup) as (bundle, source):
         app_id = bundle.app

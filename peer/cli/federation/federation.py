@@ -11,7 +11,7 @@ import typer
 
 from crypto.identity import PublicIdentity
 from peer.base.errors import PeerError
-from peer.base.terminal import put, say
+from peer.base.terminal import put, say, show_labels
 from peer.cli.federation import bootstrap, grant, invite, proposals, shred
 from peer.cli.federation.federation_output import (
     federation_value,
@@ -26,6 +26,7 @@ from peer.cli.options import (
     AddressOption,
     EngineOption,
     FederationOption,
+    FullOption,
     HomeOption,
     IdentityOption,
     JsonOption,
@@ -191,7 +192,12 @@ app.command("proposals")(proposals.list_proposals)
 
 
 @app.command("members")
-def members(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+def members(
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
     """List the members."""
     manifest = FederationStore(Home(home)).current(federation).manifest
     if json:
@@ -201,13 +207,19 @@ def members(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME
 
 
 @app.command("show")
-def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+def show(
+    full: FullOption = False,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
     """Show a federation and its members. Also shows its id and version, and the addresses of engines."""
     stored = FederationStore(Home(home)).current(federation)
     if json:
         put_json(federation_value(stored))
         return
     manifest = stored.manifest
+    show_labels(False)  # the federation's id is what people hand on
     no_name = "only members can read its name, and no identity of this home is a member"
     put_fields(
         [
@@ -215,7 +227,7 @@ def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, j
             ("id", str(stored.id)),
             ("encrypted", "yes" if manifest.encrypted else "no"),
             ("version", str(manifest.version)),
-            ("manifest", str(manifest.cid)),
+            ("manifest", str(manifest.cid) if full else manifest.cid.label),
             ("admins", f"{manifest.threshold} of {len(manifest.admins)} must sign"),
             *([("revoked keys", f"{len(manifest.revoked)}, which never count again")] if manifest.revoked else []),
             *(
@@ -226,6 +238,7 @@ def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, j
             *(("address", address) for address in stored.addresses),
         ]
     )
+    show_labels(not full)
     put_members(manifest)
 
 

@@ -204,5 +204,8 @@ def _pending_row(pending: Pending, manifest: Manifest, *, full: bool) -> list[st
     if proposal is None:
         return [shown, "-", "-", "-", "-", "outdated: make it again"]
     changes = "; ".join(f"{each.what}: {each.before or '-'} -> {each.after or '-'}" for each in proposal.changes())
-    signed, rejected = ", ".join(_signers(proposal)), ", ".join(map(manifest.name_of, sorted(pending.rejected_by)))
+    signed, rejected = (
+        ", ".join(map(named, names))
+        for names in (_signers(proposal), map(manifest.name_of, sorted(pending.rejected_by)))
+    )
     return [shown, str(proposal.next.version), signed or "-", str(proposal.lacking), rejected or "-", changes]

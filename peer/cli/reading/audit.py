@@ -9,6 +9,7 @@ import typer
 from peer.audit.equivocation_proof import CheckedProof
 from peer.audit.kept_reports import KeptReports
 from peer.base.errors import ExitCode, PeerError
+from peer.base.terminal import show_labels
 from peer.cli.options import JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import put_json
 from peer.cli.reading.attest_options import AttestOptions, SignedVerdict
@@ -55,9 +56,11 @@ def audit(
         raise PeerError("those options are for a replay", fix="add --replay")
     lookup = options.lookup(needed=replay)
     signed = attesting.prepare(head, lookup)
+    show_labels(False)  # a proof is evidence against a key
     proof = lookup.proof(head, lookup.known(federation))
     if proof is not None:
         return _put_proof(proof, json=json, signed=signed)
+    show_labels(not options.full)
     conditions = replaying.conditions(lookup.home) if replay else None
     with Scratch() as scratch, lookup.audit(head, scratch, root=federation) as prepared:
         to_come = None if conditions is None else replaying.to_come(prepared, head, lookup.home, conditions)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from peer.audit.report import BestModel, Report, extent_in_words, root_in_words, verdict_in_words
-from peer.base.terminal import Coloured, put, put_json_part, put_table
+from peer.base.terminal import Coloured, put, put_json_part, put_table, put_whole
 from peer.cli.output import bad, doubtful, good, moment, put_fields, schema_name, size
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, Verdict
@@ -31,7 +31,7 @@ def put_report_json(report: Report, scratch: Scratch) -> None:
 
 def put_root(report: Report) -> None:
     """Print the root of trust: the first thing that an auditor should know."""
-    put(f"root of trust: {root_in_words(report)}")
+    put_whole(f"root of trust: {root_in_words(report)}")
 
 
 def put_compared(exchange: ComparedExchange) -> None:

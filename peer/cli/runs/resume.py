@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from peer.base.errors import ExitCode, PeerError
-from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, OneRunArgument, new_app
+from peer.cli.options import DEFAULT_HOME, FullOption, HomeOption, JsonOption, OneRunArgument, new_app
 from peer.cli.output import put_result
 from peer.control.asking import ask
 from peer.control.requests import JobDone, ResumeRun, TakeUpJob
@@ -21,7 +21,12 @@ app = new_app()
 
 
 @app.command("resume")
-def resume(run: OneRunArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> ExitCode:
+def resume(
+    run: OneRunArgument,
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> ExitCode:
     """Have the standing server of this home go on with a run that was left open, as it began.
 
     It asks the peer that runs with this home. If none does, the run goes on once one stands: `peer serve`, which goes

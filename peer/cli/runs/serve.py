@@ -19,6 +19,7 @@ from peer.cli.options import (
     AppPythonOption,
     ConfineOptions,
     EngineOption,
+    FullOption,
     HomeOption,
     IdentityOption,
     JsonOption,
@@ -86,6 +87,7 @@ def serve(
     ipfs: EngineOption = None,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
+    full: FullOption = False,
     home: HomeOption = DEFAULT_HOME,
     budget: BudgetOption = None,
     json: JsonOption = False,
@@ -159,7 +161,7 @@ def serve(
         }
 
         def session(each: StandingPart, role: Role) -> Session:
-            narrator = Narrator(None if json else say, place.app_log(role.value))
+            narrator = Narrator(None if json else say, place.app_log(role.value), whole_ids=full)
             confined_by = client_confiner if role is Role.CLIENT else confiner
             return replace(sessions[each.stored.id], on_report=narrator.tell, confiner=confined_by)
 
@@ -170,7 +172,7 @@ def serve(
             jobs = JobServer(peer, place, base.journal, led, limits, settings, tell, accepted)
             peer.jobs = jobs if led else None
             async with contextlib.AsyncExitStack() as desks:
-                show = desks.enter_context(live_status(wanted=not json))
+                show = desks.enter_context(live_status(wanted=not json, full=full))
                 async with peer.standing(show):
                     for each in sessions.values():
                         await desks.enter_async_context(peer.desk(each))

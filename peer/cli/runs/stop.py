@@ -14,6 +14,7 @@ from peer.base.terminal import say
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
+    FullOption,
     HomeOption,
     IdentityOption,
     JsonOption,
@@ -38,7 +39,6 @@ from peer.home.reader_choice import reader_of
 from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
 from protocol.blocks.json_values import json_value
-from protocol.records.bodies import Role
 from protocol.records.environment import Numerics
 
 app = new_app()
@@ -56,6 +56,7 @@ def stop(
     ipfs: EngineOption = None,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
@@ -111,7 +112,9 @@ def _closed_here(
     Raises:
         PeerError: if this home did not lead it, or it cannot be closed now.
     """
-    if head.role is not Role.SERVER:
+    with Journal(home.journal) as journal:
+        has_led = journal.has_led(head)
+    if not has_led:
         raise PeerError(f"this home has not led the run {shown(head.run)}", fix="only its server closes a run")
     passphrases = Passphrases.of_process(passphrase_file)
     person, stored = KeyStore(home.path).load(identity, passphrases), FederationStore(home).get(head.federation)

@@ -13,6 +13,7 @@ from peer.audit.verified_import import take_in
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
+    FullOption,
     HomeOption,
     JsonOption,
     OneRunArgument,
@@ -41,6 +42,7 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.car", help="The file to write.")],
     ipfs: EngineOption = None,
     timeout: TimeoutOption = 30.0,
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -77,6 +79,7 @@ def export(
 def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE.car", help="What `peer export` or `ipfs dag export` wrote.")],
     ipfs: EngineOption = None,
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:

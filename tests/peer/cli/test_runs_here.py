@@ -99,6 +99,7 @@ def test_a_run_that_was_left_open_waits_in_the_queue_while_no_peer_runs(peers: C
     home = Home(peer.home)
     federation = CID.parse(peer("federation", "show", "--json").json["federation"])
     with Journal(home.journal) as journal:
+        journal.keep_own([cbor_block(1)])
         journal.keep_head(RunHead(RUN, federation, OTHER, 3, 1, False, Role.SERVER, "local:x", 1.0))
     assert peer("resume", str(RUN)).code == ExitCode.DONE
     with Journal(home.journal) as journal:
