@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -37,12 +38,15 @@ NOT_FOLLOWED: Final = ("flwr", "torch")
 
 _IMPORT: Final = re.compile(r"^[ \t]*(?:from[ \t]+(\w+)|import[ \t]+(\w[^\n#;]*))", re.MULTILINE)
 
-_SETTINGS: Final = (
-    ("mkl of torch", "MKL_CBWR"),
-    ("nvpl of torch", "NVPL_BLAS_DEBUG_CPU_TYPE"),
-    ("onednn of torch", "ONEDNN_MAX_CPU_ISA"),
+_ONEDNN: Final = ("onednn of torch", "ONEDNN_MAX_CPU_ISA")
+_SETTINGS: Final = MappingProxyType(
+    {
+        "x86_64": (("mkl of torch", "MKL_CBWR"), _ONEDNN),
+        "aarch64": (("nvpl of torch", "NVPL_BLAS_DEBUG_CPU_TYPE"), _ONEDNN),
+    }
 )
-"""Libraries inside torch that tell nobody what they chose, and the variables that say it to them."""
+"""By architecture: libraries inside torch that tell nobody what they chose, and the variables that say it to them. A
+variable that is for another architecture says nothing: it may be set, and an auditor's need not be."""
 
 
 def measure_environment(app_dir: Path, numerics: Numerics) -> Environment:
@@ -118,7 +122,8 @@ def _chosen() -> Iterator[tuple[str, str]]:
     torch = sys.modules.get("torch")
     if torch is not None:
         yield "torch", torch.backends.cpu.get_cpu_capability()
-        yield from ((name, os.environ[variable]) for name, variable in _SETTINGS if os.environ.get(variable))
+        settings = _SETTINGS.get(platform.machine(), ())
+        yield from ((name, os.environ[variable]) for name, variable in settings if os.environ.get(variable))
     yield "libm", _libm()
 
 

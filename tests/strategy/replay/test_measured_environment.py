@@ -7,6 +7,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import pytest
+import torch
+
 from protocol.records.environment import Numerics
 from strategy.replay.measured_environment import measure_environment, named_processor
 
@@ -22,6 +25,18 @@ def test_the_environment_names_what_changes_bits() -> None:
     assert environment.version("flwr") == metadata.version("flwr")
     assert {"numpy", "openblas of numpy"} <= {kernel.library for kernel in environment.kernels}
     assert environment.threads >= 1
+
+
+def test_a_variable_of_another_architectures_libraries_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", torch)  # with torch, as for an app that uses it
+    for variable in ("MKL_CBWR", "NVPL_BLAS_DEBUG_CPU_TYPE"):
+        monkeypatch.setenv(variable, "set")
+
+    measured = {each.library: each.chosen for each in measure_environment(APP, Numerics.PORTABLE).kernels}
+
+    assert [name for name, chosen in measured.items() if chosen == "set"] == [
+        {"x86_64": "mkl of torch", "aarch64": "nvpl of torch"}[platform.machine()]
+    ]
 
 
 def test_a_processor_has_its_name_or_on_aarch64_the_numbers_of_its_kinds_of_core() -> None:
