@@ -31,6 +31,10 @@ _TROUBLE: Final = frozenset(
         What.PUBSUB_NOT_HEARING,
         What.ASKING_OFF,
         What.DIVERGED,
+        What.COMPUTED_OTHERWISE,
+        What.CONTRADICTED,
+        What.NOT_TOLD,
+        What.NOT_SIGNED,
     }
 )
 

@@ -35,7 +35,7 @@ from peer.web.run_view import RunView
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import Chain
 from protocol.federation.run_keys import read_private
-from protocol.records.bodies import Ack, Run, RunPrivate
+from protocol.records.bodies import Ack, Comparison, RecomputedAck, Run, RunPrivate
 from protocol.records.signed_records import WellSigned, parse_record
 from protocol.visible import visible
 
@@ -310,20 +310,26 @@ class Board:
         beside = frozenset() if self._journal is None else self._journal.names_beside(view.run)
         if (by := (beside, view.height)) == reading.confirmed_by:
             return False
-        view.confirmed, reading.confirmed_by = _confirmed(self.home, view, chain), by
+        view.confirmed, view.recomputed = _confirmed(self.home, view, chain)
+        reading.confirmed_by = by
         return True
 
 
-def _confirmed(home: Home, view: RunView, chain: Chain) -> dict[str, int]:
-    """The height up to which each member has confirmed this very chain, with an ack by the key that it has now."""
+def _confirmed(home: Home, view: RunView, chain: Chain) -> tuple[dict[str, int], dict[str, str]]:
+    """The height up to which each member has confirmed this very chain, with an ack by the key that it has now; and
+    what the newest says of those that have replayed it."""
     heights: dict[str, int] = {}
+    words: dict[str, str] = {}
     for block in beside_here(home, view.run).acks:
         record = parse_record(block)
         ack = record.body
         if isinstance(ack, Ack) and view.record_at(ack.height) == ack.head and is_its_authors(record, chain):
             name = chain.manifest.name_of(ack.by)
+            if isinstance(ack, RecomputedAck) and ack.by != chain.by and ack.height > heights.get(name, -1):
+                equal = ack.recomputed.comparison is Comparison.EQUAL
+                words[name] = f"equal up to height {ack.height}" if equal else f"otherwise at height {ack.height}"
             heights[name] = max(heights.get(name, -1), ack.height)
-    return dict(sorted(heights.items()))
+    return dict(sorted(heights.items())), words
 
 
 def _federation(stored: StoredFederation) -> dict[str, Any]:

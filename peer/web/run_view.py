@@ -61,6 +61,8 @@ class RunView:
     curves: Curves = field(default_factory=Curves)
     confirmed: dict[str, int] = field(default_factory=dict)
     """The height up to which each member has confirmed the chain."""
+    recomputed: dict[str, str] = field(default_factory=dict)
+    """What each standby made of it, in words."""
     app: str = ""
     federation: str = ""
     leader: str = ""
@@ -136,7 +138,10 @@ class RunView:
                 "exchanges": len(self.rounds),
                 "newest": json_value(newest),
                 "trouble": self.trouble,
-                "confirmed": [{"who": visible(who), "height": height} for who, height in self.confirmed.items()],
+                "confirmed": [
+                    {"who": visible(who), "height": height, "recomputed": self.recomputed.get(who, "")}
+                    for who, height in self.confirmed.items()
+                ],
                 "failures": json_value(self.failures[::-1]),
             }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,21 @@ def test_an_honest_run_is_recomputed_as_it_goes_on_and_afterwards(federation: Fe
     assert [each["recomputed_by"] for each in of_leader["exchanges"]] == [["second"]] * 3
     _, of_third = audited(federation, "third")
     assert of_third["recomputed"] == {"third": [[1, of_third["height"]]]}
+
+
+@pytest.mark.all
+def test_a_peer_that_stands_recomputes_the_runs_of_other_servers_whose_app_it_was_given(federation: Federation) -> None:
+    home = str(federation.home("second").path)
+    words = ("--role", "server", "--standby", "--app", APP, "--home", home, "--ipfs", federation.engine, "-v", "--json")
+    standing = federation.run("second", "serve", *words)
+    server = federation.server(APP, "--run-config", "num-server-rounds=2")
+    clients = [federation.client(name, APP) for name in federation.names]
+    assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
+    standing.wait_for("recomputed", height=3)
+    standing.signal(signal.SIGTERM)
+    assert standing.code() == 0, standing.said
+    _, report = audited(federation, "second")
+    assert report["recomputed"]["second"][0][1] >= 3
 
 
 def test_a_server_that_scales_a_tensor_is_contradicted_in_the_round_where_it_shows(federation: Federation) -> None:

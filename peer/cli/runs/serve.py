@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
@@ -52,11 +52,13 @@ from protocol.records.bodies import Role
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr
+    from peer.apps.app_choice import AppChoice
     from peer.jobs.job_server import JobServer
     from peer.run.peer import Peer, Prepared
     from peer.run.runner import Ending
     from peer.run.session import Session
     from peer.run.training import Training
+    from peer.standby.standing_by import StandingBy
 
 app = new_app()
 
@@ -104,7 +106,7 @@ def serve(
     roles = role or [Role.SERVER, Role.CLIENT, Role.KEEPER]
     served = parts_to_stand(place, person, federation, roles)
     accepted = {each.stored.id: _accepted(each.stored, queue.accept_runs_of or []) for each in served}
-    trains = any(Role.CLIENT in each.roles for each in served)
+    trains = queue.trains(role for each in served for role in each.roles)
     data_dir = data_folder(data.data_dir, training.app_dir, confined=confining.confine and trains)
     choice = training.choice(data, data_dir)
     works_in = working_folder(data.work_dir, place if confining.confine else None)
@@ -192,7 +194,15 @@ def serve(
                         for each in served
                         if Role.KEEPER in each.roles
                     ]
-                    return await _until_stopped(peer, jobs if led else None, clients, kept)
+                    return await _until_stopped(
+                        peer,
+                        jobs if led else None,
+                        [
+                            *clients,
+                            *await _standbys(led.values() if queue.standby else (), training.to_replay(data_dir)),
+                        ],
+                        kept,
+                    )
 
         endings = asyncio.run(stand())
         for ending in endings:
@@ -259,14 +269,21 @@ async def _tell_what_waits(peer: Peer, waits: Callable[[], list[str]], tell: Cal
         await asyncio.sleep(LOOK)
 
 
+async def _standbys(sessions: Iterable[Session], choice: AppChoice) -> list[StandingBy]:
+    """What replays the runs that other servers lead, one for each federation."""
+    from peer.standby.standing_by import standing_by
+
+    return [await asyncio.to_thread(standing_by, each, choice, once=False, run=None) for each in sessions]
+
+
 async def _until_stopped(
-    peer: Peer, jobs: JobServer | None, clients: Sequence[Training | None], kept: Sequence[Prepared]
+    peer: Peer, jobs: JobServer | None, held: Sequence[Training | StandingBy | None], kept: Sequence[Prepared]
 ) -> list[Ending]:
     """Run everything until the peer is stopped, or nothing is left that runs. Returns what could not go on, which is
     also told at once."""
 
-    async def trains(client: Training) -> Ending:
-        return told(client.ended(await peer.hold(client.prepared)))
+    async def runs(each: Training | StandingBy) -> Ending:
+        return told(each.ended(await peer.hold(each.prepared)))
 
     async def keeps(keeper: Prepared) -> Ending:
         return told(await peer.hold(keeper))
@@ -278,7 +295,7 @@ async def _until_stopped(
                 say(f"  fix: {ending.fix}")
         return ending
 
-    parts = [asyncio.create_task(trains(client)) for client in clients if client is not None]
+    parts = [asyncio.create_task(runs(each)) for each in held if each is not None]
     parts += [asyncio.create_task(keeps(keeper)) for keeper in kept]
     queue = [] if jobs is None else [asyncio.create_task(jobs.keep_going())]
     if not parts and not queue:  # an admin's desk

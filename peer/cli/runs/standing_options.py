@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,11 @@ from typing import Annotated
 import typer
 
 from peer.apps.app_choice import AppChoice, given
+from peer.base.errors import PeerError
 from peer.cli.options import bytes_of
 from peer.cli.runs.run_options import DataOptions
 from protocol.jobs.queue import Limits
+from protocol.records.bodies import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,26 @@ class QueueOptions:
         ),
     ] = None
 
+    standby: Annotated[
+        bool,
+        typer.Option(
+            "--standby",
+            help="Server: also replay the runs that other servers lead, if their app is --app or approved here.",
+        ),
+    ] = False
+
+    def trains(self, roles: Iterable[Role]) -> bool:
+        """Whether a peer with these roles trains.
+
+        Raises:
+            PeerError: if it is to stand by, too.
+        """
+        trains = Role.CLIENT in roles
+        if self.standby and trains:
+            fix = "peer serve --role server --standby; a client of this member would have to be in the same runs"
+            raise PeerError("a peer that trains does not stand by", fix=fix)
+        return trains
+
     def limits(self) -> Limits:
         """What runs side by side."""
         return Limits(self.max_runs, bytes_of(self.run_memory, "--run-memory"), self.run_gpus)
@@ -55,7 +78,9 @@ class TrainingOptions:
 
     app_dir: Annotated[
         Path | None,
-        typer.Option("--app", metavar="DIR", help="Client: the one app to allow.", show_default="what you approve"),
+        typer.Option(
+            "--app", metavar="DIR", help="Client, standby: the one app to allow.", show_default="what you approve"
+        ),
     ] = None
     dataset: Annotated[
         str | None,
@@ -68,6 +93,12 @@ class TrainingOptions:
     train_runs: Annotated[
         int, typer.Option("--train-runs", min=1, help="Client: in how many runs it trains side by side.")
     ] = 1
+
+    def to_replay(self, data_dir: Path | None) -> AppChoice:
+        """The app of runs that are replayed, and the settings of this machine for it."""
+        folder = None if data_dir is None else str(data_dir.expanduser().absolute())
+        local = given({"data-dir": folder, "model": self.model}) if self.app_dir is None else {}
+        return AppChoice(folder=self.app_dir, shared={}, local=local, run_config=[], node_config=[])
 
     def choice(self, data: DataOptions, data_dir: Path | None) -> AppChoice:
         """The app and its settings, with the dataset in ``data_dir``."""

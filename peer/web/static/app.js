@@ -283,8 +283,8 @@ class RunPage {
 
   head(about) {
     const behind = about.known - about.height > BEHIND && !about.trouble;
-    const confirmed = about.confirmed.length ? table("Who has confirmed the chain, and up to which record", ["member", "height"],
-      about.confirmed.map((each) => [bdi(each.who), `${each.height} of ${about.height}`])) : null;
+    const confirmed = about.confirmed.length ? table("Who has confirmed the chain, and up to which record", ["member", "height", "recomputed"],
+      about.confirmed.map((each) => [bdi(each.who), `${each.height} of ${about.height}`, each.recomputed])) : null;
     return el("section", { class: "panel" }, facts([
       ["app", bdi(about.app)], ["federation", bdi(about.federation)], ["server", bdi(about.leader)],
       ["state", about.closed ? "closed" : el("span", { class: "good" }, "open")],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from protocol.blocks.cid import CID
 from protocol.blocks.listing import pack
@@ -24,6 +24,8 @@ class VerifiedRecord:
     cid: CID
     height: int
     term: int
+    time: float
+    """When its leader signed it, as that says."""
     manifest: Manifest
     """The one in force after it."""
 
@@ -86,7 +88,7 @@ class Findings:
             return "this home may have forgotten what it signed, and the run's leader has not said"
         return ""
 
-    def sign(self, run: CatchUp, now: float) -> None:
+    def sign(self, run: CatchUp) -> None:
         """Sign what is due, if we may."""
         due = self._due
         if due is None or self.why_not(run):
@@ -95,7 +97,7 @@ class Findings:
         kept = self._kept[run.run]
         if due.head.height <= kept.acked or kept.has_contradicted:
             return
-        ack = self._ack(run.run, due, now)
+        ack = self._ack(run.run, due)
         kept.keep(ack)
         self._signing += 1
         self._told.sign(ack, due.head.manifest, self._signed)
@@ -103,18 +105,20 @@ class Findings:
     def _signed(self, now: float) -> None:
         self._signing -= 1
 
-    def _ack(self, run: CID, due: _Due, now: float) -> Ack:
-        replies, _ = pack([])
-        head, by = due.head, self._newest.author.member
-        if due.recomputed is None:
-            return Ack(by=by, time=now, run=run, term=head.term, height=head.height, head=head.cid, replies=replies)
-        return RecomputedAck(
-            by=by,
-            time=now,
+    def _ack(self, run: CID, due: _Due) -> Ack:
+        """Its time is the head's: the same word is the same record, whenever and by whichever process it is signed."""
+        head, (replies, _) = due.head, pack([])
+        ack = Ack(
+            by=self._newest.author.member,
+            time=head.time,
             run=run,
             term=head.term,
             height=head.height,
             head=head.cid,
             replies=replies,
-            recomputed=due.recomputed,
+        )
+        if due.recomputed is None:
+            return ack
+        return RecomputedAck(
+            **{field.name: getattr(ack, field.name) for field in fields(ack)}, recomputed=due.recomputed
         )

@@ -177,7 +177,7 @@ class Replaying:
         """One more record of the run is verified."""
         body, chain = step.record.body, run.chain
         assert isinstance(body, Chained)
-        self._records.append(VerifiedRecord(step.record.cid, body.height, body.term, chain.manifest))
+        self._records.append(VerifiedRecord(step.record.cid, body.height, body.term, body.time, chain.manifest))
         if isinstance(body, Dispatch):
             self._dispatched = body.height
         elif isinstance(body, NewEnvironment) and not self._changes_environment:

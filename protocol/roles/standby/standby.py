@@ -155,7 +155,7 @@ class Standby:
                 self._stepped(run, step, now)
             self._forgotten.ask(now)
             self._replaying.go_on(now)
-            self._findings.sign(run, now)
+            self._findings.sign(run)
             if run.chain.closed:
                 self._end(run, now)
             elif run.caught_up:
@@ -244,7 +244,7 @@ class Standby:
         if self._is_leaving or last is None or self._app.is_unapproved or (follows and not self._replaying.is_over):
             return
         self._findings.confirm_verified(last)
-        self._findings.sign(run, now)
+        self._findings.sign(run)
         if why := self._findings.why_never(run, leader_is_here=run.leader in self._servers.here):
             self.machine.outbox.report(What.NOT_SIGNED, run=str(run.run), why=why)
         elif not self._findings.are_kept:
