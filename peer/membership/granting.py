@@ -20,6 +20,7 @@ from peer.home.reader_choice import granted_epochs, reader_in
 from peer.membership.changes import find_member
 from protocol.blocks.cid import CID, Block
 from protocol.federation.epochs import grant as grant_of
+from protocol.federation.epochs import reads_models
 from protocol.federation.run_keys import RunKeys
 from protocol.federation.shreddings import Shredding, shredding_of
 from protocol.records.signed_records import sign_record
@@ -43,9 +44,14 @@ def grants_of(
     shredding = shredding_of(stored.manifest.shredded, head.run)
     if shredding is not None and shredding.epoch == 1:
         return []
+    reader = find_member(stored.manifest, name)
+    if not reads_models(reader):
+        raise PeerError(
+            f"{stored.manifest.called(reader.id)} is a keeper, which reads nothing: no key is given to it",
+            fix="to let somebody read, add a member of another role: peer federation add KEY --role auditor",
+        )
     keys = _keys_of(head.head, person, engine, home, shredding)
     key = person.signing_keys[0]
-    reader = find_member(stored.manifest, name)
     known = granted_epochs(reader.id, beside)
     given = (
         grant_of(head.run, epoch, stored.manifest, reader, by=person.id, time=time.time())

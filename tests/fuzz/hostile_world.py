@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import chains
 import corpus
-from attacked import Attacked, Fetch, following, leading, message_to, nowhere, position, reply_of
+from attacked import Attacked, Fetch, following, keeping, leading, message_to, nowhere, position, reply_of
 from chains import ALICE, BOB, CAROL, CONTENT, SECOND, SERVER, node_of
 from mutations import Mutator
 
@@ -20,6 +20,7 @@ from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
 from protocol.roles.catch_up import AHEAD
 from protocol.roles.effects import FetchContent, FetchRecord, Hand, StartApp, Stop, UnpackApp
 from protocol.roles.events import AppCalled, AppLost, Done, Fetched, Received
+from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.leader.leader import Leader
 from protocol.wire.announcements import (
     Beat,
@@ -218,6 +219,8 @@ class World:
     def _app(self) -> None:
         """The app does what it may."""
         machine = self.machine.machine
+        if isinstance(machine, Keeper):
+            return
         if self.random.random() < 0.02:
             self.machine.feed(AppLost("killed"))
             if not self.is_over:
@@ -235,4 +238,8 @@ class World:
         self.machine.feed(AppCalled(self.random.choice((GetNodes(self._calls), Push(self._calls, sent), *waits))))
 
 
-MACHINES: Final[dict[str, Callable[[], Attacked]]] = {"leader": leading, "client": following}
+MACHINES: Final[dict[str, Callable[[], Attacked]]] = {
+    "leader": leading,
+    "client": following,
+    "keeper": lambda: keeping(chains.begun()),
+}
