@@ -16,9 +16,10 @@ from peer.history.verdict import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, S
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.federation.run_keys import RunKeys, read_private
+from protocol.keeping.best import Direction
 from protocol.records.bodies import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
 from protocol.records.signed_records import Record
-from protocol.visible import quoted
+from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # they import flwr, which the report of a run verified before does not need
     from peer.audit.replay import Replay
@@ -44,6 +45,14 @@ class BestModel:
     """The exchange that sent it."""
     round: int | None
     value: float | None
+
+    def in_words(self) -> str:
+        """In a line."""
+        metric, _, direction = self.by.rpartition(":")
+        which = f"round {self.round}" if self.round is not None else f"exchange {self.exchange}"
+        value = "" if self.value is None else f" {self.value:.4g}"
+        mean = "smallest" if direction == Direction.MIN else "largest"
+        return f"the model sent in {which}: {named(metric)}{value}, the {mean} mean"
 
 
 @dataclass(slots=True)

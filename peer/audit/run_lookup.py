@@ -94,7 +94,7 @@ class RunLookup:
                 head_height=height,
                 with_contents=with_contents,
                 well_signed=well_signed,
-                dropped_here=dropped_here(self.home, head),
+                dropped_here=frozenset() if is_car(named) else dropped_here(self.home, head),
             )
             with contextlib.closing(audit):
                 yield audit

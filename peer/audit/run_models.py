@@ -124,6 +124,29 @@ class RunModels:
         last = max(self._after(self._trained()), default=0)
         return self.find(round_number=last)
 
+    def best(self) -> FoundModel:
+        """The best global model, by the metric that the run names. Its round is the one of which it is the outcome, if
+        the app trained in a round before; 0 if it is the initial model.
+
+        Raises:
+            PeerError: if the run names no metric, or no exchange has it.
+            NotReadable: if this home has no key for it.
+            protocol.blocks.cid.BlockError: if a content cannot be read.
+        """
+        best = self._report.best
+        if best is None:
+            raise NoSuchModel(
+                "no model of this run is marked as the best",
+                fix="a run marks one if it is begun with --best METRIC, and clients answer with that metric",
+            )
+        height = next(row["height"] for row in self._rows() if row["number"] == best.exchange)
+        body = next(each for each in self._bodies() if isinstance(each, Dispatch) and each.height == height)
+        found = self._arrays_of(body)
+        if found is None:
+            raise NoSuchModel(f"what was sent in exchange {best.exchange} has no arrays", code=ExitCode.UNFINISHED)
+        before = (row for row in self._rows() if _is_train(row) and row["height"] < height)
+        return self._found(found, max((self._round(row) or 0 for row in before), default=0), SERVER)
+
     def rounds(self) -> list[int]:
         """The rounds that have a global model: 0, and those in which something was trained, if it was sent since."""
         has_first = self._first_dispatched() is not None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from peer.audit.report import BestModel
 from peer.history.verdict import Finding, Verdict
 from protocol.replay.differences import Outcome
 
@@ -92,6 +93,10 @@ class About:
     records: int
     """Found; the audit says how many of them are verified."""
     verified_height: int | None
+    keep: str
+    """The plan by which contents stay or go; empty if all stay."""
+    best: BestModel | None
+    """The best model; None if the run marks none."""
     rounds: int
     numbered: bool
     """Whether the app numbers its rounds; otherwise each exchange counts as one."""

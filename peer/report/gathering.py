@@ -7,14 +7,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
 
 from crypto.keys import VerifyKey
 from peer.audit.audit import Audit
-from peer.audit.replay import MAX_ENVIRONMENTS
+from peer.audit.replay import MAX_ENVIRONMENTS, Replay
 from peer.audit.report import Report, Tally, root_in_words, verdict_in_words
 from peer.audit.root_of_trust import Root
 from peer.history.scratch import Scratch
@@ -254,6 +254,8 @@ class _Gathering:
         if report.height is not None and self._audit.with_contents:
             names_blocks = any(finding.cid is not None for finding in report.findings)  # those of a replay do not
             but = ", but for what the findings name" if names_blocks else ""
+            gone = report.not_kept.contents
+            but += f", but for {gone} contents that are not kept by policy" if gone else ""
             yield f"What they link, {self._contents} replies and contents among it: that it is here, and unchanged{but}"
         if report.confirmed:
             yield f"Acks of {len(report.confirmed)} members, which say up to where each of them saw this very history"
@@ -263,6 +265,15 @@ class _Gathering:
                 f"{replay.exchanges} exchanges are equal bit for bit"
             )
 
+    def _not_replayed(self, replay: Replay) -> Iterator[str]:
+        if replay.not_kept:
+            yield (
+                f"The server's work in {replay.not_kept} of {self._report.exchanges} exchanges: replies before them "
+                "are not kept by policy, so its app could not be run again on them"
+            )
+        if replay.not_checked:
+            yield f"Of the server's work, {replay.not_checked}"
+
     def _unchecked(self, why_no_replay: str, *, readable: bool) -> Iterator[str]:
         report, replay = self._report, self._report.replay
         verified = 0 if report.height is None else report.height + 1
@@ -270,6 +281,8 @@ class _Gathering:
             yield f"{report.records - verified} of {report.records} records, and what they link: they follow a bad one"
         if not self._audit.with_contents:
             yield "What the records link, such as models and updates: whether it is here, and whole"
+        elif report.not_kept.contents:
+            yield f"What is not kept by policy: {report.not_kept.in_words(report.keep)}"
         if replay is None:
             yield f"Whether the server computed what it says: its app was not run again ({why_no_replay})"
         else:
@@ -280,8 +293,7 @@ class _Gathering:
                     f"Whether the server computed what it says in {replay.undecided} exchanges: what the app did again "
                     f"here differs, and this machine cannot tell why ({replay.settling or 'nothing'} would settle it)"
                 )
-            if replay.not_checked:
-                yield f"Of the server's work, {replay.not_checked}"
+            yield from self._not_replayed(replay)
         if self._run is not None and not readable:
             why = report.shredded or "the run is encrypted, and no key for it was given"
             yield (
@@ -305,6 +317,8 @@ class _Gathering:
             reason=_cut(report.reason),
             records=report.records,
             verified_height=report.height,
+            keep=report.keep,
+            best=None if report.best is None else replace(report.best, by=_cut(report.best.by)),
             rounds=report.rounds,
             numbered=report.numbered,
             exchanges=report.exchanges,

@@ -194,6 +194,10 @@ def facts_of(report: RunReport) -> Iterator[tuple[str, str]]:
         ended = moment(about.ended) if about.ended is not None else "still open"
         reason = f": {quoted(about.reason)}" if about.reason else ""
         yield "ended", f"{ended}{f', the app {_ENDED[about.outcome]}' if about.outcome else ''}{reason}"
+    if about.keep:
+        yield "keeps", about.keep
+    if about.best is not None:
+        yield "best", about.best.in_words()
     verified = 0 if about.verified_height is None else about.verified_height + 1
     rounds = f"{about.rounds} rounds, " if about.numbered else ""
     yield "size", f"{about.records} records, {verified} of them verified; {rounds}{about.exchanges} exchanges"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from peer.audit.report import BestModel, Report, extent_in_words, root_in_words, verdict_in_words
+from peer.audit.report import Report, extent_in_words, root_in_words, verdict_in_words
 from peer.base.terminal import Coloured, put, put_json_part, put_table, put_whole
 from peer.cli.output import bad, doubtful, good, moment, put_fields, schema_name, size
 from peer.history.scratch import Scratch
@@ -164,21 +164,11 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.keep:
         yield "keeps", report.keep
     if report.best is not None:
-        yield "best", best_in_words(report.best)
+        yield "best", report.best.in_words()
     rounds = f"{report.rounds} rounds, " if report.numbered else ""
     if report.environments > 1:
         yield "environments", f"{report.environments}: the server went on with the run in another one"
     yield "size", f"{report.records} records, {rounds}{report.exchanges} exchanges"
-
-
-def best_in_words(best: BestModel) -> str:
-    """The best model, in a line."""
-    metric, _, direction = best.by.rpartition(":")
-    which = f"round {best.round}" if best.round is not None else f"exchange {best.exchange}"
-    value = "" if best.value is None else f" {best.value:.4g}"
-    return (
-        f"the model sent in {which}: {named(metric)}{value}, the {'smallest' if direction == 'min' else 'largest'} mean"
-    )
 
 
 def _replayed(report: Report) -> Iterator[str]:

@@ -177,3 +177,19 @@ def test_what_the_plan_keeps_has_to_be_there_to_be_exported(tmp_path: Path, peer
     exported = peers("server")("export", str(run.written.head), tmp_path / "run.car", *here)
     assert exported.code == ExitCode.UNFINISHED
     assert "not whole" in exported.err
+
+
+def test_the_best_model_is_written_to_a_file(tmp_path: Path, peers: Callable[[str], Peer]) -> None:
+    run = KeptRun(tmp_path, best="loss:min")
+    run.audit()
+    written = peers("auditor")("model", tmp_path / "run.car", "--best", "-o", tmp_path / "best.npz", "--json")
+    assert written.code == ExitCode.DONE, written.err
+    assert written.json["content"] == str(run.models[1])
+
+
+def test_a_run_that_names_no_metric_has_no_best_model(tmp_path: Path, peers: Callable[[str], Peer]) -> None:
+    run = KeptRun(tmp_path)
+    run.audit()
+    written = peers("auditor")("model", tmp_path / "run.car", "--best", "-o", tmp_path / "best.npz")
+    assert written.code == ExitCode.WRONG_USE
+    assert "--best METRIC" in written.err
