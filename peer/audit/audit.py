@@ -16,13 +16,13 @@ from crypto.dsse import BadSignature
 from peer.audit.confirmations import Confirmations
 from peer.audit.kept_reports import Basis
 from peer.audit.key_history import KeyHistory
-from peer.audit.not_kept import Lacking
 from peer.audit.replay import AuditedApp, ComparedExchange, ReplayToCome, RunReplay, Versions
 from peer.audit.report import BestModel, Report
 from peer.audit.revocations import Revocations
 from peer.audit.root_of_trust import Root
 from peer.base.errors import PeerError
 from peer.erasure.shredded_runs import why_shredded
+from peer.history.not_kept import Lacking
 from peer.history.rounds import Exchange, Rounds, exchange_value
 from peer.history.run_sources import CarSource, RunSource
 from peer.history.scratch import Scratch
@@ -190,6 +190,11 @@ class Audit:
         known = self._known.get(self._chain.federation)
         newest = None if known is None else known.manifest.cid
         return Basis(newest, self._beside.cids(), encrypted=self._chain.keys.current is not None)
+
+    @property
+    def chain(self) -> Chain | None:
+        """After `run`: the chain, as far as it is verified; None if not even the run record is."""
+        return self._chain
 
     @property
     def keys(self) -> RunKeys:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peer.audit.not_kept import NotKept
 from peer.audit.root_of_trust import Root
 from peer.base.errors import ExitCode, PeerError
+from peer.history.not_kept import NotKept
 from peer.history.scratch import Scratch
 from peer.history.verdict import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, SHREDDED, Finding, Verdict
 from protocol.blocks.cid import CID

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from crypto.dsse import BadSignature
 from peer.engine.interface import Engine
 from peer.home.federations import FederationStore
 from peer.home.journal import Journal, RunHead
@@ -19,7 +20,20 @@ from protocol.keeping.droppable import Droppable, RunSoFar
 from protocol.keeping.home_plan import Keeping, may_go
 from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import Ack, Chained, Role
-from protocol.records.signed_records import parse_record
+from protocol.records.signed_records import Record, parse_record
+
+
+def _is_signed(record: Record, auditors: Mapping[bytes, bytes]) -> bool:
+    """Whether an auditor signed an ack in its own name. ``auditors`` are member ids by key. A file that was taken in
+    may bring an ack that anybody made up."""
+    (key,) = record.signers
+    if auditors.get(key) != record.body.by:
+        return False
+    try:
+        record.check_signatures()
+    except BadSignature:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +116,10 @@ class Dropping:
         stored = self.federations.get(head.federation)
         if stored is None:
             return None
-        auditors = {member.id for member in stored.manifest.members.values() if set(member.roles) == {Role.AUDITOR}}
-        bodies = (parse_record(block).body for block in self.journal.beside(head.run)) if auditors else ()
-        acks = [body for body in bodies if isinstance(body, Ack) and body.by in auditors]
+        members = stored.manifest.members.values()
+        auditors = {member.signing: member.id for member in members if set(member.roles) == {Role.AUDITOR}}
+        beside = (parse_record(block) for block in self.journal.beside(head.run)) if auditors else ()
+        acks = [each.body for each in beside if isinstance(each.body, Ack) and _is_signed(each, auditors)]
         if not acks:
             return None
         heights: dict[bytes, int] = {}

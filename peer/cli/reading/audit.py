@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 
+from peer.attest.confirming import confirm as confirmed
 from peer.audit.equivocation_proof import CheckedProof
 from peer.audit.kept_reports import KeptReports
 from peer.base.errors import ExitCode, PeerError
-from peer.base.terminal import show_labels
+from peer.base.terminal import say, show_labels
 from peer.cli.options import JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import put_json
 from peer.cli.reading.attest_options import AttestOptions, SignedVerdict
@@ -36,6 +38,10 @@ def audit(
     replaying: ReplayOptions,
     federation: TrustOption = None,
     attesting: AttestOptions,
+    confirm: Annotated[
+        bool,
+        typer.Option("--confirm", help="Auditor: sign that you have audited it, if it is verified with all contents."),
+    ] = False,
     json: JsonOption = False,
 ) -> ExitCode:
     """Verify a run by every rule, and check that everything it links is there. A CAR file needs no engine.
@@ -49,6 +55,9 @@ def audit(
     `peer attest verify FILE` and other tools can check. It tells nothing that is encrypted in the run. With
     --attest-model, it is also about a model file, which has to hold a model of the run (peer trace).
 
+    With --confirm, an auditor signs an ack of the head, which this home keeps and `peer export` takes along. Where that
+    file is taken in (peer import), a plan that keeps updates until an auditor has confirmed lets them go.
+
     A proof of equivocation (one key signed two records for one place) is checked by itself. If it holds, the exit code
     is 1.
     """
@@ -57,6 +66,7 @@ def audit(
     lookup = options.lookup(needed=replay)
     signed = attesting.prepare(head, lookup)
     show_labels(False)  # a proof is evidence against a key
+    auditor = lookup.reader.unlocked(lookup.home.path) if confirm else None
     proof = lookup.proof(head, lookup.known(federation))
     if proof is not None:
         return _put_proof(proof, json=json, signed=signed)
@@ -82,6 +92,9 @@ def audit(
             put_report(report, scratch, replay=replay)
         if signed is not None:
             signed.write(prepared, scratch, say_so=not json)
+        if auditor is not None:
+            ack = confirmed(prepared, lookup.home, auditor, at=time.time())
+            say(f"confirmed: {ack} says so; peer export takes it along")
     return report.exit_code
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from chains import ALICE, BOB, DAVE, MEMBERS, Scribe, id_of, member
+from chains import ALICE, BOB, DAVE, MEMBERS, Scribe, decryption_key, id_of, member
 from command_line import Peer
 from inspected_runs import WrittenRun
 
+from crypto.identity import Identity
+from peer.attest.confirming import confirm
 from peer.audit.audit import Audit
 from peer.audit.report import Report, verdict_in_words
-from peer.base.errors import ExitCode
+from peer.base.errors import ExitCode, PeerError
 from peer.engine.local.engine import LocalEngine
 from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, Verdict
 from peer.home.acks_grants_proofs import AcksGrantsProofs
+from peer.home.home import Home
+from peer.home.journal import Journal
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Ack, Role
@@ -193,3 +198,29 @@ def test_a_run_that_names_no_metric_has_no_best_model(tmp_path: Path, peers: Cal
     written = peers("auditor")("model", tmp_path / "run.car", "--best", "-o", tmp_path / "best.npz")
     assert written.code == ExitCode.WRONG_USE
     assert "--best METRIC" in written.err
+
+
+def test_an_auditor_confirms_once_and_a_file_takes_its_word_along(tmp_path: Path, peers: Callable[[str], Peer]) -> None:
+    run, auditor = KeptRun(tmp_path, "models=all updates=until-audited"), peers("auditor")
+    identity = Identity("dave", DAVE, decryption_key(DAVE))
+    run.audit()
+    with Scratch() as scratch, contextlib.closing(CarSource(tmp_path / "run.car")) as source:
+        audit = Audit(source.roots[0], source, scratch)
+        audit.run()
+        acks = {confirm(audit, Home(auditor.home).create(), identity, at=float(when)) for when in (1, 2)}
+    assert len(acks) == 1
+    with Journal(Home(auditor.home).journal) as journal:
+        beside = journal.beside(run.written.run)
+    assert [block.cid for block in beside] == list(acks)
+    assert missing(run.audit(*run.updates, acks=beside)) == 0
+
+
+def test_nobody_confirms_what_nobody_can_see(tmp_path: Path, peers: Callable[[str], Peer]) -> None:
+    run = KeptRun(tmp_path, "models=all updates=last:1")
+    run.audit(run.updates[0])
+    identity = Identity("dave", DAVE, decryption_key(DAVE))
+    with Scratch() as scratch, contextlib.closing(CarSource(tmp_path / "run.car")) as source:
+        audit = Audit(source.roots[0], source, scratch)
+        audit.run()
+        with pytest.raises(PeerError, match="not kept"):
+            confirm(audit, Home(peers("auditor").home).create(), identity, at=1.0)
