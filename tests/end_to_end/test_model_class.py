@@ -22,7 +22,10 @@ class Net(nn.Sequential):
 
 
 @pytest.mark.slow
-def test_a_model_class_is_imported_only_if_the_owner_named_it(federation: Federation, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verifies", [False, pytest.param(True, marks=pytest.mark.all)])
+def test_a_model_class_is_imported_only_if_the_owner_named_it(
+    verifies: bool, federation: Federation, tmp_path: Path
+) -> None:
     named, unnamed = str(tmp_path / "named"), tmp_path / "unnamed"
     (federation.root / "marked_models.py").write_text(SOURCE)  # where every peer of the test is started
     client = ("--role", "client", "--once", "--node-config")
@@ -43,5 +46,6 @@ def test_a_model_class_is_imported_only_if_the_owner_named_it(federation: Federa
     refused = federation.run("auditor", *audit, MARK=str(unnamed))
     assert (refused.code(), unnamed.exists()) == (ExitCode.WRONG_USE, False)
     assert f"--replay --model {MODEL}" in refused.said
-    verified = federation.run("auditor", *audit, "--model", MODEL, "--json", MARK=named)
-    assert (verified.code(), verified.json["verdict"]) == (ExitCode.DONE, "verified")
+    if verifies:
+        verified = federation.run("auditor", *audit, "--model", MODEL, "--json", MARK=named)
+        assert (verified.code(), verified.json["verdict"]) == (ExitCode.DONE, "verified")

@@ -64,6 +64,7 @@ def test_an_honest_run_is_replayed_from_a_car_alone(federation: Federation, reco
         "messages": 6,
         "mismatches": 0,
         "undecided": 0,
+        "not_kept": 0,
         "first_divergence": None,
         "widest": None,
         "at_end": None,
@@ -73,6 +74,7 @@ def test_an_honest_run_is_replayed_from_a_car_alone(federation: Federation, reco
         "settling": None,
         "not_checked": None,
         "environment": {},
+        "environments": [{"height": 0, "environment": {}, "settling": None}],
         "seconds": 0,
         "import_seconds": 0,
     }

@@ -69,6 +69,7 @@ def test_a_run_begins_where_another_ended(federation: Federation) -> None:
     assert not equal(began, model_of(federation, second["head"]))
 
 
+@pytest.mark.all  # the rule: tests/strategy/models/test_initial_model.py
 def test_a_model_of_another_kind_is_refused_before_a_run_begins(federation: Federation, tmp_path: Path) -> None:
     save_file({"w": np.ones(3)}, tmp_path / "other.safetensors")
 

@@ -128,6 +128,7 @@ def test_a_job_has_one_run_at_whichever_step_its_server_is_killed(
     assert federation.audit()["verdict"] == "verified"
 
 
+@pytest.mark.all  # the rule: tests/peer/jobs/test_job_server.py
 def test_a_run_is_stopped_and_what_waits_is_given_up(federation: Federation, gate: Gate) -> None:
     standing = Standing(federation, gate)
     standing.run("first")
@@ -162,6 +163,7 @@ def test_two_runs_of_one_server_go_on_side_by_side_with_the_same_clients(federat
     assert [run["state"] for run in standing.peer("ls")["runs"]] == ["closed", "closed"]
 
 
+@pytest.mark.all  # the rule: tests/peer/jobs/test_between_runs.py
 def test_who_came_and_who_was_removed_while_no_run_was_on_is_so_in_the_next(federation: Federation, gate: Gate) -> None:
     standing = Standing(federation, gate)
     gate.open("round-1", "train-1")

@@ -52,7 +52,7 @@ def test_peers_stopped_in_a_round_leave_it_to_be_resumed(
     ("event", "number"),
     [
         ("", signal.SIGINT),
-        ("waiting-for-clients", signal.SIGTERM),
+        pytest.param("waiting-for-clients", signal.SIGTERM, marks=pytest.mark.all),
         pytest.param("", signal.SIGTERM, marks=pytest.mark.all),
         pytest.param("waiting-for-clients", signal.SIGINT, marks=pytest.mark.all),
     ],

@@ -112,6 +112,7 @@ def test_a_client_put_back_to_an_older_home_gives_no_second_answer(run: Disturbe
     assert proofs(run) == 0
 
 
+@pytest.mark.all  # the rule: tests/simulation/test_simulated_copies.py
 @ON_EITHER
 def test_the_copy_of_a_clients_home_that_runs_stops_before_it_signs(run: Disturbed, undisturbed: Told) -> None:
     run.start_all({"server": Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 4)})

@@ -18,8 +18,8 @@ SAMPLE = {
     "server-peer-store-after-4",
     "one-peer-keep-reply-before-4",
     "one-app-hand-after-4",
-    "server-engine-store-before-4",
 }
+"""Of nodes there is one in `test_own_node`, and more in `tests/kubo/test_run_kubo.py`."""
 
 
 def params(victim: Victim) -> list[object]:
