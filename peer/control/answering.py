@@ -57,12 +57,16 @@ async def answering(home: Home, answer: Answerer) -> AsyncIterator[None]:
         (home.path / NAME).unlink(missing_ok=True)
 
 
+_OTHER_VERSION: Final = "if it was started before an upgrade, stop it, and start it again"
+
+
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answerer) -> None:
     try:
         line = await asyncio.wait_for(reader.readline(), SECONDS)
         request = parse_request(line)
     except (TimeoutError, ValueError, OSError, BadRequest) as error:  # ValueError: the line is too long
-        reply = Answer(error=f"not a question: {error}", code=ExitCode.WRONG_USE)
+        why = f"the peer that runs does not know this question: {error}"
+        reply = Answer(error=why, fix=_OTHER_VERSION, code=ExitCode.WRONG_USE)
     else:
         reply = await _answered(request, answer)
     with contextlib.suppress(OSError):  # whoever asked has gone

@@ -170,8 +170,10 @@ class Board:
             NotHere: as `view`.
         """
         summary = self.view(run).summary()
-        known = next((head.height for head in self._heads if head.run == run), 0)
-        return {**summary, "name": self._name_of(run), "known": max(known, summary["height"])}
+        head = next((head for head in self._heads if head.run == run), None)
+        known, closed = (0, False) if head is None else (head.height, head.closed)
+        of_home = {"name": self._name_of(run), "known": max(known, summary["height"])}
+        return {**summary, "closed": closed or summary["closed"], **of_home}
 
     def blocks(self) -> BlocksHere:
         """The blocks that are here.

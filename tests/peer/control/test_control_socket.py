@@ -133,6 +133,7 @@ def test_a_status_full_of_hostile_words_arrives(home: Home) -> None:
 def test_what_is_no_question_is_answered_as_wrong_use(home: Home, data: bytes) -> None:
     answer = parse_answer(while_answering(home, lambda: said(home, data)))
     assert (answer.done, answer.code) == (None, ExitCode.WRONG_USE)
+    assert "start it again" in answer.fix
 
 
 def test_a_question_without_an_end_is_cut_off_and_the_next_one_is_answered(home: Home) -> None:
