@@ -276,7 +276,7 @@ class SharedAsking:
         with self._lock:
             asking = self._asking
         if asking is not None:
-            asking.said(f"{place} {subject}", data, by)
+            asking.said(subject if by else f"{place} {subject}", data, by)
 
     def _asked(self) -> Sequence[bytes]:
         return list(dict.fromkeys(member for talker in self._now() for member in talker.asked()))

@@ -171,6 +171,12 @@ def subject_of(body: Said) -> str:
             return f"proposal {proposal}"
 
 
+_BYE: Final = subject_of(Bye())
+_UNTIL_BYE: Final = ("presence", "head")
+"""The subjects of which a member that has left says nothing: whoever comes later would take its last run for one that
+goes on."""
+
+
 def is_asked(member: Member) -> bool:
     """Whether all other members ask this one: a server, or a keeper, which has heard what they cannot hear."""
     return Role.SERVER in member.roles or Role.KEEPER in member.roles
@@ -234,6 +240,9 @@ class Board:
                 self._own.remove(self._own.oldest)
             return
         of_one = self._of.setdefault(by, _Shelf(KEPT_OF_ONE, BYTES_OF_ONE))
+        for gone in [each for each in of_one.notes if subject == _BYE and each[1] in _UNTIL_BYE]:
+            self._take_down(gone)
+        of_one = self._of.setdefault(by, of_one)
         of_one.add(key, note)
         self._others.add(key, note)
         while of_one.is_over:

@@ -85,6 +85,14 @@ def test_a_keepers_board_has_what_others_said_in_the_order_in_which_it_came() ->
     assert not ours._of
 
 
+def test_of_a_member_that_has_left_a_keepers_board_has_its_goodbye_and_what_others_may_owe_it() -> None:
+    ours = Board(b"board  1")
+    for by in (b"alice", b"bob"):
+        for subject in ("presence", "head", "reply 1", "bye")[: 4 if by == b"alice" else 3]:
+            ours.note(subject, by + subject.encode(), 0.0, by)
+    assert ours.since(Place(), 1.0)[0] == [b"alicereply 1", b"alicebye", b"bobpresence", b"bobhead", b"bobreply 1"]
+
+
 def test_a_member_that_floods_a_keepers_board_crowds_out_its_own_words_alone() -> None:
     ours = Board(b"board  1")
     ours.note("presence", b"ours", 0.0)
