@@ -422,7 +422,7 @@ class Replaying:
         self._outbox.report(What.RECOMPUTED, height=height, messages=messages)
         if not any(given < self._compared for given in self._given):  # an app's own threads compare in any order
             self.told = replace(self.told, height=self._compared)
-            if self._compared == self._dispatched:  # otherwise the next one covers it: an ack is for those that wait
+            if self._compared == self._dispatched:  # otherwise the next one covers it
                 self._confirm(self._compared)
 
     def _confirm(self, height: int) -> None:

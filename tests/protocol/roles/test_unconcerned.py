@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from attacked import Attacked, following, leading, position
-from chains import ALICE, BOB, SERVER, id_of
+from attacked import Attacked, following, leading, listening, position
+from chains import ALICE, BOB, SECOND, SERVER, begun, id_of
 
 from protocol.roles.events import Received
 from protocol.wire.announcements import Beat, Head, PeerState, Recalled, parse_announcement
@@ -37,6 +37,13 @@ def test_a_client_does_not_look_for_the_beat_of_another_client() -> None:
     client = following()
     beat = Beat(client.manifest, PeerState.IDLE)
     assert looks(client, lambda: client.say(BOB, beat)) == 0
+
+
+def test_a_client_does_not_take_a_server_that_stands_by_for_one_that_leads() -> None:
+    client = listening(begun())
+    beat = Beat(client.manifest, PeerState.WORKING, position(client.scribe))
+    assert looks(client, lambda: client.say(SECOND, beat)) == 0
+    assert not client.fetching
 
 
 @pytest.mark.parametrize(("to", "expected"), [(BOB, 0), (ALICE, 1)])

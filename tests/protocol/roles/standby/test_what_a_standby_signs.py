@@ -115,6 +115,50 @@ def test_a_run_is_confirmed_once_its_app_came_to_the_recorded_end() -> None:
     assert standby.peer.machine.machine.state.name == "STOPPED"
 
 
+def test_what_an_apps_threads_send_in_another_order_is_signed_once_all_of_it_is_compared() -> None:
+    standby = Replayed()
+    standby.ready()
+    standby.asks(3)  # it has read ahead
+    standby.says(Compared(3, 2))
+    assert not standby.words
+    standby.says(Compared(1, 2))
+    standby.scribe.add(standby.scribe.dispatch())
+    standby.hear()
+    standby.asks(2)
+    standby.says(Compared(5, 2))
+    assert standby.words[-1] == (1, 5, Comparison.EQUAL)
+
+
+def test_a_word_that_is_signed_again_is_the_same_record() -> None:
+    first, later = Replayed(), Replayed()
+    later.peer.wait(3600.0)
+    for standby in (first, later):
+        standby.ready()
+        standby.asks(3)
+        standby.says(Compared(1, 2))
+        standby.says(Compared(3, 2))
+    assert first.acks == later.acks != []
+
+
+def test_what_the_leader_sent_from_another_environment_is_judged_by_that() -> None:
+    standby = Replayed()
+    standby.ready()
+    standby.asks()
+    standby.says(Compared(1, 2))
+    standby.scribe.add(standby.scribe.environment(OTHER_MACHINE))
+    standby.scribe.add(standby.scribe.dispatch())
+    standby.hear()
+    standby.ready()  # the app has to know from its start that something may differ
+    starts = [hand.value for hand in standby.peer.all(Hand) if isinstance(hand.value, Start)]
+    assert [start.changes_environment for start in starts] == [False, True]
+    standby.asks(6)
+    for height in (1, 3):
+        standby.says(Compared(height, 2))
+    standby.says(Compared(6, 2, ROUNDING, b"ours"))
+    assert not standby.words
+    assert [fields["height"] for fields in standby.peer.reported(What.NOT_TOLD)] == [6]
+
+
 def differs(standby: Replayed, ours: bytes = b"ours") -> None:
     """Its app sends something else in the second dispatch."""
     standby.asks()
