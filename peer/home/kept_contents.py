@@ -78,6 +78,8 @@ class Entry:
     """Models that the run itself links."""
     plan: str = ""
     """The run's own plan, in its first record."""
+    after: CID | None = None
+    """The record before it; None if it is the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,14 @@ class KeptContents:
         row = self._file.row("SELECT * FROM stock WHERE run = ?", bytes(run))
         return None if row is None else StockOfRun(CID(row[0]), CID(row[1]), row[2], row[3], row[4])
 
-    def add(self, run: CID, entries: Sequence[Entry]) -> int:
-        """Add what records say, in the order of the chain. Returns their bytes."""
+    def add(self, run: CID, after: CID | None, entries: Sequence[Entry]) -> int | None:
+        """Add what records say, in the order of the chain, that come ``after`` the head up to which stock was taken.
+        Returns their bytes; None, and nothing is added, if another process has added something meanwhile."""
         raw = bytes(run)
         with self._file.transaction() as database:
+            row = database.execute("SELECT head FROM stock WHERE run = ?", (raw,)).fetchone()
+            if (None if row is None else CID(row[0])) != after:
+                return None
             row = database.execute("SELECT MAX(number) FROM exchanges WHERE run = ?", (raw,)).fetchone()
             newest = row[0] or 0
             for entry in entries:

@@ -28,7 +28,7 @@ class Forgetting:
     proofs: int
     """Proofs of equivocation, which stay."""
     confirmed: tuple[str, ...]
-    """Members that have confirmed that they hold the run up to its head."""
+    """Other members that have confirmed that they hold the run up to its head."""
 
 
 def to_forget(head: RunHead, dropping: Dropping) -> Forgetting:
@@ -42,14 +42,14 @@ def to_forget(head: RunHead, dropping: Dropping) -> Forgetting:
     contents = journal.contents.in_state(head.run, ContentState.HERE) - journal.contents.needed_by_others(head.run)
     beside = journal.beside(head.run)
     blocks = dict.fromkeys([*stock.record_blocks(head.run, head.head), *(block.cid for block in beside)])
-    acks = [body for body in (parse_record(block).body for block in beside) if isinstance(body, Ack)]
-    for ack in acks:
+    acks = {block.cid: body for block in beside if isinstance(body := parse_record(block).body, Ack)}
+    for ack in acks.values():
         with contextlib.suppress(BlockError):
             blocks |= dict.fromkeys(typed_items(ack.replies, CID, MemoryBlocks({})))
     for kept in _needed_besides(head.run, dropping):
         blocks.pop(kept, None)
     stored = dropping.federations.get(head.federation)
-    whole = {ack.by for ack in acks if ack.head == head.head}
+    whole = {ack.by for cid, ack in acks.items() if ack.head == head.head and journal.own(cid) is None}
     names = () if stored is None else tuple(sorted(stored.manifest.called(member) for member in whole))
     return Forgetting(head, tuple(contents), tuple(blocks), len(journal.proofs(head.run)), names)
 

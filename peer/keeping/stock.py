@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -71,7 +71,12 @@ class Stock:
         """
         contents = self.journal.contents
         since = 0 if everywhere else max(0, contents.oldest_open(run) - _LATE)
-        grown = sum(contents.add(run, some) for some in _batches(self._new(run, head)))
+        grown = 0
+        for some in _batches(self._new(run, head)):
+            added = contents.add(run, some[0].after, some)
+            if added is None:  # another process takes stock too, as `peer du` does beside a running peer
+                break
+            grown += added
         whole = self.engine.keeps(head)
         return grown + sum(self._look(run, link, whole=whole) for link in contents.unseen(run, since))
 
@@ -116,14 +121,19 @@ class Stock:
         chain: list[CID] = []
         cid: CID | None = head
         while cid is not None and (known is None or cid != known.head):
-            chain.append(cid)
             body = parse_record(Block(cid, self.engine.get(cid, timeout=_WAIT))).body
-            cid = body.prev if isinstance(body, Chained) else None
+            assert isinstance(body, Chained)  # a head was verified before it was kept
+            if not chain and known is not None and body.height <= known.height:
+                return  # another process has taken stock beyond it
+            chain.append(cid)
+            cid = body.prev
         if cid is None and known is not None:  # what we knew is not in this chain
             self.journal.contents.begin_again(run)
+        after = cid
         for each in reversed(chain):
             read = _Read(self.engine)
-            yield _entry(checked_record(each, read), read)
+            yield replace(_entry(checked_record(each, read), read), after=after)
+            after = each
 
     def _look(self, run: CID, link: Link, *, whole: bool) -> int:
         """Note a content, if it is here as one that this home keeps, or keeps with the ``whole`` run. Returns how many

@@ -17,6 +17,7 @@ from peer.engine import open_engine
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.keeping.dropped import dropped_here
+from peer.keeping.stock import Stock
 from peer.keeping.upkeep import Upkeep
 from protocol.blocks.cid import CID, Block, cbor_block
 from protocol.keeping.budget import AtMost
@@ -191,6 +192,29 @@ def test_a_run_that_drops_its_updates_stays_within_the_budget_while_it_is_open(k
     assert (set(rooms), kept.here(*newest)) == ({""}, [True, True])
     assert most <= budget
     assert kept.journal.contents.used_in_all() == pytest.approx(kept.on_disk(), rel=0.02)
+
+
+def test_two_processes_that_take_stock_at_once_count_each_record_once(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = TracedRun(Scribe())
+    run.exchange(1)
+    kept.wrote(run)
+    head = run.scribe.chain.head
+    assert head is not None
+    ours, theirs = (Stock(kept.engine, kept.journal) for _ in range(2))
+    slow = ours.journal.contents.add
+
+    def overtaken(*arguments: Any) -> int | None:
+        monkeypatch.undo()
+        theirs.take(run.scribe.chain.run, head)
+        return slow(*arguments)
+
+    monkeypatch.setattr(ours.journal.contents, "add", overtaken)
+    ours.take(run.scribe.chain.run, head)
+    assert [each.at.number for each in kept.journal.contents.exchanges(run.scribe.chain.run)] == [1]
+    ours.take(run.scribe.chain.run, run.scribe.chain.run)  # of a head that is older than the stock
+    assert [each.at.number for each in kept.journal.contents.exchanges(run.scribe.chain.run)] == [1]
 
 
 def test_what_was_dropped_and_is_sent_again_is_here_again(kept: Kept) -> None:
