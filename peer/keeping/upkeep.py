@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +22,7 @@ from peer.keeping.chosen import chosen_keeping
 from peer.keeping.dropping import Dropping
 from protocol.blocks.cid import CID, BlockError
 from protocol.keeping.budget import LEFT_FREE, AtMost, Disk, LeaveFree, excess, spare, why_no_room
+from protocol.keeping.droppable import Droppable
 from protocol.keeping.home_plan import Keeping
 from protocol.records.bodies import Role, Run
 from protocol.records.signed_records import read_record
@@ -30,6 +32,8 @@ REMEMBERED: Final = 4
 
 AT_ONCE: Final = 16
 """Contents that may go before they are dropped, if room is not needed: an engine looks at all its pins for it."""
+
+_TROUBLE: Final = (EngineError, BlockError, PeerError, OSError)
 
 NEAR: Final = 8 * LEFT_FREE
 """Bytes left on the disk from which on a home without a budget is watched closely."""
@@ -73,6 +77,8 @@ class Upkeep:
         self._said: Keeping | None = None
         """What the owner had said when all runs were looked at."""
         self._no_room = ""
+        self._told = ""
+        """The trouble that was told last."""
         self._knows_all = False
         """Whether the stock of all runs is taken: what goes of one, another may need."""
 
@@ -88,10 +94,22 @@ class Upkeep:
         with self._lock:
             try:
                 self._no_room = self._keep_up(run)
-            except (EngineError, BlockError, PeerError, OSError) as error:
-                # the run itself finds what is wrong with the engine or the disk, and says so
-                logs.event("upkeep-failed", logging.WARNING, why=str(error))
+            except _TROUBLE as error:  # the run itself finds what is wrong with the engine or the disk, and says so
+                self._tell(error)
             return self._no_room
+
+    def _drop(self, head: RunHead, going: Sequence[Droppable], most: int | None = None) -> int:
+        """Drop contents of a run, as far as the engine lets us. Returns how many bytes are gone."""
+        try:
+            return self._dropping.drop(head, [each.content for each in going], most)
+        except _TROUBLE as error:  # whether there is room is to be told all the same
+            self._tell(error)
+            return 0
+
+    def _tell(self, error: Exception) -> None:
+        if str(error) != self._told:
+            self._told = str(error)
+            logs.event("upkeep-failed", logging.WARNING, why=self._told)
 
     def _keep_up(self, run: CID | None) -> str:
         keeping = chosen_keeping(self._journal)
@@ -143,7 +161,7 @@ class Upkeep:
         if going and (head.closed or len(going) >= AT_ONCE):
             self._know_all()
             going = self._dropping.may_go(head, keeping, pressed=False)
-            self._dropping.drop(head, [each.content for each in going])
+            self._drop(head, going)
 
     def _drop_everywhere(self, keeping: Keeping) -> None:
         self._dropping.finish()
@@ -151,7 +169,7 @@ class Upkeep:
             self._know_all()
         for head in self._journal.heads() if keeping.plan is not None else ():
             if going := self._dropping.may_go(head, keeping, pressed=False):
-                self._dropping.drop(head, [each.content for each in going])
+                self._drop(head, going)
 
     def _make_room(self, keeping: Keeping) -> str:
         over = excess(keeping.budget, self._disk())
@@ -161,8 +179,7 @@ class Upkeep:
             for head in sorted(self._journal.heads(), key=lambda head: head.updated):
                 if over <= 0:
                     break
-                may_go = [each.content for each in self._dropping.may_go(head, keeping, pressed=True)]
-                over -= self._dropping.drop(head, may_go, over)
+                over -= self._drop(head, self._dropping.may_go(head, keeping, pressed=True), over)
         return why_no_room(keeping.budget, self._disk())
 
     def _disk(self) -> Disk:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from flwr.app import RecordDict
 from inspected_runs import WrittenRun
 
 from peer.engine import open_engine
+from peer.engine.interface import SharedEngine
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.keeping.dropped import dropped_here
@@ -166,6 +167,20 @@ def test_a_keeper_lets_go_of_closed_runs_for_those_that_come_and_says_if_that_is
         room = kept.wrote(run)
     assert room.startswith("the runs of this home take")
     assert kept.here(*run.stored) == [True] * len(run.stored), "of an open run"
+
+
+def test_a_budget_holds_at_an_engine_that_drops_nothing(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(contents: Sequence[CID], blocks: Sequence[CID] = ()) -> None:
+        raise SharedEngine("another home uses it")
+
+    monkeypatch.setattr(kept.engine, "drop", refuse)
+    run = TracedRun(PlannedScribe())
+    kept.say(KeepPlan(models=Last(1)), budget=5 * MODEL)
+    for number in range(3):
+        run.exchange(number)
+        no_room = kept.wrote(run)
+    assert no_room.startswith("the runs of this home take")
+    assert kept.here(*run.stored) == [True] * len(run.stored)
 
 
 def test_a_home_has_room_again_once_its_owner_makes_some(kept: Kept) -> None:
