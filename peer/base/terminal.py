@@ -80,7 +80,7 @@ def put(*parts: Text) -> None:
 
 def put_whole(text: str) -> None:
     """Print a line of the result in which ids stay whole, because people compare them."""
-    typer.echo(_writable(visible(text), sys.stdout), file=sys.stdout)
+    _print([text], sys.stdout, whole=True)
 
 
 def say(*parts: Text) -> None:
@@ -249,7 +249,9 @@ class LogHandler(logging.Handler):
             if text.startswith("{"):  # an object, which is one line
                 typer.echo(_writable(visible(text), sys.stderr), file=sys.stderr)
             else:
-                say_lines(text)
+                first, *rest = text.splitlines() or [""]
+                for line in (first, *(_BEHIND + each for each in rest)):
+                    _print([line], sys.stderr, whole=True)  # a log is searched for ids
 
 
 def take_over() -> None:
@@ -264,18 +266,18 @@ def _say_traceback(kind: type[BaseException], error: BaseException | None, where
         say(_BEHIND, line)
 
 
-def _print(parts: Sequence[Text], stream: TextIO) -> None:
-    shown = "".join(_shown(part, stream) for part in parts)
+def _print(parts: Sequence[Text], stream: TextIO, *, whole: bool = False) -> None:
+    shown = "".join(_shown(part, stream, whole=whole) for part in parts)
     plain = all(isinstance(part, str) for part in parts)
     lines = _folded(shown) if plain and stream.isatty() else [shown]
     for line in lines:
         typer.echo(_writable(line, stream), file=stream)
 
 
-def _shown(part: Text, stream: TextIO) -> str:
+def _shown(part: Text, stream: TextIO, *, whole: bool) -> str:
     """Colours only on a terminal, and not if NO_COLOR is set (no-color.org); rich heeds that by itself."""
     if isinstance(part, str):
-        return _for_people(part)
+        return visible(part) if whole else _for_people(part)
     colourful = stream.isatty() and not os.environ.get("NO_COLOR")
     text = _for_people(part.text)
     return typer.style(text, fg=part.colour.value) if colourful else text

@@ -60,7 +60,7 @@ def may_ask(manifest: Manifest, member: bytes) -> bool:
 def why_refused(queue: Iterable[Queued], asker: bytes, owner: bytes, needs: Needs, limits: Limits) -> str:
     """Why another job of ``asker`` is not accepted; empty if it is. ``owner`` is the server's own member."""
     if limits.memory is not None and needs.memory > limits.memory:
-        return f"it needs {needs.memory} bytes of memory, and this server gives its runs {limits.memory}"
+        return f"it needs {_gib(needs.memory)} of memory, and this server gives its runs {_gib(limits.memory)}"
     if limits.gpus is not None and needs.gpus > limits.gpus:
         return f"it needs {needs.gpus} GPUs, and this server gives its runs {limits.gpus}"
     waiting = [job for job in queue if not job.is_running]
@@ -69,6 +69,10 @@ def why_refused(queue: Iterable[Queued], asker: bytes, owner: bytes, needs: Need
     if asker != owner and sum(job.asker == asker for job in waiting) >= MAX_OF_ONE:
         return f"{MAX_OF_ONE} jobs of this member wait already"
     return ""
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.3g} GiB"
 
 
 def to_begin(queue: Iterable[Queued], limits: Limits) -> Iterator[Queued]:
