@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crypto.dsse import BadSignature
 from peer.engine.interface import Engine
@@ -18,9 +18,18 @@ from protocol.blocks.cid import CID, Block
 from protocol.keeping.confirmed import audited_height
 from protocol.keeping.droppable import Droppable, RunSoFar
 from protocol.keeping.home_plan import Keeping, may_go
-from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
+from protocol.keeping.plan import All, KeepPlan, LastAndBest, PlanError, parse_plan
 from protocol.records.bodies import Ack, Chained, Role
 from protocol.records.signed_records import Record, parse_record
+
+
+def _with_all_models(plan: KeepPlan | None) -> KeepPlan | None:
+    """The plan of one that does not know which model is the best, as a home does not: it keeps all of them."""
+    return replace(plan, models=All()) if plan is not None and isinstance(plan.models, LastAndBest) else plan
+
+
+def _without_best(keeping: Keeping) -> Keeping:
+    return replace(keeping, plan=_with_all_models(keeping.plan))
 
 
 def _is_signed(record: Record, auditors: Mapping[bytes, bytes]) -> bool:
@@ -55,6 +64,7 @@ class Dropping:
         of_itself = self._plan_of(run)
         if not head.closed and head.role is not Role.CLIENT and not (of_itself and of_itself.drop_updates):
             return []  # all of it is needed, as `protocol.keeping.droppable.stays` says
+        of_itself, keeping = _with_all_models(of_itself), _without_best(keeping)
         exchanges = contents.exchanges(run)
         so_far = RunSoFar(len(exchanges), head.closed, self._audited(head), holder=head.role)
         of_run = frozenset(link.content for link in contents.links(run) if link.exchange == OF_THE_RUN)
@@ -65,7 +75,7 @@ class Dropping:
 
     def sizes(self, contents: Sequence[CID]) -> int:
         """How many bytes go, if all of these contents do."""
-        holders = Counter(block for content in contents for block in set(self.stock.blocks_of(content)))
+        holders = Counter(block for content in contents for block in set(self.stock.chunks_of(content)))
         return self.journal.contents.goes_with(holders, holders)
 
     def drop(self, head: RunHead, contents: Sequence[CID], most: int | None = None) -> int:
@@ -80,7 +90,7 @@ class Dropping:
         for content in contents:
             if most is not None and freed >= most:
                 break
-            freed += self.journal.contents.let_go(content, self.stock.blocks_of(content), time.time())
+            freed += self.journal.contents.let_go(content, self.stock.chunks_of(content), time.time())
             going.append(content)
         if going:
             if head.role is Role.KEEPER:  # nothing of it is looked for again
@@ -90,9 +100,11 @@ class Dropping:
         return freed
 
     def finish(self) -> None:
-        """Drop what was to go."""
+        """Drop what was to go. The first block of each stays: it is small, and says what a client measured."""
         if going := self.journal.contents.going():
+            first = [Block(cid, self.engine.get(cid, timeout=1.0)) for cid in going if self.engine.has(cid)]
             self.engine.drop(going)
+            self.engine.put(first, pin=[block.cid for block in first])
             self.journal.contents.dropped(going, time.time())
 
     def _pin_apart(self, head: RunHead) -> None:

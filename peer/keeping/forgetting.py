@@ -39,7 +39,7 @@ def to_forget(head: RunHead, dropping: Dropping) -> Forgetting:
     """
     journal, stock = dropping.journal, dropping.stock
     stock.take_all()  # others may need what it links; of a run that is not whole goes what is here
-    contents = journal.contents.in_state(head.run, ContentState.HERE) - journal.contents.needed_by_others(head.run)
+    contents = journal.contents.in_state(head.run, *ContentState) - journal.contents.needed_by_others(head.run)
     beside = journal.beside(head.run)
     blocks = dict.fromkeys([*stock.record_blocks(head.run, head.head), *(block.cid for block in beside)])
     acks = {block.cid: body for block in beside if isinstance(body := parse_record(block).body, Ack)}

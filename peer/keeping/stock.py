@@ -100,6 +100,10 @@ class Stock:
 
         return reached(content, links)
 
+    def chunks_of(self, content: CID) -> list[CID]:
+        """Those of them that go if it is dropped. The first one, which has what a client measured, stays."""
+        return [block for block in self.blocks_of(content) if block.is_raw]
+
     def record_blocks(self, run: CID, head: CID) -> list[CID]:
         """Every block of a run that is not part of a content: records, with what they link besides. The newest first,
         as far as they are here."""

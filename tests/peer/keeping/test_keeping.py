@@ -14,7 +14,7 @@ from flwr.app import RecordDict
 from inspected_runs import WrittenRun
 
 from peer.engine import open_engine
-from peer.engine.interface import SharedEngine
+from peer.engine.interface import SharedEngine, Unreachable
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.keeping.dropped import dropped_here
@@ -132,13 +132,21 @@ def test_a_plan_drops_what_does_not_stay_and_the_rest_still_reads(kept: Kept, co
     gone = dropped_here(kept.home, run.scribe.chain.run)
     assert done == would
     assert (len(gone), before - kept.on_disk()) == (6, done[0]["bytes"])
-    assert kept.here(*gone) == [False] * 6
+    assert kept.here(*gone) == [True] * 6  # their first blocks, with what was measured
+    for content in gone:
+        with pytest.raises(Unreachable):
+            list(kept.engine.read_content(content))
     for content in set(run.stored) - gone:
         assert len(list(kept.engine.read_content(content)))
     exported = command("export", "latest", tmp_path / "run.car", "--json").json
     assert exported["not_kept"] == 6
     audited = command("audit", "latest", "--json").json
     assert (audited["verdict"], audited["findings"], audited["not_kept"]["dropped_here"]) == ("verified", [], 6)
+
+
+def test_a_home_that_does_not_know_which_model_is_the_best_keeps_all_of_them(kept: Kept, command: Peer) -> None:
+    closed_run(kept)
+    assert command("keep", "models=last:1+best", "updates=all", "--json").json["dropped"] == []
 
 
 def test_an_open_run_keeps_all_that_resuming_it_takes_whatever_the_plan_and_the_budget(kept: Kept) -> None:
