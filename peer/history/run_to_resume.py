@@ -21,7 +21,7 @@ from protocol.federation.readers import Reader
 from protocol.federation.run_keys import read_private
 from protocol.keeping.best import BestBy
 from protocol.keeping.plan import KeepPlan
-from protocol.records.bodies import Ack, Chained, Collect, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Ack, Chained, Collect, Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record, read_chained, read_record
 from protocol.roles.leader.run_plan import ResumedRun, RunPlan, initial_content, named_bundle
@@ -129,9 +129,9 @@ def run_to_resume(
     led = (
         head
         for head in journal.heads()
-        if head.federation == federation and run in (None, head.run) and journal.has_led(head)
+        if head.role is Role.SERVER and head.federation == federation and run in (None, head.run)
     )
-    head = next(led, None)
+    head = next((head for head in led if _has_led(head, reader.member, OwnBlocks(engine, journal))), None)
     if head is None or (head.closed and journal.is_finished(head.run)):
         return None
     try:
@@ -149,6 +149,17 @@ def run_to_resume(
             fix="start the other members, who may have it, then this again",
             code=ExitCode.UNFINISHED,
         ) from error
+
+
+def _has_led(head: RunHead, member: bytes, own: OwnBlocks) -> bool:
+    """Whether ``member``'s peer led the run, or only stood by. One whose head cannot be read counts: whoever goes on
+    with it is told so."""
+    if own.journal.has_led(head):
+        return True
+    try:
+        return read_chained(head.head, own).by == member
+    except (BlockError, Unreachable):
+        return True
 
 
 def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> RunToResume | None:
