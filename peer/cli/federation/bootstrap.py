@@ -11,7 +11,7 @@ from peer.base.errors import PeerError
 from peer.cli.federation.proposals import change
 from peer.cli.options import JsonOption, MemberOptions, ReachOptions
 from peer.cli.output import Table, put_list
-from peer.engine.addresses_for_others import addresses_for_others, parsed_addresses
+from peer.engine.addresses_for_others import addresses_for_others, is_only_here, parsed_addresses
 from peer.home.home import Home
 from peer.membership.changes import change_addresses
 
@@ -47,7 +47,14 @@ def bootstrap(
     if add:
         added = addresses_for_others(Home(options.home), stored, options.ipfs, reach.asked(), add)
     if add_own:
-        added += addresses_for_others(Home(options.home), stored, options.ipfs, reach.asked())
+        own = addresses_for_others(Home(options.home), stored, options.ipfs, reach.asked())
+        if is_only_here(own):
+            raise PeerError(
+                "this home's node listens where this machine alone reaches it",
+                fix="stop what runs with this home, and start it with --listen IP:PORT; behind a router or a web "
+                "server also with --announce HOST:PORT",
+            )
+        added += own
     if local := [each for each in added if each.startswith("local:")]:
         raise PeerError(
             f"a directory is no address that members can dial: {local[0]}",

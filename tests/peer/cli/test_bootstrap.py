@@ -50,6 +50,14 @@ def test_other_changes_keep_them(admin: Peer, peers: Callable[[str], Peer]) -> N
     assert named(admin) == [WEB]
 
 
+def test_a_node_on_loopback_is_told_how_others_reach_it(admin: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback = f"/ip4/127.0.0.1/tcp/4001/p2p/{NODE}"
+    monkeypatch.setattr("peer.cli.federation.bootstrap.addresses_for_others", lambda *_: (loopback,))
+    outcome = bootstrap(admin, "--add-own")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "start it with --listen IP:PORT" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
