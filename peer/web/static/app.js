@@ -4,7 +4,7 @@
 const main = document.getElementById("main");
 const link = document.getElementById("link");
 const CID = /^baf[a-z2-7]{56}$/;
-let shown = null;       // what is on the page: {path, update, fit}
+let shown = null;       // what is on the page: {path, update, fit, recolour}
 let busy = false;       // whether an update is on its way
 let again = false;      // whether something has changed meanwhile
 
@@ -195,6 +195,7 @@ class Chart {
   }
 
   show({ curves, ...metric }) {
+    this.shown = { curves, ...metric };
     metric.curves = [...curves.filter((curve) => curve.who !== ""), ...curves.filter((curve) => curve.who === "")];
     const names = metric.curves.map((curve) => curve.who);  // the mean comes last: what is drawn last lies on top
     const key = JSON.stringify([darkness.matches, names]);
@@ -381,6 +382,7 @@ async function go() {
       content = await page.first();
       mine.update = () => page.update(false);
       mine.fit = () => page.charts.forEach((chart) => chart.fit());
+      mine.recolour = () => page.charts.forEach((chart) => chart.show(chart.shown));
     } else if (where === "block") {
       content = await block(what);
     } else {
@@ -398,8 +400,11 @@ async function go() {
   }
 }
 
-const PAUSE = 300;      // milliseconds between two updates at least, and so many times as long as the last one took:
-const SHARE = 4;        // a long run that is read, or one that is fast, leaves the page free to scroll
+// Between two updates: so many times as long as the last one took, within bounds in milliseconds. A long run that is
+// read, or one that is fast, leaves the page free to scroll.
+const SHARE = 4;
+const PAUSE = 300;
+const LONGEST = 2000;
 
 async function changed() {
   if (busy) { again = true; return; }
@@ -410,7 +415,7 @@ async function changed() {
       const begun = performance.now();
       if (shown && shown.update) await shown.update();
       const took = performance.now() - begun;
-      await new Promise((resolve) => { setTimeout(resolve, Math.max(PAUSE, SHARE * took)); });
+      await new Promise((resolve) => { setTimeout(resolve, Math.min(LONGEST, Math.max(PAUSE, SHARE * took))); });
     } while (again);
   } catch (error) {
     link.textContent = error.message;
@@ -424,6 +429,6 @@ events.onmessage = () => { link.textContent = "live"; changed(); };
 events.onerror = () => { link.textContent = "peer web does not answer"; };
 addEventListener("hashchange", go);
 addEventListener("resize", () => shown?.fit?.());
-darkness.addEventListener("change", changed);  // charts are drawn with colours of their own
+darkness.addEventListener("change", () => shown?.recolour?.());  // charts are drawn with colours of their own
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 go();
