@@ -13,13 +13,16 @@ from peer.audit.kept_reports import KeptReports
 from peer.audit.report import Report, require_verified
 from peer.audit.run_lookup import roots_of
 from peer.engine.chosen_engine import borrowed, chosen
+from peer.engine.interface import Engine
 from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
-from peer.history.transfer import put_all
+from peer.history.transfer import CONTENT_LIMIT, put_all
 from peer.home.acks_grants_proofs import AcksGrantsProofs, beside_head
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
+from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.content import parse_content_manifest
 from protocol.records.bodies import Role
 
 _PINS: Final = 256
@@ -39,18 +42,31 @@ def take_in(file: Path, home: Home, ipfs: str | None) -> tuple[Report, int]:
         audit = Audit(head, car, scratch, known=known, beside=beside.and_of(ours))
         report = audit.run()
         require_verified(report, file)
+        Journal(home.create().journal).close()  # it has the name under which this home pins
         with borrowed(home, ipfs) as engine:
             count = put_all(engine, car.blocks())
             if report.not_kept.contents:  # a node would look for what is not kept, in vain
-                cids = (block.cid for block in car.blocks())
-                while some := list(islice(cids, _PINS)):
-                    engine.put([], pin=some)
+                _pin_apart(engine, car)
             for root in (*([] if report.not_kept.contents else [head]), *(grant.cid for grant in beside.grants)):
                 engine.pin(root, recursive=True)
             engine.put([], pin=[block.cid for block in beside.statements()])
         _register(home, report, chosen(home, ipfs), beside)
         KeptReports(home).keep(report, scratch, audit.basis, audit.reader)
     return report, count
+
+
+def _pin_apart(engine: Engine, car: CarSource) -> None:
+    """Pin each content in the file as a whole, so that it can be dropped as one, and each other block alone."""
+    of_contents: set[CID] = set()
+    for block in car.blocks(chunks=False):
+        with contextlib.suppress(BlockError):  # no content, or not a whole one
+            parse_content_manifest(block.data)
+            blocks = {each.cid for each in car.content(block.cid, CONTENT_LIMIT)}
+            engine.pin(block.cid, recursive=True)
+            of_contents |= blocks
+    cids = (block.cid for block in car.blocks() if block.cid not in of_contents)
+    while some := list(islice(cids, _PINS)):
+        engine.put([], pin=some)
 
 
 def _register(home: Home, report: Report, engine: str, beside: AcksGrantsProofs) -> None:

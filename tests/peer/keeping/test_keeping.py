@@ -279,6 +279,22 @@ def test_a_forgotten_run_leaves_nothing_but_proofs_and_what_another_run_needs(ke
     assert kept.journal.beside(one.scribe.chain.run) == []
 
 
+def test_a_run_taken_in_without_all_its_contents_is_counted_and_forgotten(
+    kept: Kept, command: Peer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed_run(kept, run=TracedRun(PlannedScribe()))
+    kept.upkeep.look()
+    assert command("export", "latest", tmp_path / "run.car", "--json").json["not_kept"] > 0
+    other = Peer(tmp_path / "other", capsys)
+    there = open_engine(f"local:{tmp_path / 'there'}")
+    taken_in = other("import", tmp_path / "run.car", "--ipfs", there.address)
+    assert taken_in.code == 0, taken_in.err
+    (run,) = other("du", "--json", "--ipfs", there.address).json["runs"]
+    assert run["models"] > 3 * MODEL
+    assert other("forget", "latest", "--yes", "--ipfs", there.address).code == 0
+    assert there.status().bytes_stored < 1000  # of 6 MB
+
+
 def test_an_open_run_is_forgotten_without_what_was_signed_in_it(kept: Kept, command: Peer) -> None:
     run = TracedRun(Scribe())
     run.exchange(1)
