@@ -200,6 +200,7 @@ class Chart {
     const names = metric.curves.map((curve) => curve.who);  // the mean comes last: what is drawn last lies on top
     const key = JSON.stringify([darkness.matches, names]);
     const data = [metric.x, ...metric.curves.map((curve) => curve.y)];
+    const zoomed = this.plot && this.zoomed();
     if (this.plot === null || this.key !== key) {
       if (this.plot) this.plot.destroy();
       const colours = darkness.matches ? DARK : COLOURS;
@@ -217,10 +218,9 @@ class Chart {
       }, data, this.box);
       this.key = key;
     } else {
-      const zoomed = this.zoomed();
       this.plot.setData(data);
-      if (zoomed) this.plot.setScale("x", zoomed);
     }
+    if (zoomed) this.plot.setScale("x", zoomed);
     const last = curves.map((curve) => {
       const at = curve.y.findLastIndex((value) => value !== null);
       return at < 0 ? null : `${curve.who === "" ? "mean" : curve.who} ${number(curve.y[at])}`;
