@@ -240,7 +240,7 @@ class Audit:
         """
         if self.report.verdict is not Verdict.VERIFIED or self.report.run is None:
             return
-        if self.report.shredded and self.recorded() is None:
+        if self._is_shredded():
             self._note(Finding(0, self.report.run, SHREDDED, self.report.shredded))
             self.report.verdict = verdict_of(self._rules)
             return
@@ -267,6 +267,11 @@ class Audit:
             for finding in replay.findings():
                 self._note(finding)
         self.report.verdict = verdict_of(self._rules)
+
+    def _is_shredded(self) -> bool:
+        """Whether the run's keys were destroyed, so that this reader cannot replay it."""
+        why = "" if self._chain is None else why_shredded(self._known.values(), self._chain.run)
+        return bool(why) and self.recorded() is None
 
     def _replay_of(self, run: CID, app: AuditedApp) -> RunReplay:
         """The replay with ``app``, whose process may have been started already."""
@@ -318,7 +323,7 @@ class Audit:
             self._take(height, step)
             if height == 0:
                 self._tell_keeping()
-            if height == 0 and self._to_come is not None:
+            if height == 0 and self._to_come is not None and not self._is_shredded():
                 self._begin_replay(self._to_come)
         for exchange in self._rounds.finish():
             self._put(exchange)

@@ -17,8 +17,8 @@ from peer.engine.chosen_engine import borrowed
 from peer.engine.interface import Engine, EngineError
 from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
-from peer.erasure.carrying_out import Erasing, Outcome
-from peer.erasure.words import kept_words, said_by, take_word
+from peer.erasure.carrying_out import Erasing, Outcome, own_parts
+from peer.erasure.words import kept_words, said_by, take_word, word_of
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal
@@ -39,6 +39,9 @@ TELL_EVERY: Final = 60.0
 
 TRY_AGAIN: Final = 60.0
 """Seconds until what could not be carried out is tried again."""
+
+FETCH_EVERY: Final = 5.0
+"""Seconds between two times that manifests are fetched which words name."""
 
 _HEARD_AT_ONCE: Final = 64
 _HEARD_A_SECOND: Final = 2.0
@@ -100,7 +103,7 @@ class ErasureDesk:
             return
         now = time.monotonic()
         if self._named and now >= self._fetch_at:
-            self._fetch_at = now + TRY_AGAIN
+            self._fetch_at = now + FETCH_EVERY
             stored = self._fetched(stored)
         if not stored.manifest.shredded:
             return
@@ -176,6 +179,7 @@ class ErasureDesk:
         return FederationStore(self.home).opened(stored, reader_in(self.home, identity))
 
     def _tell(self, stored: StoredFederation, now: float) -> None:
+        self._say_again(stored)
         word = said_by(self.keys.identity.id, self.home, self.journal).get(self.federation)
         if word is None or (self._told.get(self.federation) == word.block.data and now < self._tell_at):
             return
@@ -185,6 +189,16 @@ class ErasureDesk:
                 self._provided = word.body.manifest
             self.engine.publish(topic_erasure(self.federation), closed_word(word, stored.id, stored.swarm_key))
             self._told[self.federation], self._tell_at = word.block.data, now + TELL_EVERY
+
+    def _say_again(self, stored: StoredFederation) -> None:
+        """Once all is done, say so of the newest manifest too: so those hear of it who wait for what it lists."""
+        identity = self.keys.newest()
+        part = own_parts(self.home, identity.id, self.journal)[self.federation]
+        if part.said is None or not part.said.body.destroyed or part.open_shreddings(identity.id):
+            return
+        if part.said.body.version < stored.manifest.version:
+            word = word_of(identity, stored.manifest, destroyed=True, now=time.time())
+            self.journal.keep_erasure(stored.id, identity.id, word.block, time.time())
 
 
 def new_keys(stored: StoredFederation, journal: Journal) -> list[ErasureWord]:
