@@ -63,6 +63,8 @@ class Keeper:
         self._acks = KeptAcks(runs, machine)
         self._may_answer = AtMostEvery(FIRST_RETRY)
         """Each server."""
+        self._whole: Position | None = None
+        """The run that was found whole last: its leader stays until it hears that."""
         machine.wire(
             self._table(),
             moments=self._moments,
@@ -119,7 +121,7 @@ class Keeper:
         self._contents.go_on(now)
         for kept in [kept for kept in self._runs.followed.values() if kept.chain.closed]:
             if not self._contents.lacks(kept.run):
-                self._is_whole(kept)
+                self._is_whole(kept, now)
 
     # -- hearing and saying -----------------------------------------------------------------------------------------
 
@@ -159,7 +161,7 @@ class Keeper:
             self.machine.announcer.announce(Recalled(member.id, asked.session, newest))
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
-        return kind(self.machine.newest.ref, PeerState.IDLE)
+        return kind(self.machine.newest.ref, PeerState.IDLE, self._whole)
 
     def _say_bye(self, event: Stopping, now: float) -> None:
         self.machine.say_goodbye()
@@ -183,8 +185,10 @@ class Keeper:
             said = {"run": str(kept.run), "head": str(step.record.cid), "outcome": step.record.body.outcome.value}
             self.machine.outbox.report(What.RUN_CLOSED, **said)
 
-    def _is_whole(self, kept: KeptRun) -> None:
+    def _is_whole(self, kept: KeptRun, now: float) -> None:
         self._runs.is_whole(kept)
+        self._whole = self._runs.whole[kept.run]
+        self.machine.announcer.say(Beat, now)
         self._replies.forget(kept.run)
         self.machine.outbox.emit(KeepWhole(kept.run))
         self.machine.outbox.report(What.RUN_WHOLE, run=str(kept.run), height=kept.chain.height)

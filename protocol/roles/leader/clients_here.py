@@ -51,6 +51,12 @@ class ClientsHere:
         assert chain.head is not None
         return self.presence.all_have(chain.head, chain.manifest) and nodes <= set(self.listed())
 
+    def keepers_have(self) -> bool:
+        """Whether the keepers that are here have said that they have all of the run, up to the chain's head."""
+        head = self._writer.chain.head
+        here = map(self.presence.sighting, self._newest.manifest.nodes_of(Role.KEEPER))
+        return all(seen is None or seen.head == head for seen in here)
+
     def standbys(self) -> tuple[bytes, ...]:
         """The other servers that are here and follow our run."""
         servers = [each.id for each in self._writer.chain.manifest.members.values() if Role.SERVER in each.roles]

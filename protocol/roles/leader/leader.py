@@ -240,11 +240,13 @@ class Leader:
             self._app.is_lost = True
 
     def _stop_when_heard(self, now: float) -> None:
-        """Stay until the clients have heard that the run is closed, and standbys have said what they found."""
+        """Stay until the clients have heard that the run is closed, standbys have said what they found, and keepers
+        have all of it."""
         self._forgotten.may_sign(now)
         if self._ending_since is None:
             self._ending_since = now
-        all_have = self._clients.have(self._to_hear) and not self._acks.awaits(self._clients.standbys())
+        all_have = self._clients.have(self._to_hear) and self._clients.keepers_have()
+        all_have = all_have and not self._acks.awaits(self._clients.standbys())
         if now < self._lingers_until(self._ending_since) and not all_have:
             return
         self._acks.keep()

@@ -127,6 +127,9 @@ def test_a_closed_run_is_whole_once_all_that_it_names_is_here() -> None:
     assert not keeper.all(KeepWhole)
     have(keeper)
     assert [whole.run for whole in keeper.all(KeepWhole)] == [scribe.chain.run]
+    told = parse_announcement(keeper.all(Publish)[-1].data).announcement.body
+    assert isinstance(told, Beat)
+    assert told.position == position(scribe), "its leader hears that it may go"
     fetches = len(keeper.all(FetchRecord))
     keeper.say(SERVER, Head(position(scribe)))
     assert len(keeper.all(FetchRecord)) == fetches, "a whole run is followed again"
