@@ -270,7 +270,7 @@ class Audit:
 
     def _is_shredded(self) -> bool:
         """Whether the run's keys were destroyed, so that this reader cannot replay it."""
-        why = "" if self._chain is None else why_shredded(self._known.values(), self._chain.run)
+        why = "" if self._chain is None else why_shredded(self._known.get(self._chain.federation), self._chain.run)
         return bool(why) and self.recorded() is None
 
     def _replay_of(self, run: CID, app: AuditedApp) -> RunReplay:
@@ -583,7 +583,7 @@ class Audit:
                 self._note(finding)
             self._scratch.note_well_signed(self._confirmations.well_signed)
         self.report.tell_chain(chain, self._root_of(chain))
-        self.report.shredded = why_shredded(self._known.values(), chain.run)
+        self.report.shredded = why_shredded(self._known.get(chain.federation), chain.run)
         for cid in (chain.run, chain.head):
             self.report.tell_record(read_record(cid, self._source), chain.keys)
 

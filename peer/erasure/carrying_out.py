@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from crypto.identity import Identity
+from peer.apps.app_log import before
 from peer.base import posix
 from peer.engine.interface import EngineError
 from peer.erasure.kept_keys import Engines, check_kept, keys_that_stay
@@ -21,8 +22,8 @@ from peer.erasure.words import said_by, word_of
 from peer.history.left_files import working_folder
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import PRIVATE_FILE, Home
-from peer.home.journal import Journal
-from peer.home.keystore import KeyStore
+from peer.home.journal import Journal, RunHead
+from peer.home.keystore import KeyStore, OpenedKeys
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import grants_in, reader_in
 from peer.membership.changes import is_admin
@@ -101,11 +102,12 @@ class Erasing:
             PeerError: if a key file cannot be opened, or a run that stays cannot be read. Nothing is destroyed then.
         """
         with self._alone(), self._journal() as journal:
-            identity, passphrase = self._keys.load_with_passphrase(self.name, self.passphrases)
+            opened = self._keys.opened(self.name, self.passphrases)
+            identity = opened.identity
             step = self._step(identity, journal)
             if step is Step.NEW_KEYS:
                 identity = identity.rotated()
-                self._keys.replace(identity, passphrase)
+                opened = self._keys.replace(identity, opened.passphrase, opened)
                 self.reached(Moment.KEYS_MADE)
                 step = self._step(identity, journal)
             if step is Step.WAIT:
@@ -117,7 +119,7 @@ class Erasing:
                 step = self._step(identity, journal)
             outcome = Outcome(identity, step)
             if step is Step.DESTROY:
-                self._destroy(outcome, passphrase, journal)
+                self._destroy(outcome, opened, journal)
                 outcome.step = self._step(outcome.identity, journal)
             outcome.words = said_by(identity.id, self.home, journal)
             return outcome
@@ -126,7 +128,7 @@ class Erasing:
         parts = own_parts(self.home, identity.id, journal).values()
         return next_step(identity.id, identity.decryption.public.raw, parts)
 
-    def _destroy(self, outcome: Outcome, passphrase: str | None, journal: Journal) -> None:
+    def _destroy(self, outcome: Outcome, opened: OpenedKeys, journal: Journal) -> None:
         identity = outcome.identity
         parts = own_parts(self.home, identity.id, journal)
         outcome.shredded = [each for part in parts.values() for each in part.open_shreddings(identity.id)]
@@ -138,18 +140,20 @@ class Erasing:
         outcome.kept = len(stays)
         self.reached(Moment.KEYS_KEPT)
         outcome.identity = identity = identity.without_retired_decryption()
-        self._keys.replace(identity, passphrase)
+        self._keys.replace(identity, opened.passphrase, opened)
         self.reached(Moment.KEYS_DESTROYED)
-        for shredding in outcome.shredded:
-            self._remove_traces(shredding, journal)
-            outcome.left += list(left_of(self.home, shredding.run))
+        for federation, part in parts.items():
+            for shredding in part.open_shreddings(identity.id):
+                head = journal.head_of(shredding.run)
+                if head is None or head.federation == federation:  # no other federation's admins decide
+                    self._remove_traces(shredding, head, journal)
+                    outcome.left += [each for each in left_of(self.home, shredding.run) if each not in outcome.left]
         self.reached(Moment.TRACES_GONE)
         self._say(identity, journal, destroyed=True)
 
-    def _remove_traces(self, shredding: Shredding, journal: Journal) -> None:
+    def _remove_traces(self, shredding: Shredding, head: RunHead | None, journal: Journal) -> None:
         """Take out of the journal what concerns a shredded run, and let go of the states of its app."""
         grants = _grants_of(shredding, journal)
-        head = journal.head_of(shredding.run)
         states = journal.erase(shredding.run, shredding.epoch, grants)
         if head is None:
             return
@@ -199,8 +203,10 @@ def keys_then(stored: StoredFederation, member: bytes) -> dict[int, frozenset[by
 
 
 def left_of(home: Home, run: CID) -> Iterator[Path]:
-    """What a home may have of a run in the clear: the app's output, and the files that the app left."""
-    for path in (home.run_log(run), working_folder(home, run)):
+    """What a home may have of a run in the clear: the app's output, the files that the app left, and the apps of all
+    runs, unpacked."""
+    log, left = home.run_log(run), working_folder(home, run)
+    for path in (log, before(log), left, left.with_name(f"{left.name}.before"), home.path / "apps"):
         if path.exists() and (path.is_file() or any(path.iterdir())):
             yield path
 

@@ -26,6 +26,7 @@ from peer.home.reader_choice import reader_in
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.federation.epochs import kept_grant
 from protocol.federation.run_keys import Epoch
+from protocol.federation.shreddings import shredding_of
 from protocol.records.bodies import Grant, Run
 from protocol.records.signed_records import read_record, sign_record
 
@@ -46,9 +47,9 @@ def keys_that_stay(
     Raises:
         PeerError: if a run that stays cannot be read here: its keys would be lost.
     """
-    shredded = {each.run: each for stored in FederationStore(home).all() for each in stored.manifest.shredded}
+    shredded = {stored.id: stored.manifest.shredded for stored in FederationStore(home).all()}
     for head in journal.heads():
-        shredding = shredded.get(head.run)
+        shredding = shredding_of(shredded.get(head.federation, ()), head.run)  # no other federation's admins decide
         if head.run in without or (shredding is not None and shredding.epoch == 1):
             continue
         manifest, epochs = _epochs_of(home, head, identity, journal, engines)

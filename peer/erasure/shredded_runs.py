@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from crypto.keys import VerifyKey
@@ -28,10 +27,10 @@ def _admin(stored: StoredFederation, key: bytes) -> str:
     return VerifyKey(key).did if owner is None else manifest.called(owner)
 
 
-def why_shredded(known: Iterable[StoredFederation], run: CID) -> str:
-    """Why the contents of ``run`` cannot be read, in words; empty if its federation has not shredded it."""
-    for stored in known:
-        shredding = shredding_of(stored.manifest.shredded, run)
-        if shredding is not None:
-            return f"the run was shredded {by_whom(stored, shredding)}: its contents cannot be read"
-    return ""
+def why_shredded(stored: StoredFederation | None, run: CID) -> str:
+    """Why the contents of ``run`` cannot be read, in words; empty if its federation has not shredded it, or is not
+    known."""
+    shredding = None if stored is None else shredding_of(stored.manifest.shredded, run)
+    if stored is None or shredding is None:
+        return ""
+    return f"the run was shredded {by_whom(stored, shredding)}: its contents cannot be read"

@@ -248,12 +248,12 @@ class Journal:
         return [_head(row) for row in self._file.rows("SELECT * FROM heads ORDER BY updated DESC, run")]
 
     def forget_run(self, run: CID, records: Iterable[CID]) -> None:
-        """Forget a run: its head, name, replies, records beside it, what was verified of it, and its ``records`` that
-        we signed. Without ``records``, what we signed stays with the replies, so that we never sign what contradicts
-        it. Proofs of equivocation stay in any case."""
+        """Forget a run: its head, name, replies, kept keys, records beside it, what was verified of it, and its
+        ``records`` that we signed. Without ``records``, what we signed stays with the replies, so that we never sign
+        what contradicts it. Proofs of equivocation stay in any case."""
         raw, ours = bytes(run), [(bytes(record),) for record in records]
         with self._file.transaction() as database:
-            for table in ("heads", "known_runs", "beside", "verified", *(["replies"] if ours else [])):
+            for table in ("heads", "known_runs", "beside", "verified", "kept_keys", *(["replies"] if ours else [])):
                 database.execute(f"DELETE FROM {table} WHERE run = ?", (raw,))
             for table in ("own", "well_signed"):
                 database.executemany(f"DELETE FROM {table} WHERE cid = ?", ours)
@@ -422,8 +422,8 @@ class Journal:
 
     def erase(self, run: CID, epoch: int, others: Iterable[CID]) -> list[CID]:
         """Delete what could help to read ``run`` from ``epoch`` on: kept keys, the records beside it that are among
-        ``others`` (grants), reports, and, if it is the whole run, which states its app had. Returns those states. No
-        byte of it stays in the file.
+        ``others`` (grants), reports, and, if it is the whole run, the settings of its job, and which states its app
+        had. Returns those states. No byte of it stays in the file.
 
         Raises:
             PeerError: also if another process holds an older state of the file.
@@ -439,6 +439,7 @@ class Journal:
                 )
                 states = [CID(bytes(state)) for (state,) in found.fetchall()]
                 database.execute("UPDATE replies SET state = NULL WHERE run = ?", (bytes(run),))
+                database.execute("DELETE FROM jobs WHERE run = ?", (bytes(run),))
         self._file.forget_for_good()
         return states
 

@@ -9,6 +9,7 @@ import errno
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +17,25 @@ from crypto import keyfile
 from crypto.errors import CryptoError
 from crypto.identity import Identity, parse_name
 from crypto.keyfile import KeyFile
+from peer.base import posix
 from peer.base.errors import ExitCode, PeerError
-from peer.home.home import Stamp, overwrite_file, overwrite_leftovers, stamp_of, write_new_file
+from peer.home.home import PRIVATE_FILE, Stamp, overwrite_file, overwrite_leftovers, stamp_of, write_new_file
 from peer.home.passphrase import Passphrases
 
 DEFAULT_NAME: Final = "default"
 _SUFFIX: Final = ".key"
 _ANOTHER_NAME: Final = "choose another name; nothing is overwritten"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedKeys:
+    """An identity as its key file had it."""
+
+    identity: Identity
+    passphrase: str | None = field(repr=False)
+    """None if the file was not locked."""
+    file: bytes = field(repr=False)
+    """The key file, by which `KeyStore.replace` knows whether somebody else has changed it since."""
 
 
 class KeyStore:
@@ -88,12 +101,30 @@ class KeyStore:
         write_new(self.path(name), data)
         return self.path(name)
 
-    def replace(self, identity: Identity, passphrase: str | None) -> None:
-        """Store an identity in place of the one with its name, locked as `add` does. The old file is overwritten."""
-        path = self.path(identity.name)
-        with translated(f"cannot write {path}"):
-            overwrite_file(path, [_written(identity, passphrase)])
+    def replace(self, identity: Identity, passphrase: str | None, before: OpenedKeys) -> OpenedKeys:
+        """Store an identity in place of the one with its name, locked as `add` does. The old file is overwritten.
+
+        ``before`` is the identity from which it was made. Minutes may lie in between. If another process has replaced
+        the file since, its new keys would be lost, so nothing is written.
+        """
+        path, data = self.path(identity.name), _written(identity, passphrase)
+        with translated(f"cannot write {path}"), self._alone():
+            if self.file(identity.name) != before.file:
+                raise PeerError(
+                    f"another command has changed the keys of {identity.name} meanwhile. Nothing was changed here",
+                    fix="try again",
+                    code=ExitCode.UNFINISHED,
+                )
+            overwrite_file(path, [data])
             overwrite_leftovers(path)
+        return OpenedKeys(identity, passphrase, data)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No two processes replace a key file at once."""
+        with posix.new_files_have(PRIVATE_FILE), (self.directory / ".lock").open("w") as file:
+            posix.lock(file)
+            yield
 
     def file(self, name: str) -> bytes:
         """The bytes of a key file."""
@@ -126,14 +157,15 @@ class KeyStore:
 
     def load(self, name: str | None, passphrases: Passphrases) -> Identity:
         """Load an identity. If it is locked, the passphrase comes from ``passphrases``."""
-        return self.load_with_passphrase(name, passphrases)[0]
+        return self.opened(name, passphrases).identity
 
-    def load_with_passphrase(self, name: str | None, passphrases: Passphrases) -> tuple[Identity, str | None]:
-        """An identity and the passphrase of its file; None if that is not locked."""
+    def opened(self, name: str | None, passphrases: Passphrases) -> OpenedKeys:
+        """As `load`, with what it takes to `replace` it."""
         found = self.public(name)
         passphrase = passphrases.existing(found.name) if found.locked else None
+        data = self.file(found.name)
         with translated(f"{self.path(found.name)}: "):
-            return keyfile.unlock(self.file(found.name), passphrase), passphrase
+            return OpenedKeys(keyfile.unlock(data, passphrase), passphrase, data)
 
     def _make_directory(self) -> None:
         with translated(f"cannot make {self.directory}"):

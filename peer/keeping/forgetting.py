@@ -6,6 +6,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 
+from peer.apps.app_log import before
 from peer.base.errors import PeerError
 from peer.home.home import Home
 from peer.home.journal import RunHead
@@ -67,7 +68,8 @@ def forget(home: Home, what: Forgetting, dropping: Dropping) -> None:
     dropping.engine.drop(what.contents, what.blocks)
     journal.contents.forget(run)
     journal.forget_run(run, what.blocks if what.head.closed else ())
-    home.run_log(run).unlink(missing_ok=True)
+    for log in (home.run_log(run), before(home.run_log(run))):
+        log.unlink(missing_ok=True)
 
 
 def refuse_if_running(home: Home, head: RunHead, running: bool) -> None:

@@ -36,9 +36,9 @@ def rotate_keys(
     home: Home, keys: KeyStore, name: str | None, passphrases: Passphrases, ipfs: str | None
 ) -> tuple[Identity, list[RotatedIn]]:
     """The identity with its new keys, and what came of it in each of its federations."""
-    identity, passphrase = keys.load_with_passphrase(name, passphrases)
-    identity = identity.rotated()
-    keys.replace(identity, passphrase)  # first, so that this home has the keys when others hear of them
+    opened = keys.opened(name, passphrases)
+    identity = opened.identity.rotated()
+    keys.replace(identity, opened.passphrase, opened)  # first, so that this home has the keys when others hear of them
     mine = [stored for stored in FederationStore(home).all() if _is_in(stored.manifest, identity)]
     return identity, [_rotate_in(home, stored, identity, ipfs) for stored in mine]
 

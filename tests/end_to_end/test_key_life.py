@@ -96,7 +96,7 @@ def test_a_client_whose_keys_are_rotated_signs_its_open_reply_again(federation: 
 
     keys = key_file(federation, "one")
     rotated = identity(federation, "one").rotated()
-    keys.replace(rotated, None)
+    keys.replace(rotated, None, keys.opened(None, Passphrases()))
     store, admin = FederationStore(federation.home("server")), identity(federation, "server")
     with store.changing():
         store.save(add_member(federation.stored, admin, rotated.public_for(bytes(federation.stored.id)), time=0.0))

@@ -20,8 +20,9 @@ def locked(federation: Federation) -> dict[str, bytes]:
     needles = {"the passphrase": PASSPHRASE.encode()}
     for name in MEMBERS:
         store = KeyStore(federation.home(name).path)
-        identity = store.load(name, Passphrases())
-        store.replace(identity, PASSPHRASE)
+        opened = store.opened(name, Passphrases())
+        identity = opened.identity
+        store.replace(identity, PASSPHRASE, opened)
         for seed in (identity.signing.secret_bytes(), identity.decryption.secret_bytes()):
             needles |= spellings(name, seed)
     return needles

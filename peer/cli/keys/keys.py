@@ -105,9 +105,10 @@ def passwd(
 ) -> None:
     """Change the passphrase of an identity. Older copies keep the old one."""
     store, passphrases = options.opened()
-    identity = store.load(name, passphrases)
+    opened = store.opened(name, passphrases)
+    identity = opened.identity
     new = None if no_passphrase else passphrases.another(new_passphrase_file).new(identity.name)
-    store.replace(identity, new)
+    store.replace(identity, new, opened)
     state = "has no passphrase any more" if no_passphrase else "has a new passphrase"
     put_result(_value(store.public(identity.name)), json, f"{identity.name} {state}")
 

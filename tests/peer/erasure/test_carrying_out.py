@@ -61,15 +61,16 @@ class AliceAtHome:
         return Passphrases(environ={"POLLEN_PASSPHRASE": PASSPHRASE})
 
     def shred(self, epoch: int = 1) -> None:
-        admin, stored = Identity("admin", ADMIN, DecryptionKey.generate()), self.store.current()
-        runs = [self.goes.chain.run]
-        self.store.save(change_shredded(stored, admin, runs, epoch=epoch, reason="", time=time.time()))
+        self.store.save(shredded(self.store.current(), self.goes.chain.run, epoch))
 
     def list_new_keys(self) -> None:
-        admin, stored = Identity("admin", ADMIN, DecryptionKey.generate()), self.store.current()
+        admin = Identity("admin", ADMIN, DecryptionKey.generate())
         with Journal(self.home.journal) as journal:
-            word = said_by(id_of(ALICE), self.home, journal)[stored.id]
-        self.store.save(change_keys(stored, admin, [word.keys], time=time.time()))
+            words = said_by(id_of(ALICE), self.home, journal)
+        for stored in self.store.all():
+            said = words.get(stored.id)
+            keys = self.identity.public_for(bytes(stored.id)) if said is None else said.keys
+            self.store.save(change_keys(stored, admin, [keys], time=time.time()))
 
     def carry_out(self, until: Moment | None = None, without: Collection[CID] = ()) -> Outcome:
         def reached(moment: Moment) -> None:
@@ -93,6 +94,18 @@ class AliceAtHome:
         return [epoch.model is not None for epoch in chain.keys.epochs]
 
 
+def shredded(stored: StoredFederation, run: CID, epoch: int = 1) -> StoredFederation:
+    """The federation once its admin has ordered that a run is shredded."""
+    admin = Identity("admin", ADMIN, DecryptionKey.generate())
+    return change_shredded(stored, admin, [run], epoch=epoch, reason="", time=time.time())
+
+
+def stored_of(scribe: Scribe) -> StoredFederation:
+    """The federation of a run, as its members have it."""
+    manifests = MappingProxyType(dict(scribe.source.items()))
+    return StoredFederation(scribe.chain.manifest, manifests, bytes(32), (), scribe.reader.manifest_keys)
+
+
 def closed_run(scribe: Scribe) -> Scribe:
     """A run of two epochs, closed."""
     scribe.add(scribe.run())
@@ -110,10 +123,7 @@ def alice(tmp_path: Path) -> Iterator[AliceAtHome]:
     home = Home(tmp_path / "alice").create()
     identity = Identity("alice", ALICE, decryption_key(ALICE))
     KeyStore(home.path).add(identity, PASSPHRASE)
-    manifests = MappingProxyType(dict(one.source.items()))
-    manifest = stays.chain.manifest
-    stored = StoredFederation(manifest, manifests, bytes(32), (), stays.reader.manifest_keys)
-    FederationStore(home).save(stored)
+    FederationStore(home).save(stored_of(stays))
     engine = open_engine(f"local:{tmp_path / 'engine'}")
     engine.put(Block(cid, data) for cid, data in one.source.items())
     with Journal(home.journal) as journal:
@@ -140,6 +150,68 @@ def test_a_member_makes_new_keys_waits_for_an_admin_and_destroys_the_old_ones(al
     assert alice.opens(alice.goes) == [False, False]
     assert alice.opens(alice.stays) == [True, True]
     assert len(alice.identity.signing_keys) == 2, "it signs as before"
+
+
+def test_admins_of_another_federation_shred_nothing_of_this_one(alice: AliceAtHome) -> None:
+    another = stored_of(closed_run(Scribe(encrypted=True, reader=reader_of(ALICE))))
+    alice.store.save(shredded(another, alice.stays.chain.run))
+    alice.carry_out()
+    alice.list_new_keys()
+    outcome = alice.carry_out()
+    assert (outcome.step, outcome.kept) == (Step.NOTHING, 4), "it has new keys, as that federation asks for"
+    assert alice.opens(alice.stays) == alice.opens(alice.goes) == [True, True]
+
+
+def test_keys_that_were_made_meanwhile_are_not_lost(alice: AliceAtHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice.shred()
+    alice.carry_out()
+    alice.list_new_keys()
+
+    def rotated_in_another_process(*_: object) -> None:
+        keys = KeyStore(alice.home.path)
+        opened = keys.opened("alice", alice.passphrases)
+        keys.replace(opened.identity.rotated(), PASSPHRASE, opened)
+
+    monkeypatch.setattr("peer.erasure.carrying_out.check_kept", rotated_in_another_process)
+    with pytest.raises(PeerError, match="another command has changed the keys of alice"):
+        alice.carry_out()
+    assert len(alice.identity.decryption_keys) == 3
+    assert alice.opens(alice.stays) == alice.opens(alice.goes) == [True, True]
+
+
+def test_what_is_left_in_the_clear_is_named_and_the_settings_of_a_job_go(alice: AliceAtHome) -> None:
+    run, federation = alice.goes.chain.run, alice.store.current().id
+    log, scratch = alice.home.run_log(run), alice.home.path / "scratch"
+    folders = [scratch / str(run), scratch / f"{run}.before", alice.home.path / "apps"]
+    left = [log, log.with_name(f"{log.name}.1"), *folders]
+    for path in folders:
+        (path / "of-the-run").mkdir(parents=True)
+    log.parent.mkdir(parents=True)
+    for path in left[:2]:
+        path.write_text("printed by the app")
+    alice.shred()
+    alice.carry_out()
+    alice.list_new_keys()
+    with Journal(alice.home.journal) as journal:
+        job = journal.jobs.accept(b"key", id_of(ALICE), federation, run, "app", "", b"a secret setting", 1.0)
+        head = journal.head_of(run)
+        assert head is not None
+        journal.keep_head(head, job=job.number)
+        assert alice.carry_out().left == left
+        assert journal.jobs.all() == []
+    files = [path for path in alice.home.path.glob("journal.db*") if b"a secret setting" in path.read_bytes()]
+    assert not files
+
+
+def test_what_is_forgotten_leaves_no_keys_behind(alice: AliceAtHome) -> None:
+    alice.shred()
+    alice.carry_out()
+    alice.list_new_keys()
+    alice.carry_out()
+    with Journal(alice.home.journal) as journal:
+        assert len(journal.kept_keys()) == 2
+        journal.forget_run(alice.stays.chain.run, ())
+        assert not journal.kept_keys()
 
 
 def test_its_word_is_heard_and_says_since_when(alice: AliceAtHome) -> None:
@@ -223,9 +295,10 @@ def test_nothing_is_destroyed_while_a_run_that_stays_cannot_be_read(
 
 
 def test_a_key_file_that_was_replaced_holds_no_byte_of_the_old_one(alice: AliceAtHome) -> None:
-    path = KeyStore(alice.home.path).path("alice")
-    with path.open("rb") as old:
-        KeyStore(alice.home.path).replace(alice.identity.rotated(), PASSPHRASE)
+    keys = KeyStore(alice.home.path)
+    opened = keys.opened("alice", alice.passphrases)
+    with keys.path("alice").open("rb") as old:
+        keys.replace(opened.identity.rotated(), PASSPHRASE, opened)
         assert not old.read().strip(b"\0")
 
 

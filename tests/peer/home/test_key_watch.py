@@ -27,6 +27,11 @@ def alice(store: KeyStore) -> Identity:
     return identity
 
 
+def replace(store: KeyStore, identity: Identity, passphrase: str | None) -> None:
+    """What a command in another process does."""
+    store.replace(identity, passphrase, store.opened("alice", Passphrases(ask=lambda prompt: TYPED)))
+
+
 @pytest.fixture
 def watch(store: KeyStore, alice: Identity) -> KeyWatch:
     """The watch of a peer that was started on a terminal, at which nobody sits any more."""
@@ -37,7 +42,7 @@ def watch(store: KeyStore, alice: Identity) -> KeyWatch:
 
 def test_keys_that_came_before_the_first_look_are_found(watch: KeyWatch, store: KeyStore, alice: Identity) -> None:
     rotated = alice.rotated()
-    store.replace(rotated, TYPED)
+    replace(store, rotated, TYPED)
     later = watch.again()
     assert later.changed
     assert later.newest().public == rotated.public
@@ -45,7 +50,7 @@ def test_keys_that_came_before_the_first_look_are_found(watch: KeyWatch, store: 
 
 def test_new_keys_are_opened_with_what_was_typed(watch: KeyWatch, store: KeyStore, alice: Identity) -> None:
     rotated = alice.rotated()
-    store.replace(rotated, TYPED)
+    replace(store, rotated, TYPED)
     assert watch.changed
     newer = watch.newer()
     assert newer is not None
@@ -56,7 +61,7 @@ def test_new_keys_are_opened_with_what_was_typed(watch: KeyWatch, store: KeyStor
 def test_another_passphrase_for_the_same_keys_is_no_change_of_keys(
     watch: KeyWatch, store: KeyStore, alice: Identity
 ) -> None:
-    store.replace(alice, "another one")
+    replace(store, alice, "another one")
     assert watch.changed
     assert watch.newer() is None
     assert not watch.changed
@@ -65,7 +70,7 @@ def test_another_passphrase_for_the_same_keys_is_no_change_of_keys(
 def test_new_keys_under_another_passphrase_do_not_stop_the_peer(
     watch: KeyWatch, store: KeyStore, alice: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.replace(alice.rotated(), "another one")
+    replace(store, alice.rotated(), "another one")
     assert watch.newer() is None
     assert "keys-unreadable" in [record.getMessage() for record in caplog.records]
 
@@ -76,5 +81,5 @@ def test_a_key_file_that_is_gone_does_not_stop_the_peer(watch: KeyWatch, store: 
 
 
 def test_another_identity_of_that_name_is_not_taken(watch: KeyWatch, store: KeyStore) -> None:
-    store.replace(Identity.generate("alice"), None)
+    replace(store, Identity.generate("alice"), None)
     assert watch.newer() is None

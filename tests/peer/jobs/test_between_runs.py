@@ -11,6 +11,7 @@ from peer.apps.taken_apps import take_app
 from peer.base.errors import PeerError
 from peer.home.federations import FederationStore
 from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
 from peer.membership.changes import add_member, remove_member, rotate_in
 from peer.run.leading import leading
 from peer.run.peer import Prepared
@@ -36,7 +37,8 @@ def test_a_removed_member_is_none_of_the_next_runs(server: Server) -> None:
 def test_the_next_run_signs_with_keys_that_were_rotated(server: Server) -> None:
     store, owner = FederationStore(server.session.home), server.session.identity
     rotated = owner.rotated()
-    KeyStore(server.session.home.path).replace(rotated, None)
+    keys = KeyStore(server.session.home.path)
+    keys.replace(rotated, None, keys.opened(None, Passphrases()))
     store.save(rotate_in(store.current(), rotated, time=time.time()))
     assert next_run(server).machine.newest.key.verify_key == rotated.signing.verify_key
 
