@@ -44,23 +44,35 @@ class ChainFollower:
         Raises:
             BlockError: if a record breaks a rule, or is not here.
         """
-        for block in reversed(list(self._newer(head))):
-            step = self.chain.append_block(block, self.source)
+        yield from self.verify(list(self.newer(head)))
+
+    def newer(self, head: CID) -> Iterator[Block]:
+        """The records not verified yet, from ``head`` back: the newest first.
+
+        Raises:
+            BlockError: if one is not here, or no record.
+        """
+        link: CID | None = head
+        while link is not None and link != self.chain.head:
+            block = Block(link, self.source.get(link))
+            body = parse_record(block).body
+            yield block
+            link = body.prev if isinstance(body, Chained) else None
+
+    def verify(self, newer: list[Block]) -> Iterator[Exchange]:
+        """The exchanges that records complete. ``newer`` are all that `newer` gave, and is empty afterwards.
+
+        Raises:
+            BlockError: if one breaks a rule, or what it links is not here.
+        """
+        while newer:
+            step = self.chain.append_block(newer.pop(), self.source)
             self._on_step(step)
             yield from self._rounds.take(step, self.chain.in_force)
 
     def open(self) -> Iterator[Exchange]:
         """The exchanges that wait for an answer, once no more of the chain comes."""
         return self._rounds.finish()
-
-    def _newer(self, head: CID) -> Iterator[Block]:
-        """The records not read yet, newest first."""
-        link: CID | None = head
-        while link is not None and link != self.chain.head:
-            block = Block(link, self.source.get(link))
-            yield block
-            body = parse_record(block).body
-            link = body.prev if isinstance(body, Chained) else None
 
 
 def content_sizes(source: RunSource, limit: int) -> Callable[[CID], int]:

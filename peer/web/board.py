@@ -54,6 +54,9 @@ OPEN_AT_ONCE: Final = 8
 READS_AT_ONCE: Final = 64
 """Exchanges that are read between two looks at the home, so that a long run does not hold up the rest."""
 
+RECORDS_AT_ONCE: Final = 256
+"""As `READS_AT_ONCE`, on the way back from a head, where nothing but the records is read."""
+
 
 class NotHere(Exception):
     """What is asked for is not in this home, or cannot be read now. The message says why."""
@@ -66,8 +69,12 @@ class _Reading:
         self.view = view
         self.follower = follower
         self.used = time.monotonic()
+        self.back: Iterator[Block] | None = None
+        """The way back from the newest head to what is verified; None if it was gone."""
+        self.newer: list[Block] = []
+        """The records that were met on it."""
         self.coming: Iterator[Exchange] | None = None
-        """What is to be read up to the newest head; None if all of it was."""
+        """What is to be verified of them; None if all of it was."""
         self.failed_at: CID | None = None
         """The head up to which the run could not be read: it is tried again once there is another."""
         self.confirmed_by: tuple[frozenset[CID], int] | None = None
@@ -183,7 +190,7 @@ class Board:
         """
         if not self._engines:
             raise NotHere(self._why_no_engine or "the engine is not open yet")
-        return BlocksHere(list(self._engines.values()))
+        return BlocksHere(list(self._engines.values()), self._journal)
 
     def disk(self) -> dict[str, Any]:
         """How much of the disk the home and its engine take."""
@@ -292,18 +299,26 @@ class Board:
         view, chain = reading.view, reading.follower.chain
         head = next((head.head for head in self._heads if head.run == view.run), None)
         try:
-            if reading.coming is None:
+            if reading.coming is None and reading.back is None:
                 if head is None or head in (chain.head, reading.failed_at):
                     return self._confirm(reading)
-                reading.coming = reading.follower.follow(head)
+                reading.back = reading.follower.newer(head)
+            if reading.back is not None:
+                reading.newer += (met := list(islice(reading.back, RECORDS_AT_ONCE)))
+                view.met = len(reading.newer)
+                if len(met) == RECORDS_AT_ONCE:
+                    return True
+                reading.back, reading.coming = None, reading.follower.verify(reading.newer)
+            assert reading.coming is not None
             some = list(islice(reading.coming, READS_AT_ONCE))
             for exchange in some:
                 view.take(exchange)
-            view.trouble, reading.failed_at = "", None
+            view.met, view.trouble, reading.failed_at = len(reading.newer), "", None
             if len(some) < READS_AT_ONCE:
                 reading.coming, view.closed = None, chain.closed
         except (BlockError, EngineError, PeerError) as error:
-            view.trouble, reading.failed_at, reading.coming = str(error), head, None
+            view.trouble, reading.failed_at, view.met = str(error), head, 0
+            reading.coming, reading.back, reading.newer = None, None, []
         return True
 
     def _confirm(self, reading: _Reading) -> bool:

@@ -7,17 +7,24 @@ from contextlib import suppress
 
 from peer.engine.interface import Engine
 from peer.engine.linked_blocks import walk
-from protocol.blocks.cid import CID, Block, MissingBlock
+from peer.home.journal import Journal
+from protocol.blocks.cid import CID, Block, MissingBlock, checked_block
 
 
 class BlocksHere:
-    """The blocks of some engines, as a `peer.history.run_sources.RunSource`."""
+    """The blocks of a journal and of some engines, as a `peer.history.run_sources.RunSource`."""
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
+    def __init__(self, engines: Sequence[Engine], journal: Journal | None) -> None:
+        """``journal`` has the records that the home's member signed: it is asked first, as each question to a node is a
+        call of its own."""
         self._engines = engines
+        self._journal = journal
 
     def get(self, cid: CID) -> bytes:
         """As `RunSource`."""
+        own = None if self._journal is None or cid.is_raw else self._journal.own(cid)
+        if own is not None:
+            return checked_block(cid, own).data
         for engine in self._engines:
             with suppress(MissingBlock):
                 return engine.get_here(cid)

@@ -67,6 +67,8 @@ class RunView:
     federation: str = ""
     leader: str = ""
     closed: bool = False
+    met: int = 0
+    """Records above those that are verified: they were read on the way back from the head, and are to be verified."""
     trouble: str = ""
     """Why no more of it can be read."""
     _records: list[CID] = field(default_factory=list)
@@ -131,6 +133,7 @@ class RunView:
                 "run": str(self.run),
                 "head": str(self._records[-1]) if self._records else None,
                 "height": len(self._records) - 1,
+                "met": self.met,
                 "app": visible(self.app),
                 "federation": visible(self.federation),
                 "leader": visible(self.leader),

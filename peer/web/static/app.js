@@ -290,8 +290,9 @@ class RunPage {
       ["app", bdi(about.app)], ["federation", bdi(about.federation)], ["server", bdi(about.leader)],
       ["state", about.closed ? "closed" : el("span", { class: "good" }, "open")],
       ["exchanges", about.newest ? `${about.exchanges}${about.newest.round === null ? "" : `, round ${about.newest.round}`}` : behind ? null : "none is complete yet"],
-      ["reading", behind ? [el("div", {}, `record ${about.height} of ${about.known}: what follows is not shown yet`),
-        el("progress", { max: about.known, value: about.height, "aria-label": "how far the run is read" })] : null],
+      ["reading", behind ? [el("div", {}, about.height < 1 ? `${about.met} of ${about.known} records are read, none is verified yet`
+        : `record ${about.height} of ${about.known} is verified: what follows is not shown yet`),
+        el("progress", { max: 2 * about.known, value: 2 * about.height + about.met, "aria-label": "how far the run is read" })] : null],
       ["mean", about.newest ? bdi(measured(Object.entries(about.newest.means))) : null],
       ["head", about.head ? cidLink(about.head) : null], ["run", cidLink(about.run)],
       ["trouble", about.trouble ? el("span", { class: "bad" }, bdi(about.trouble)) : null],

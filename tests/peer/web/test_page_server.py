@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,13 @@ import pytest
 from chains import ALICE, BOB
 from pages import Growing, Served, served
 
-from peer.web import running
+from peer.engine.local.engine import LocalEngine
+from peer.home.journal import Journal
+from peer.web import board, running
 from peer.web.access import metrics_token
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, Block
+from protocol.records.bodies import Chained
+from protocol.records.signed_records import parse_record
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +103,60 @@ def test_a_run_is_read_with_its_curves_failures_and_records(visitor: httpx.Clien
     assert (diverged["name"], diverged["curves"][0]["y"]) == ("train/diverged", [None])
     assert [row["round"] for row in read(visitor, f"/api/runs/{run}/rounds")["rows"]] == [2, 1]
     assert [row["height"] for row in read(visitor, f"/api/runs/{run}/records?before=3")["rows"]] == [2, 1, 0]
+
+
+def above_the_run_record(growing: Growing) -> Iterator[CID]:
+    cid, source = growing.written.head, growing.written.scribe.source
+    while isinstance(body := parse_record(Block(cid, source.get(cid))).body, Chained) and body.prev is not None:
+        yield cid
+        cid = body.prev
+
+
+def test_a_page_shows_how_far_a_run_is_read_before_any_record_is_verified(
+    growing: Growing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed, get, run = threading.Semaphore(0), LocalEngine.get_here, growing.written.run
+    later = set(above_the_run_record(growing))
+
+    def gated(engine: LocalEngine, cid: CID) -> bytes:
+        assert cid not in later or allowed.acquire(timeout=60)
+        return get(engine, cid)
+
+    monkeypatch.setattr(LocalEngine, "get_here", gated)
+    monkeypatch.setattr(board, "RECORDS_AT_ONCE", 1)
+    with served(growing.home) as page:
+        told = []
+        for _ in range(3):
+            told.append(page.board.about(run))
+            allowed.release()
+            for _ in range(6000):
+                if page.board.about(run)["met"] > told[-1]["met"]:
+                    break
+                time.sleep(0.01)
+        allowed.release(100)
+    assert [(about["met"], about["height"], about["known"]) for about in told] == [(0, 0, 4), (1, 0, 4), (2, 0, 4)]
+
+
+def test_the_records_that_a_home_signed_are_not_asked_of_its_node(
+    growing: Growing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, get = set[CID](), LocalEngine.get_here
+
+    def noted(engine: LocalEngine, cid: CID) -> bytes:
+        asked.add(cid)
+        return get(engine, cid)
+
+    head, blocks = growing.written.head, {block.cid: block for block in growing.written.blocks}
+    with Journal(growing.home.journal) as journal:
+        journal.keep_own([blocks[head]])
+    monkeypatch.setattr(LocalEngine, "get_here", noted)
+    with served(growing.home) as page:
+        for _ in range(6000):
+            if page.board.about(growing.written.run)["height"] == 4:
+                break
+            time.sleep(0.01)
+    assert head not in asked
+    assert growing.written.run in asked
 
 
 def test_only_a_members_own_ack_of_this_very_chain_confirms_it(visitor: httpx.Client, growing: Growing) -> None:
