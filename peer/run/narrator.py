@@ -31,6 +31,8 @@ _LINES: Final[Mapping[What, str]] = {
     "where the run began, go on there, or begin a new run with --initial-model",
     What.RUN_KEPT: "keeping run {run} of {name}",
     What.RUN_WHOLE: "all of run {run} is here: {height} records and what they name",
+    What.KEEPERS_AWAITED: "the run is closed; waiting {within:.0f} s more at most for {whom} to have all of it. "
+    "Ctrl-C ends this at once",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",
     What.APP_BUNDLED: "the app {name} has {files} files with {bytes} bytes, as Flower bundles them{others}: {whose}",

@@ -227,6 +227,8 @@ class What(StrEnum):
     """A keeper has begun to keep a run."""
     RUN_WHOLE = "run-whole"
     """A closed run is all here, at a keeper."""
+    KEEPERS_AWAITED = "keepers-awaited"
+    """A leader stays for keepers to have all of a closed run."""
     RUN_LOST = "run-lost"
     RUN_CLOSED = "run-closed"
     RUN_RESUMED = "run-resumed"

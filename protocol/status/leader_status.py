@@ -136,6 +136,8 @@ class LeaderStatus:
         if state is LeaderState.ENDING:
             behind = self._clients.presence.lacking(self._writer.chain.head, manifest)
             yield Wait(Lack.CLOSE_HEARD, tuple(sorted(names[node] for node in behind)))
+            if keepers := self._clients.keepers_behind():
+                yield Wait(Lack.KEPT, tuple(sorted(names.get(node, f"node {node}") for node in keepers)))
 
 
 def _names(manifest: Manifest) -> dict[int, str]:

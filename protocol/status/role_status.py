@@ -56,6 +56,8 @@ class Lack(StrEnum):
     REPLIES = "replies"
     CLOSE_HEARD = "close-heard"
     """Not all clients have verified the last record."""
+    KEPT = "kept"
+    """A keeper here does not have all of the closed run yet."""
     SERVER = "server"
     """None is heard."""
     RUN = "run"

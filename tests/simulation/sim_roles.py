@@ -29,7 +29,7 @@ from protocol.roles.following.followed_run import Verified
 from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.keeper.kept_runs import Remembered
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
+from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE, LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.standby.standby import Standby
 from protocol.roles.standby.standby_plan import KeptAcks, RunToReplay, StandbyPlan
@@ -97,6 +97,7 @@ class Server:
         settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION)
         if self._patient:
             settings = replace(settings, client_timeout=FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)
+        settings = replace(settings, linger_for_keepers=KEEPERS_MAY_TAKE)
         identity = self.identity
         return Leader(identity.author(disk), identity.trusted(disk), plan, settings, self._resumed(disk))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,6 +42,7 @@ from protocol.blocks.cid import CID
 from protocol.keeping.budget import Budget
 from protocol.records.bodies import Role
 from protocol.records.environment import Numerics
+from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
@@ -195,7 +197,7 @@ def start(
     asked = reach.asked()
     destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
     needed = clients_to_begin_with(min_clients, choice.app_folder, run_config) if role is Role.SERVER else 1
-    settings = leading.settings(needed, keeping)
+    settings = replace(leading.settings(needed, keeping), linger_for_keepers=KEEPERS_MAY_TAKE)
     approved = _approved(approve_app, app_dir, follows=follows)
     home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
     works_in = working_folder(data.work_dir, home if confining.confine else None)

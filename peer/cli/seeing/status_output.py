@@ -150,6 +150,8 @@ def _wait(wait: Wait, now: float) -> str:
             what = f"the answers of {_some(wait.whom)}"
         case Lack.CLOSE_HEARD:
             what = f"{_some(wait.whom) or 'clients'} to verify the last record"
+        case Lack.KEPT:
+            what = f"{_some(wait.whom)} to have all of the run"
         case Lack.PAST if wait.whom:
             what = f"{_some(wait.whom)} to say what they have of ours"
         case _:

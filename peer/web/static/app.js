@@ -81,7 +81,7 @@ const measured = (pairs) => pairs.filter(([name]) => name !== "num-examples").ma
 
 const LACKS = {
   "app": "its app process to start", "app-files": "the files of the run's app", "approval": "its owner to approve the run's app",
-  "past": "others to say what they have of ours", "clients": "more clients", "replies": "answers", "close-heard": "the last record to be verified by",
+  "past": "others to say what they have of ours", "clients": "more clients", "replies": "answers", "close-heard": "the last record to be verified by", "kept": "all of the run to be kept by",
   "server": "a run: no server that leads one is heard", "run": "a server to begin a run", "records": "the run's records", "room": "room on the disk: peer du, peer keep, peer forget", "roster": "the leader to take up the newest manifest",
   "content": "the content of a message",
 };

@@ -7,6 +7,7 @@ so nobody has to believe a keeper. The table says which event may come when, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks, checked_block
 from protocol.chain.chain import Step
@@ -45,6 +46,12 @@ from protocol.wire.announcements import (
 )
 from protocol.wire.asking import subject_of
 
+NO_ROOM: Final = "no room for contents"
+"""What a keeper's hellos and beats say while its owner's budget holds no more."""
+
+TELL_AGAIN: Final = 5.0
+"""Seconds until a server is told again that all of a run is here."""
+
 
 class Keeper:
     """The state machine of a keeper peer."""
@@ -63,6 +70,8 @@ class Keeper:
         self._acks = KeptAcks(runs, machine)
         self._may_answer = AtMostEvery(FIRST_RETRY)
         """Each server."""
+        self._may_tell = AtMostEvery(TELL_AGAIN)
+        """Each server that a run of it is whole."""
         self._whole: Position | None = None
         """The run that was found whole last: its leader stays until it hears that."""
         machine.wire(
@@ -150,8 +159,17 @@ class Keeper:
             case Beat() | Head() | Recalled() | Alive() | Bye():
                 pass
         if (position := _led(said.body)) is not None and Role.SERVER in member.roles:
-            self._runs.heard(member, said, position, now)
+            self._heard_leader(member, said, position, now)
+        elif isinstance(said.body, Hello | Beat) and said.body.position is not None:
+            self._runs.hinted(member, said.body.position, now)
         return True
+
+    def _heard_leader(self, server: Member, said: Announcement, position: Position, now: float) -> None:
+        whole = self._runs.whole.get(position.run)
+        if whole not in (None, self._whole) and self._may_tell.take(server.id, now):
+            self._whole = whole  # it has not heard that it may go
+            self.machine.announcer.say(Beat, now)
+        self._runs.heard(server, said, position, now)
 
     def _recall(self, member: Member, asked: Recall, now: float) -> None:
         """Say to a server that has started how far we know its run, so that it forgets none of it."""
@@ -161,7 +179,8 @@ class Keeper:
             self.machine.announcer.announce(Recalled(member.id, asked.session, newest))
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
-        return kind(self.machine.newest.ref, PeerState.IDLE, self._whole)
+        note = NO_ROOM if self.machine.no_room else ""  # no leader waits for us then
+        return kind(self.machine.newest.ref, PeerState.IDLE, self._whole, note)
 
     def _say_bye(self, event: Stopping, now: float) -> None:
         self.machine.say_goodbye()

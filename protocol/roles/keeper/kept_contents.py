@@ -34,8 +34,9 @@ CLAIMS_OF_ONE: Final = 2
 """Replies of one client whose contents are fetched side by side; an app works on one after the other."""
 
 FIRST_LOOK: Final = 5.0
-LAST_LOOK: Final = 600.0
-"""Seconds until a content that nobody had is looked for again: at first, and at most."""
+LAST_LOOK: Final = 60.0
+"""Seconds until a content that nobody had is looked for again: at first, and at most. A server that ends with its run
+stays some minutes for us to have it all."""
 
 
 @dataclass(slots=True)
@@ -132,7 +133,8 @@ class KeptContents:
         return is_free and bool(self._sought)
 
     def _fetch(self, content: CID, *, sought: bool) -> None:
-        if content in self._wanted:  # else it came as what a client claimed
+        # else it came as what a client claimed, or is fetched for a run that was left and is followed again
+        if content in self._wanted and content not in self._under_way:
             self._under_way[content] = sought
             done, failed = partial(self._fetched, content), partial(self._not_fetched, content)
             self._outbox.ask(FetchContent, done, failed, content)

@@ -61,6 +61,8 @@ class KeptRun:
     spoken: float
     """When its leader said last how far it is."""
     fetching: set[CID] = field(default_factory=set)
+    hint: bytes | None = None
+    """The member by whose word a newer head is looked for, if it is not the leader's."""
 
     @property
     def chain(self) -> Chain:
@@ -82,6 +84,7 @@ class KeptRuns:
         self._outbox, self._newest, self._equivocations = machine.outbox, machine.newest, machine.equivocations
         self._remembered = remembered
         self._claims = UncheckedClaims(UNCHECKED_RUNS, SLOWEST_RETRY)
+        self._hints = UncheckedClaims(1, SLOWEST_RETRY)
         self._changed: dict[CID, None] = {}
         """The runs with which something is to be done."""
         self.followed: dict[CID, KeptRun] = {}
@@ -113,6 +116,27 @@ class KeptRuns:
             kept.spoken = now
             kept.verified.hear(position, said.blocks)
             self._changed[position.run] = None
+
+    def hinted(self, member: Member, position: Position, now: float) -> None:
+        """A member that does not lead a run says how far it has verified it. We may have been away when the run's
+        leader said that last, and it may never be back. So if that is silent, this is looked into: only what the
+        leader signed is kept, and a member that says what is not so waits longer each time."""
+        kept = self.followed.get(position.run)
+        if kept is None or kept.chain.head is None or position.height <= kept.chain.height:
+            return
+        leader_is_here = now < self._machine.offline.ends(kept.spoken, silent_for(len(self._newest.manifest.members)))
+        if leader_is_here or kept.hint is not None or not kept.verified.is_idle:
+            return
+        if self._hints.may_open(member.id, now):
+            self._hints.open(member.id)
+            kept.hint = member.id
+            kept.verified.hear(position, ())
+            self._changed[position.run] = None
+
+    def _hint_held(self, kept: KeptRun) -> None:
+        if kept.hint is not None:
+            self._hints.held(kept.hint)
+            kept.hint = None
 
     def _follow(self, run: CID, server: bytes, now: float) -> KeptRun:
         newest = self._newest
@@ -162,6 +186,8 @@ class KeptRuns:
                     self._has_begun(kept)
                 keep_step(self._outbox, kept.run, step, blocks)
                 yield step, blocks
+            if kept.verified.is_idle:
+                self._hint_held(kept)
         except Lost as error:
             if isinstance(error, Forked):
                 self._equivocations.compare(error.ours, error.theirs, (), now)
@@ -194,6 +220,9 @@ class KeptRuns:
     def _give_up(self, kept: KeptRun, now: float) -> None:
         """Wait for its leader to speak of it again. A run of which nothing could be had is forgotten."""
         kept.verified.give_up()
+        if kept.hint is not None:
+            self._hints.failed(kept.hint, now)
+            kept.hint = None
         if kept.chain.head is None and self.followed.get(kept.run) is kept:
             self._leave(kept)
             if kept.verified.server:
@@ -203,6 +232,7 @@ class KeptRuns:
 
     def _leave(self, kept: KeptRun) -> None:
         self._changed.pop(kept.run, None)
+        self._hint_held(kept)
         del self.followed[kept.run]
         self._contents.forget(kept.run)
 

@@ -51,11 +51,13 @@ class ClientsHere:
         assert chain.head is not None
         return self.presence.all_have(chain.head, chain.manifest) and nodes <= set(self.listed())
 
-    def keepers_have(self) -> bool:
-        """Whether the keepers that are here have said that they have all of the run, up to the chain's head."""
+    def keepers_behind(self) -> tuple[int, ...]:
+        """The nodes of the keepers that are here, have room, and have not said that they have all of the run, up to the
+        chain's head."""
         head = self._writer.chain.head
-        here = map(self.presence.sighting, self._newest.manifest.nodes_of(Role.KEEPER))
-        return all(seen is None or seen.head == head for seen in here)
+        keepers = self._newest.manifest.nodes_of(Role.KEEPER)
+        here = ((node, self.presence.sighting(node)) for node in sorted(keepers))
+        return tuple(node for node, seen in here if seen is not None and seen.head != head and not seen.note)
 
     def standbys(self) -> tuple[bytes, ...]:
         """The other servers that are here and follow our run."""

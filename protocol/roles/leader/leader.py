@@ -12,8 +12,9 @@ from typing import Final
 from protocol.app.calls import AppReady, Examined
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
+from protocol.federation.manifest import node_id
 from protocol.records.bodies import Member, Role
-from protocol.roles.effects import Effect, Stop, StopCause
+from protocol.roles.effects import Effect, Stop, StopCause, What
 from protocol.roles.events import AppCalled, AppLost, Due, Event, Started, Stopping, ToClose
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.app_requests import AppRequests
@@ -91,6 +92,7 @@ class Leader:
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
         self._ending_since: float | None = None
+        self._told_of_keepers = False
         self._forgotten.taken_up = self._taken_up
         machine.newest.left_out = self._left_out
         machine.wire(
@@ -245,9 +247,8 @@ class Leader:
         self._forgotten.may_sign(now)
         if self._ending_since is None:
             self._ending_since = now
-        all_have = self._clients.have(self._to_hear) and self._clients.keepers_have()
-        all_have = all_have and not self._acks.awaits(self._clients.standbys())
-        if now < self._lingers_until(self._ending_since) and not all_have:
+        if now < (until := self._lingers_until(self._ending_since)):
+            self._tell_of_keepers(self._ending_since, until, now)
             return
         self._acks.keep()
         if self._acks.are_kept:
@@ -255,8 +256,23 @@ class Leader:
             self.machine.take(Turn.STOPS)
             self.machine.outbox.emit(Stop(""))
 
+    def _tell_of_keepers(self, since: float, until: float, now: float) -> None:
+        if self._told_of_keepers or now < since + self._settings.linger:
+            return
+        if keepers := self._clients.keepers_behind():
+            self._told_of_keepers = True
+            manifest = self.machine.newest.manifest
+            names = sorted(manifest.name_of(by) for by in manifest.members if node_id(by) in keepers)
+            self.machine.outbox.report(What.KEEPERS_AWAITED, whom=", ".join(names), within=until - now)
+
     def _lingers_until(self, since: float) -> float:
-        return min(self.machine.offline.ends(since, self._settings.linger), since + LONGEST_LINGER)
+        """Until when those who have not come to the end are waited for."""
+        until = since
+        if not self._clients.have(self._to_hear) or self._acks.awaits(self._clients.standbys()):
+            until = min(self.machine.offline.ends(since, self._settings.linger), since + LONGEST_LINGER)
+        if self._clients.keepers_behind():
+            until = max(until, since + self._settings.linger_for_keepers)
+        return until
 
     def _say_bye(self, event: Stopping, now: float) -> None:
         self._acks.keep()

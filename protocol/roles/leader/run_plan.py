@@ -32,6 +32,9 @@ SERVER_NODE: Final = 1
 LEAVE_TIMEOUT: Final = 60.0
 """Seconds that a client which said goodbye has to come back: enough to start it again with another option."""
 
+KEEPERS_MAY_TAKE: Final = 600.0
+"""Seconds that a server which ends with its run gives the keepers here for the last contents: its node ends, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
@@ -81,6 +84,9 @@ class LeaderSettings:
     """Why its owner wants the run closed: then it is as soon as a record may be signed, and its app is not started."""
     linger: float = 10.0
     """How long a closed run waits for its clients to verify the last record."""
+    linger_for_keepers: float = 10.0
+    """How long it waits for the keepers that are here to have all of it. They take their time if the peer, and with it
+    its node, ends with the run."""
 
 
 @dataclass(frozen=True, slots=True)
