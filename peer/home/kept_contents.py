@@ -4,7 +4,7 @@ all blocks to tell (`peer.keeping`)."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -80,6 +80,14 @@ class Entry:
     """The run's own plan, in its first record."""
     after: CID | None = None
     """The record before it; None if it is the first."""
+
+    @property
+    def contents(self) -> Iterator[tuple[Kind, CID]]:
+        """All that it links."""
+        yield from ((Kind.MODEL, model) for model in (*self.models, *self.of_run))
+        yield from ((Kind.UPDATE, update) for _, update in self.updates)
+        if self.app is not None:
+            yield Kind.APP, self.app
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +297,10 @@ def _add(database: sqlite3.Connection, run: bytes, entry: Entry, newest: int) ->
         "INSERT OR IGNORE INTO linked VALUES (?, ?, ?, ?)",
         [(run, number, kind.value, bytes(content)) for number, kind, content in links],
     )
-    # what a record links anew is here again, whatever was dropped before
+    # what a record links anew is here again, whatever was dropped before, or was to be
     database.executemany(
-        "DELETE FROM contents WHERE content = ? AND state = ?",
-        [(bytes(content), ContentState.DROPPED.value) for _, _, content in links],
+        "DELETE FROM contents WHERE content = ? AND state != ?",
+        [(bytes(content), ContentState.HERE.value) for _, _, content in links],
     )
     database.executemany(
         "UPDATE exchanges SET last_height = ? WHERE run = ? AND number = ?",

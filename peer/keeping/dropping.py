@@ -82,14 +82,19 @@ class Dropping:
         """Drop contents of a run in this order, as long as fewer than ``most`` bytes are gone. Returns how many are.
 
         Raises:
-            EngineError: if the engine cannot drop them. Those that were to go are tried again by `finish`.
+            EngineError: if the engine cannot drop them, or another run cannot be read, which may need them. Those that
+                were to go are tried again by `finish`.
         """
         freed = 0
         going: list[CID] = []
         self.engine.drop([])  # raises if that is not possible here at all
+        self.stock.know_others(head.run)
+        needed = self.journal.contents.needed_by_others(head.run)
         for content in contents:
             if most is not None and freed >= most:
                 break
+            if content in needed:  # by a run that came since it was decided
+                continue
             freed += self.journal.contents.let_go(content, self.stock.chunks_of(content), time.time())
             going.append(content)
         if going:
@@ -111,8 +116,10 @@ class Dropping:
         """Pin what stays of a run piece by piece, if it was pinned as a whole when it was closed or imported."""
         if not self.engine.keeps(head.head):
             return
-        for content in self.journal.contents.in_state(head.run, ContentState.HERE):
-            self.engine.pin(content, recursive=True)
+        links = dict.fromkeys(link.content for link in self.journal.contents.links(head.run))
+        for content in links.keys() - self.journal.contents.gone(head.run):
+            if self.engine.has(content):  # also what came too late to be counted
+                self.engine.pin(content, recursive=True)
         self.engine.put([], pin=self.stock.record_blocks(head.run, head.head)[1:])
         self.engine.unpin(head.head)
         self.engine.put([], pin=[head.head])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from peer.apps.app_log import before
 from peer.base.errors import PeerError
+from peer.engine.interface import EngineError
 from peer.home.home import Home
 from peer.home.journal import RunHead
 from peer.home.kept_contents import ContentState
@@ -30,6 +31,8 @@ class Forgetting:
     """Proofs of equivocation, which stay."""
     confirmed: tuple[str, ...]
     """Other members that have confirmed that they hold the run up to its head."""
+    unread: str
+    """Why it is not known what another run needs; empty if that is known."""
 
 
 def to_forget(head: RunHead, dropping: Dropping) -> Forgetting:
@@ -40,6 +43,11 @@ def to_forget(head: RunHead, dropping: Dropping) -> Forgetting:
     """
     journal, stock = dropping.journal, dropping.stock
     stock.take_all()  # others may need what it links; of a run that is not whole goes what is here
+    unread = ""
+    try:
+        stock.know_others(head.run)
+    except EngineError as error:
+        unread = str(error)
     contents = journal.contents.in_state(head.run, *ContentState) - journal.contents.needed_by_others(head.run)
     beside = journal.beside(head.run)
     blocks = dict.fromkeys([*stock.record_blocks(head.run, head.head), *(block.cid for block in beside)])
@@ -52,7 +60,7 @@ def to_forget(head: RunHead, dropping: Dropping) -> Forgetting:
     stored = dropping.federations.get(head.federation)
     whole = {ack.by for cid, ack in acks.items() if ack.head == head.head and journal.own(cid) is None}
     names = () if stored is None else tuple(sorted(stored.manifest.called(member) for member in whole))
-    return Forgetting(head, tuple(contents), tuple(blocks), len(journal.proofs(head.run)), names)
+    return Forgetting(head, tuple(contents), tuple(blocks), len(journal.proofs(head.run)), names, unread)
 
 
 def forget(home: Home, what: Forgetting, dropping: Dropping) -> None:

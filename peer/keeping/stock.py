@@ -15,11 +15,12 @@ from typing import Final
 
 from peer.engine.interface import Engine, EngineError
 from peer.engine.linked_blocks import links_of, reached
-from peer.home.journal import Journal
-from peer.home.kept_contents import Entry, Link
+from peer.home.journal import Journal, RunHead
+from peer.home.kept_contents import Entry, Kind
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.records.bodies import Chained, Close, Collect, Dispatch, Group, Reply, Role, Run, TakenReply
 from protocol.records.signed_records import Record, answers, checked_record, parse_record, typed_items
+from protocol.run_names import SHOWN
 
 _FEW: Final = 256
 """Entries that are kept in one transaction."""
@@ -72,13 +73,24 @@ class Stock:
         contents = self.journal.contents
         since = 0 if everywhere else max(0, contents.oldest_open(run) - _LATE)
         grown = 0
+        whole = self.engine.keeps(head)
+        absent: set[CID] = set()
         for some in _batches(self._new(run, head)):
+            for kind, content in (each for entry in some for each in entry.contents):
+                if content in absent:
+                    continue
+                if self._is_here(content, whole=whole):  # first: after a crash nobody would look at old ones again
+                    grown += self._hold(run, kind, content)
+                else:
+                    absent.add(content)
             added = contents.add(run, some[0].after, some)
             if added is None:  # another process takes stock too, as `peer du` does beside a running peer
                 break
             grown += added
-        whole = self.engine.keeps(head)
-        return grown + sum(self._look(run, link, whole=whole) for link in contents.unseen(run, since))
+        for link in contents.unseen(run, since):
+            if link.content not in absent and self._is_here(link.content, whole=whole):
+                grown += self._hold(run, link.kind, link.content)
+        return grown
 
     def take_all(self) -> list[str]:
         """`take` of every run of this engine. Returns why some could not be taken."""
@@ -89,6 +101,28 @@ class Stock:
             except (EngineError, BlockError) as error:
                 failed.append(f"the run {head.run}: {error}")
         return failed
+
+    def is_taken(self, head: RunHead) -> bool:
+        """Whether the stock of a run is taken up to its head."""
+        known = self.journal.contents.stock_of(head.run)
+        return known is not None and known.head == head.head
+
+    def know_others(self, run: CID) -> None:
+        """Know what all runs of this engine need but ``run``.
+
+        Raises:
+            EngineError: if one cannot be read. Nobody can tell then what it needs.
+        """
+        for head in self.journal.heads():
+            if head.run == run or self.is_taken(head) or not self.engine.has(head.head):  # that is of another engine
+                continue
+            try:
+                self.take(head.run, head.head)
+            except (EngineError, BlockError) as error:
+                raise EngineError(
+                    f"the run {head.run} cannot be read here, so nobody knows what it needs: {error}",
+                    f"start a member that has it, or forget it: peer forget {str(head.run)[:SHOWN]}",
+                ) from error
 
     def blocks_of(self, content: CID) -> list[CID]:
         """The blocks of a content, as far as what links them is here."""
@@ -139,13 +173,14 @@ class Stock:
             yield replace(_entry(checked_record(each, read), read), after=after)
             after = each
 
-    def _look(self, run: CID, link: Link, *, whole: bool) -> int:
-        """Note a content, if it is here as one that this home keeps, or keeps with the ``whole`` run. Returns how many
-        bytes are new."""
-        if not (self.engine.has(link.content) if whole else self.engine.keeps(link.content)):
-            return 0
-        sizes = self.engine.sizes(self.blocks_of(link.content))
-        return self.journal.contents.hold(run, link.kind, link.content, sizes, time.time())
+    def _is_here(self, content: CID, *, whole: bool) -> bool:
+        """Whether a content is here as one that this home keeps, or keeps with the ``whole`` run."""
+        return self.engine.has(content) if whole else self.engine.keeps(content)
+
+    def _hold(self, run: CID, kind: Kind, content: CID) -> int:
+        """Note a content that is here. Returns how many bytes are new."""
+        sizes = self.engine.sizes(self.blocks_of(content))
+        return self.journal.contents.hold(run, kind, content, sizes, time.time())
 
 
 def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import threading
@@ -109,7 +110,7 @@ class Upkeep:
     def _tell(self, error: Exception) -> None:
         if str(error) != self._told:
             self._told = str(error)
-            logs.event("upkeep-failed", logging.WARNING, why=self._told)
+            logs.event("upkeep-failed", logging.WARNING, why=self._told, fix=getattr(error, "fix", ""))
 
     def _keep_up(self, run: CID | None) -> str:
         keeping = chosen_keeping(self._journal)
@@ -142,9 +143,14 @@ class Upkeep:
         return self._plans[run]
 
     def _know_all(self) -> None:
+        stock = self._dropping.stock
         if not self._knows_all:
-            self._dropping.stock.take_all()
+            stock.take_all()
             self._knows_all = True
+        for head in self._journal.heads():
+            if head.run in self._growth and not stock.is_taken(head):
+                with contextlib.suppress(EngineError, BlockError):  # then nothing is dropped, which says why
+                    self._take_stock(head)
 
     def _take_stock(self, head: RunHead) -> None:
         known = head.run in self._growth

@@ -72,6 +72,8 @@ def _about(what: Forgetting) -> list[str]:
         lines.append(f"these members have confirmed that they have it: {', '.join(map(named, what.confirmed))}")
     else:
         lines.append("no member has confirmed to this home that it has the run up to here: this may be the last copy")
+    if what.unread:
+        lines.append(f"{what.unread}. What it shares with this run goes too")
     if what.proofs:
         many = "a proof" if what.proofs == 1 else f"{what.proofs} proofs"
         lines.append(f"{many} that somebody signed two different records in it stays here")

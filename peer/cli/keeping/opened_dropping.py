@@ -24,5 +24,6 @@ def opened_dropping(home: Home, ipfs: str | None) -> Iterator[Dropping]:
         raise PeerError(f"the home {home.path} has no run yet", fix="begin one: peer start --role server, or peer demo")
     with Journal(home.journal) as journal, borrowed(home, ipfs) as engine:
         dropping = Dropping(engine, journal, FederationStore(home))
-        dropping.finish()
+        if not home.is_locked:  # otherwise its running peer does
+            dropping.finish()
         yield dropping

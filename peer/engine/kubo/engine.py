@@ -108,6 +108,7 @@ class KuboEngine:
         unneeded = list(dict.fromkeys((*(cid for root in contents for cid in reached(root, self._links)), *blocks)))
         for cid in (*contents, *blocks):
             self.unpin(cid)
+        unneeded.reverse()  # what links others goes after them, so a crash loses no way to them
         for start in range(0, len(unneeded), _REMOVED_AT_ONCE):
             some = map(str, unneeded[start : start + _REMOVED_AT_ONCE])
             answer = self._api.call("block/rm", *some, force=True, within=_REMOVE_SECONDS)

@@ -81,12 +81,12 @@ class LocalEngine:
             for cid in (*contents, *blocks):
                 self._unpin(cid)
             sync_folder(self._pins)
-            unneeded = {cid for root in contents for cid in self._reach(root)} | set(blocks)
+            unneeded = dict.fromkeys((*(cid for root in contents for cid in self._reach(root)), *blocks))
             for needed in self._pinned():
                 if not unneeded:
                     return
-                unneeded.discard(needed)
-            self._files.remove(unneeded)
+                unneeded.pop(needed, None)
+            self._files.remove(reversed(unneeded))  # what links others goes after them, so a crash loses no way to them
 
     def keeps(self, root: CID) -> bool:
         with translated(self._pins):

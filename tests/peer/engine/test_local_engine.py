@@ -82,6 +82,30 @@ def test_what_one_home_drops_stays_for_another_until_that_drops_it_too(tmp_path:
     assert not any(two.has(block.cid) for block in (root, *chunks))
 
 
+def test_a_drop_that_was_cut_short_is_done_again_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, chunks = content(3)
+    engine = LocalEngine(tmp_path / "engine", "01")
+    engine.put_content(root.cid, [root, *chunks])
+    unlink = Path.unlink
+    left = [3]  # blocks, until the power goes
+
+    def cut_short(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.parent.name == "blocks":
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            engine.drop([root.cid])
+    engine.drop([root.cid])
+    assert not any(engine.has(block.cid) for block in (root, *chunks))
+
+
 def test_a_directory_of_before_homes_had_pins_of_their_own_loses_nothing(local_engine: LocalEngine) -> None:
     root, chunks = content(2)
     local_engine.put_content(root.cid, [root, *chunks])

@@ -14,10 +14,12 @@ from flwr.app import RecordDict
 from inspected_runs import WrittenRun
 
 from peer.engine import open_engine
-from peer.engine.interface import SharedEngine, Unreachable
+from peer.engine.interface import EngineUnavailable, SharedEngine, Unreachable
+from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.keeping.dropped import dropped_here
+from peer.keeping.dropping import Dropping
 from peer.keeping.stock import Stock
 from peer.keeping.upkeep import Upkeep
 from protocol.blocks.cid import CID, Block, cbor_block
@@ -255,6 +257,74 @@ def test_what_was_dropped_and_is_sent_again_is_here_again(kept: Kept) -> None:
     kept.wrote(run)
     assert first not in kept.journal.contents.gone(run.scribe.chain.run)
     assert kept.here(first) == [True]
+
+
+def taken_in_beside(kept: Kept, run: TracedRun) -> TracedRun:
+    """Another run with the same contents that another process has put into the home, as `peer import` does."""
+    other = TracedRun(Scribe(), time=TIME + 1)
+    other.scribe.source.update(run.scribe.source)
+    other.scribe.add(other.scribe.dispatch(other.scribe.group(ALICE, content=run.sent[0])))
+    upkeep, kept.upkeep = kept.upkeep, Upkeep(kept.home, kept.engine, kept.journal)
+    kept.upkeep.wrote = lambda _: ""  # type: ignore[method-assign]  # the running peer is not told
+    kept.wrote(other)
+    kept.upkeep = upkeep
+    return other
+
+
+def test_what_a_run_needs_that_came_meanwhile_is_not_dropped(kept: Kept) -> None:
+    run = TracedRun(PlannedScribe())
+    kept.say(KeepPlan(models=Last(1)), budget=500 * MODEL)
+    for number in range(2):
+        run.exchange(number)
+        kept.wrote(run)  # now all runs of the home are known
+    taken_in_beside(kept, run)
+    for number in range(2, 14):
+        run.exchange(number)
+        kept.wrote(run)
+    gone = kept.journal.contents.gone(run.scribe.chain.run)
+    assert (run.sent[1] in gone, run.sent[0] in gone) == (True, False)
+    assert len(list(kept.engine.read_content(run.sent[0]))) > 1
+
+
+def test_nothing_is_dropped_as_long_as_nobody_can_tell_what_another_run_needs(kept: Kept, command: Peer) -> None:
+    run = closed_run(kept)
+    other = taken_in_beside(kept, run)
+    first = kept.home.path.parent.glob(f"engine/blocks/*/{other.scribe.chain.run}")
+    next(first).write_bytes(b"damaged")
+    refused = command("keep", "models=last:1", "updates=last:1")
+    assert (refused.code, "nobody knows what it needs" in refused.err) == (3, True)
+    assert kept.here(*run.stored) == [True] * len(run.stored)
+    assert f"peer forget {str(other.scribe.chain.run)[:10]}" in refused.err
+
+
+def test_stock_that_a_crash_interrupted_lacks_nothing_later(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = TracedRun(Scribe())
+    for number in range(6):
+        run.exchange(number)
+
+    def crash(*_: object) -> None:
+        raise EngineUnavailable("it was stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept.engine, "sizes", crash)
+        kept.say(budget=500 * MODEL)
+        kept.wrote(run)
+    Upkeep(kept.home, kept.engine, kept.journal).wrote(run.scribe.chain.run)
+    assert kept.journal.contents.used_in_all() == pytest.approx(kept.on_disk(), rel=0.02)
+
+
+def test_what_was_to_go_and_is_sent_again_stays(kept: Kept) -> None:
+    run = TracedRun(PlannedScribe())
+    kept.say(budget=500 * MODEL)
+    run.exchange(1)
+    kept.wrote(run)
+    stock = Stock(kept.engine, kept.journal)
+    kept.journal.contents.let_go(run.sent[0], stock.chunks_of(run.sent[0]), 0.0)  # and then the engine was away
+    run.scribe.add(run.scribe.dispatch(run.scribe.group(ALICE, content=run.sent[0])))
+    kept.wrote(run)
+    Dropping(kept.engine, kept.journal, FederationStore(kept.home)).finish()
+    assert len(list(kept.engine.read_content(run.sent[0]))) > 1
+    assert kept.journal.contents.used_in_all() == pytest.approx(kept.on_disk(), rel=0.02)
 
 
 def test_a_forgotten_run_leaves_nothing_but_proofs_and_what_another_run_needs(kept: Kept, command: Peer) -> None:
