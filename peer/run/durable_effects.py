@@ -12,6 +12,7 @@ from protocol.blocks.cid import CID, checked_block
 from protocol.records.bodies import Role
 from protocol.roles.effects import (
     AskOwner,
+    Durable,
     KeepAcks,
     KeepManifest,
     KeepPlace,
@@ -21,9 +22,6 @@ from protocol.roles.effects import (
     Store,
     WriteHead,
 )
-
-Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | KeepWhole | AskOwner
-"""The effects that are carried out in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from peer.home.reader_choice import grants_in
 from peer.keeping.upkeep import Upkeep
 from peer.run.announcement_queue import AnnouncementQueue
 from peer.run.asking import SharedAsking, Talker
-from peer.run.durable_effects import Durable, DurableEffects
+from peer.run.durable_effects import DurableEffects
 from peer.run.effect_threads import BackgroundEffect, EffectThreads
 from peer.run.engine_effects import EngineEffects
 from peer.run.event_queue import EventQueue
@@ -51,6 +51,7 @@ from protocol.roles.effects import (
     AskOwner,
     AsRecorded,
     Connect,
+    Durable,
     Effect,
     FetchContent,
     FetchRecord,

@@ -348,15 +348,11 @@ class Stop:
     cause: StopCause = StopCause.MEANS
 
 
+Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | KeepWhole | AskOwner
+"""What keeps something for good. These are carried out one after the other, in the order given."""
+
 Effect = (
-    Store
-    | WriteHead
-    | KeepReply
-    | KeepProof
-    | KeepAcks
-    | KeepPlace
-    | KeepWhole
-    | KeepManifest
+    Durable
     | FetchRecord
     | FetchContent
     | Examine
@@ -366,7 +362,6 @@ Effect = (
     | Connect
     | UnpackApp
     | ReadBundle
-    | AskOwner
     | StartApp
     | Hand
     | WakeAt

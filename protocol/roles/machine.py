@@ -1,8 +1,8 @@
-"""What both roles hold: the parts that each of them has, and what drives them by the role's table."""
+"""What all roles hold: the parts that each of them has, and what drives them by the role's table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Any, Final, Generic
 
@@ -46,7 +46,7 @@ class Machine(Generic[S]):
     table: StateTable[S]
     status: Callable[[float], RoleStatus]
     """What people see of the role at a moment, in seconds since 1970."""
-    _moments: Callable[[], Iterable[float]]
+    _own_moments: Callable[[], Iterable[float]]
     _said: Callable[[Announcement, float], bool]
 
     def __init__(self, author: Author, trusted: TrustedManifest, role: Role, topic: str) -> None:
@@ -83,18 +83,18 @@ class Machine(Generic[S]):
 
         Args:
             table: Its table.
-            moments: When something is due.
+            moments: When something of its own parts is due.
             said: Takes a member's announcement that the inbox accepted; whether it may change anything for the role.
             present: What our hellos and beats say now.
             distrusts: Called when a member is not to be followed from now on, with the proof.
             status: What people see of the role. It changes nothing.
         """
         self.table, self.state = table, table.first
-        self._moments, self._said, self.status = moments, said, status
+        self._own_moments, self._said, self.status = moments, said, status
         self.announcer.present, self.equivocations.distrusts = present, distrusts
 
     def common(self) -> list[Rule[Any]]:
-        """The rules that both roles have between their first state and their last."""
+        """The rules that all roles have between their first state and their last."""
         return [
             on(Received, self.hear),
             on(EngineAnswered, self.offline.answered),
@@ -122,6 +122,9 @@ class Machine(Generic[S]):
             IllegalEvent: the state does not allow the event.
         """
         rule = self._rule(type(event))
+        if isinstance(event, Started):
+            self.announcer.addresses = event.addresses
+            self.copies.begin(now)
         if isinstance(event, Due):
             self._wake_at = None
         self.offline.comes_to(now)
@@ -157,11 +160,25 @@ class Machine(Generic[S]):
     def _stop(self) -> None:
         self.state = self.table.last
 
+    def keep_saying(self, now: float) -> None:
+        """Ask whether another process has our key, and announce proofs, if it is time."""
+        self.announcer.ask_for_copies(now)
+        self.equivocations.tell(now)
+
     def _set_alarm(self, now: float) -> None:
-        soonest = min(self._moments(), default=None)
+        soonest = min(self.moments(), default=None)
         if soonest is not None and (soonest != self._wake_at or soonest <= now):
             self.outbox.emit(WakeAt(max(soonest, now)))
             self._wake_at = soonest
+
+    def moments(self) -> Iterator[float]:
+        """When something is due that the role or a part of all roles does."""
+        if self.state in (self.table.first, self.table.last):
+            return
+        yield from self.outbox.moments()
+        yield from self.equivocations.moments()
+        yield from self.copies.moments()
+        yield from self._own_moments()
 
     def say_goodbye(self) -> None:
         """Say that the member leaves, unless another machine still acts for it."""

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
 
-from protocol.federation.manifest import Manifest
-from protocol.records.bodies import Member, Role
+from protocol.records.bodies import Role
 from protocol.roles.client.answering import Answering
 from protocol.roles.client.forgotten_replies import ForgottenReplies
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
-from protocol.roles.following.servers import Servers
+from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.machine import Machine
 from protocol.roles.waiting import Awaited
-from protocol.status.role_status import (
-    Doing,
-    Lack,
-    MemberStatus,
-    RoleStatus,
-    RunStatus,
-    Wait,
-    Work,
-    most_urgent,
-    rounds_of,
-)
-
-_LACKS: Final = {
-    Awaited.SERVER: Lack.SERVER,
-    Awaited.RUN: Lack.RUN,
-    Awaited.RECORDS: Lack.RECORDS,
-    Awaited.ROSTER: Lack.ROSTER,
-    Awaited.APP_FILES: Lack.APP_FILES,
-    Awaited.APP: Lack.APP,
-    Awaited.PAST: Lack.PAST,
-    Awaited.CONTENT: Lack.CONTENT,
-}
+from protocol.status.follower_status import FollowerStatus
+from protocol.status.role_status import RoleStatus, Work
 
 
 class ClientStatus:
@@ -45,44 +24,36 @@ class ClientStatus:
     def __init__(
         self,
         part: TakingPart,
-        servers: Servers,
+        servers: MembersHere,
         followed: FollowedRun,
         forgotten: ForgottenReplies,
         app: AppApproval,
         answering: Answering,
         machine: Machine[FollowerState],
     ) -> None:
+        self._follower = FollowerStatus(part, servers, followed, app, machine)
         self._part = part
         self._servers = servers
         self._followed = followed
         self._forgotten = forgotten
         self._app = app
         self._answering = answering
-        self._machine = machine
 
     def at(self, now: float) -> RoleStatus:
         """The status ``now``, in seconds since 1970."""
-        manifest = self._machine.newest.manifest
-        members = [member for member in manifest.members.values() if Role.SERVER in member.roles]
-        servers = [self._server(server, manifest) for server in members]
         work = self._answering.in_hand
-        return RoleStatus(
-            role=Role.CLIENT,
-            state=self._machine.state.name.lower(),
-            run=self._run(),
-            members=most_urgent(servers),
-            waits=self._waits(),
+        return replace(
+            self._follower.of(Role.CLIENT, self.awaited(), self._answering.round),
             work=None if work is None else Work(work.message.type, work.since),
             answers=self._answering.answers,
-            refuses=self._part.note,
-            here=sum(each.doing.is_here for each in servers),
-            of=len(servers),
-            offline=self._machine.offline.is_offline,
-            manifest_version=manifest.version,
         )
 
-    def lacks(self) -> Awaited | None:
-        """What is not here for us to take part in a run; nothing if we do, or if why we do not was said."""
+    def awaited(self) -> Awaited | None:
+        """What is not here for us to take part in a run, or to answer the message in hand; nothing if all is, or if why
+        we take no part was said."""
+        return self._lacks() or self._answering.awaited
+
+    def _lacks(self) -> Awaited | None:
         run = self._followed.run
         if self._part.note:
             return None
@@ -95,34 +66,3 @@ class ClientStatus:
         if run.is_behind:
             return Awaited.ROSTER
         return self._app.awaited if self._forgotten.are_known else Awaited.PAST
-
-    def _run(self) -> RunStatus | None:
-        run = self._followed.run
-        if run is None or run.chain.head is None:
-            return None
-        private = self._app.wanted
-        return RunStatus(
-            run=run.run,
-            head=run.chain.head,
-            height=run.chain.height,
-            closed=run.chain.closed,
-            app="" if private is None else private.name,
-            round=self._answering.round,
-            rounds=None if private is None else rounds_of(private.config),
-            keep=self._app.plan.text_if_any,
-        )
-
-    def _server(self, server: Member, manifest: Manifest) -> MemberStatus:
-        heard = self._servers.here.get(server.id)
-        doing = Doing.AWAY if heard is None else Doing.HERE
-        if self._machine.equivocations.distrust.proof_against(server) is not None:
-            doing = Doing.DISTRUSTED
-        return MemberStatus(manifest.name_of(server.id), Role.SERVER, doing, heard)
-
-    def _waits(self) -> tuple[Wait, ...]:
-        if self._app.is_unapproved:
-            return (Wait(Lack.APPROVAL),)
-        if self._machine.no_room:
-            return (Wait(Lack.ROOM),)
-        lacking = self.lacks() or self._answering.awaited
-        return () if lacking is None else (Wait(_LACKS[lacking]),)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Member, Role
+from protocol.roles.following.members_here import MembersHere
 from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.keeper.kept_contents import KeptContents
 from protocol.roles.keeper.kept_runs import KeptRuns
-from protocol.roles.keeper.members_here import MembersHere
 from protocol.roles.machine import Machine
 from protocol.status.role_status import Doing, Kept, Lack, MemberStatus, RoleStatus, RunStatus, Wait, most_urgent
 

@@ -11,6 +11,7 @@ from protocol.records.equivocation import Equivocation
 from protocol.records.signed_records import Record, parse_record
 from protocol.roles.effects import (
     AskOwner,
+    Durable,
     KeepAcks,
     KeepManifest,
     KeepPlace,
@@ -20,9 +21,6 @@ from protocol.roles.effects import (
     Store,
     WriteHead,
 )
-
-Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | KeepWhole | AskOwner
-"""The effects that are carried out in the order given."""
 
 
 @dataclass

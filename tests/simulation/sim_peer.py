@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Protocol
 
-from sim_disk import Disk, Durable, linked
+from sim_disk import Disk, linked
 from sim_faults import Faults
 from sim_network import Network
 from sim_time import Timeline
@@ -24,6 +24,7 @@ from protocol.roles.client.client import Client
 from protocol.roles.effects import (
     AskOwner,
     Connect,
+    Durable,
     Effect,
     FetchContent,
     FetchRecord,

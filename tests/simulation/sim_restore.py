@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from dataclasses import fields
 
-from sim_disk import Disk, Durable
+from sim_disk import Disk
 from sim_peer import Peer
+
+from protocol.roles.effects import Durable
 
 
 class Restored:

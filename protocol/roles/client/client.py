@@ -13,8 +13,7 @@ from protocol.app.calls import Answered, AppReady
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Step
 from protocol.federation.manifest import node_id
-from protocol.federation.run_keys import read_private
-from protocol.records.bodies import Close, Index, Member, ReasonPrivate, Role, Roster, Run
+from protocol.records.bodies import Close, Index, Role, Roster, Run
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.answering import Answering
 from protocol.roles.client.app_process import AppProcess
@@ -23,13 +22,13 @@ from protocol.roles.client.forgotten_replies import ForgottenReplies
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.client.own_acks import OwnAcks
-from protocol.roles.effects import Effect, Stop, What
-from protocol.roles.equivocations import why_distrusted
+from protocol.roles.effects import Effect, Stop
 from protocol.roles.events import AppLost, AppsApproved, Due, Event, Started, Stopping
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.following.follower_states import FollowerState, Turn
-from protocol.roles.following.servers import Servers, is_a_leaders
+from protocol.roles.following.heard_leaders import HeardLeaders
+from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
 from protocol.roles.machine import Machine
@@ -39,14 +38,10 @@ from protocol.status.client_status import ClientStatus
 from protocol.wire.announcements import (
     Announcement,
     Beat,
-    Bye,
-    Head,
     Hello,
     PeerState,
-    Position,
     Proof,
     ProposalReady,
-    Recall,
     Recalled,
     topic_leader,
 )
@@ -73,8 +68,9 @@ class Client:
         self._plan = plan
         self._node = node_id(author.member)
         self._part = part = TakingPart(machine)
-        self._servers = servers = Servers(machine)
+        self._servers = servers = MembersHere(machine)
         self._followed = followed = FollowedRun(verified, servers, machine)
+        self._leaders = leaders = HeardLeaders(part, servers, followed, machine)
         self._replies = replies = OwedReplies(kept, machine)
         self._forgotten = forgotten = ForgottenReplies(kept, servers, followed, replies, machine)
         self._told = told = ToldAcks(machine)
@@ -83,12 +79,13 @@ class Client:
         self._app = AppApproval(plan, part, process, machine)
         self._answering = Answering(plan.secret, kept, replies, forgotten, acks, process, machine)
         self._status = ClientStatus(part, servers, followed, forgotten, self._app, self._answering, machine)
+        leaders.begins, leaders.leaves = self._turn_to_another, self._leave
         machine.wire(
             self._table(),
             moments=self._moments,
             said=self._said,
             present=self._present,
-            distrusts=self._distrusts,
+            distrusts=leaders.distrusts,
             status=self._status.at,
         )
         self.handle = machine.handle
@@ -133,8 +130,6 @@ class Client:
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _start(self, event: Started, now: float) -> None:
-        self.machine.announcer.addresses = event.addresses
-        self.machine.copies.begin(now)
         if self._plan.app is not None:
             self._process.start(self._plan.app)
         self._keep_saying(now)
@@ -148,16 +143,9 @@ class Client:
 
     def _keep_saying(self, now: float) -> None:
         self._servers.due(now)
-        self.machine.announcer.ask_for_copies(now)
-        self.machine.equivocations.tell(now)
+        self.machine.keep_saying(now)
 
     def _moments(self) -> Iterator[float]:
-        machine = self.machine
-        if machine.state is FollowerState.STOPPED:
-            return
-        yield from machine.outbox.moments()
-        yield from machine.equivocations.moments()
-        yield from machine.copies.moments()
         yield from self._servers.moments()
         yield from self._replies.moments()
         yield from self._told.moments()
@@ -170,9 +158,7 @@ class Client:
         if (run := self._followed.run) is not None:
             self._go_on(run, now)
         if self.machine.state is not FollowerState.STOPPED:
-            self.machine.outbox.tell_wait(
-                self._status.lacks() or self._answering.awaited, self.machine.newest.manifest.version, now
-            )
+            self.machine.outbox.tell_wait(self._status.awaited(), self.machine.newest.manifest.version, now)
 
     def _go_on(self, run: CatchUp, now: float) -> None:
         for step in self._followed.steps(run, now):
@@ -187,7 +173,6 @@ class Client:
 
     def _said(self, said: Announcement, now: float) -> bool:
         """Whether it may change anything for us: of what other clients ask their leader, nothing does."""
-        member = self.machine.newest.manifest.members.get(said.by)
         match said.body:
             case ProposalReady():  # for admins' desks
                 return False
@@ -196,41 +181,13 @@ class Client:
                 return told.to == self.machine.newest.author.member
             case Proof() as proof:
                 self.machine.equivocations.heard(proof, said.blocks, now)
-            case body if member is not None and Role.SERVER in member.roles and is_a_leaders(body):
-                self._heard_server(member, said, now)
+            case _ if (server := self._leaders.author_of(said)) is not None:
+                if self._leaders.heard(server, said, now):
+                    self._replies.announce_soon(now)
             case _ if self._followed.run is None or said.by != self._followed.run.leader:
                 return False
         self._forgotten.ask_soon(said.by, now)
         return True
-
-    def _heard_server(self, server: Member, said: Announcement, now: float) -> None:
-        self._servers.heard(server.id, said.body, now)
-        if isinstance(said.body, Bye):
-            self._followed.left(server.id)
-        match said.body:
-            case Hello() | Beat() as body:
-                self._heard_position(server, said, body.position, now)
-                if self._servers.may_have_missed_us(body):
-                    self.machine.announcer.beat_soon(now)
-                    self._replies.announce_soon(now)
-                    self.machine.equivocations.tell_newcomer(now)
-            case Head(position):
-                self._heard_position(server, said, position, now)
-            case Recall() as asked:
-                self._followed.answer(server.id, asked, now)
-            case _:
-                pass
-
-    def _heard_position(self, server: Member, said: Announcement, position: Position | None, now: float) -> None:
-        """A server says how far it is with the run that it leads."""
-        if position is None:
-            return
-        if (proof := self.machine.equivocations.distrust.proof_against(server)) is not None:
-            self._distrusts(server, proof, now)
-        elif self._followed.heard(said, position, now):
-            self._part.begin()
-            self._leave()
-            self._forgotten.begin()
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         state = PeerState.IDLE if self._answering.in_hand is None else PeerState.WORKING
@@ -267,9 +224,7 @@ class Client:
     def _closed(self, run: CatchUp, close: Close, now: float) -> None:
         stops = self._plan.once and self.machine.state is FollowerState.FOLLOWING
         self.machine.take(Turn.LISTENS)
-        private = read_private(close, ReasonPrivate, run.chain.keys)
-        said = {"run": str(run.run), "head": str(run.chain.head), "outcome": close.outcome.value}
-        self.machine.outbox.report(What.RUN_CLOSED, **said, why=private.reason if private else "")
+        self._followed.tell_closed(run, close)
         if not stops or self._answering.in_hand is not None:
             self._leave()
         self._acks.ack(run, now, partial(self._close_acked, stops))
@@ -282,17 +237,12 @@ class Client:
             self.machine.take(Turn.STOPS)
             self.machine.outbox.emit(Stop(""))
 
+    def _turn_to_another(self) -> None:
+        self._leave()
+        self._forgotten.begin()
+
     def _leave(self) -> None:
         """Nothing of the run before is to be answered any more."""
         self._replies.leave()
         self._answering.leave()
         self._app.leave()
-
-    def _distrusts(self, member: Member, proof: CID, now: float) -> None:
-        """Take no part any more in a run of a server that equivocated, nor in one that it begins."""
-        run, why = self._followed.run, why_distrusted(self.machine.newest.manifest.called(member.id), proof)
-        is_ours = run is None or run.leader == member.id
-        if Role.SERVER in member.roles and is_ours and self._part.note != why:
-            self._followed.run = None
-            self._leave()
-            self._part.decline(None if run is None else run.run, why, now)

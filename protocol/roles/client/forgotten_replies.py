@@ -19,7 +19,7 @@ from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.effects import FetchRecord, KeepAcks, KeepReply, Store, What
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
-from protocol.roles.following.servers import Servers
+from protocol.roles.following.members_here import MembersHere
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import MAX_ASKED, Announcement, Recall, Recalled
 
@@ -30,7 +30,7 @@ class ForgottenReplies:
     def __init__(
         self,
         kept: Mapping[CID, KeptRun],
-        servers: Servers,
+        servers: MembersHere,
         followed: FollowedRun,
         replies: OwedReplies,
         machine: Machine[FollowerState],

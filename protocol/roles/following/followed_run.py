@@ -11,14 +11,15 @@ from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain, Step
+from protocol.federation.run_keys import read_private
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
-from protocol.records.bodies import Chained
+from protocol.records.bodies import Chained, Close, ReasonPrivate
 from protocol.records.signed_records import WellSigned
 from protocol.roles.catch_up import CatchUp, Forked, Lost, keep_step
 from protocol.roles.effects import FetchRecord, What
 from protocol.roles.following.follower_states import FollowerState
-from protocol.roles.following.servers import Servers
+from protocol.roles.following.members_here import MembersHere
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Announcement, Position, Recall, Recalled
 
@@ -38,7 +39,7 @@ NOTHING: Final = Verified({}, frozenset())
 class FollowedRun:
     """Follows one run at a time, the newest of its leader's."""
 
-    def __init__(self, verified: Verified, servers: Servers, machine: Machine[FollowerState]) -> None:
+    def __init__(self, verified: Verified, servers: MembersHere, machine: Machine[FollowerState]) -> None:
         self._verified = verified
         self._servers = servers
         self._outbox, self._newest = machine.outbox, machine.newest
@@ -153,6 +154,12 @@ class FollowedRun:
             self._lost[other] < self._lost[server] and now < self._servers.silent_until(heard)
             for other, heard in self._led.items()
         )
+
+    def tell_closed(self, run: CatchUp, close: Close) -> None:
+        """Tell people that the run followed is closed, and why."""
+        private = read_private(close, ReasonPrivate, run.chain.keys)
+        said = {"run": str(run.run), "head": str(run.chain.head), "outcome": close.outcome.value}
+        self._outbox.report(What.RUN_CLOSED, **said, why=private.reason if private else "")
 
     # -- catching up ------------------------------------------------------------------------------------------------
 

@@ -17,12 +17,12 @@ from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Close, Member, Role
 from protocol.roles.effects import Effect, KeepWhole, PassOn, Store, What
 from protocol.roles.events import Due, Event, Received, Started, Stopping
+from protocol.roles.following.members_here import MembersHere
 from protocol.roles.keeper.early_replies import EarlyReplies
 from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.keeper.kept_acks import KeptAcks
 from protocol.roles.keeper.kept_contents import KeptContents
 from protocol.roles.keeper.kept_runs import NOTHING, KeptRun, KeptRuns, Remembered
-from protocol.roles.keeper.members_here import MembersHere
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on
@@ -98,8 +98,6 @@ class Keeper:
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _start(self, event: Started, now: float) -> None:
-        self.machine.announcer.addresses = event.addresses
-        self.machine.copies.begin(now)
         versions = tuple(checked_block(cid, data) for cid, data in self.machine.newest.blocks.items())
         self.machine.outbox.must(Store, lambda _: None, versions, own=False)  # our beats name it: others fetch it
         self._runs.begin(now)
@@ -110,16 +108,9 @@ class Keeper:
 
     def _keep_saying(self, now: float) -> None:
         self._members.due(now)
-        self.machine.announcer.ask_for_copies(now)
-        self.machine.equivocations.tell(now)
+        self.machine.keep_saying(now)
 
     def _moments(self) -> Iterator[float]:
-        machine = self.machine
-        if machine.state is KeeperState.STOPPED:
-            return
-        yield from machine.outbox.moments()
-        yield from machine.equivocations.moments()
-        yield from machine.copies.moments()
         yield from self._members.moments()
         yield from self._contents.moments()
 
@@ -145,9 +136,10 @@ class Keeper:
         self.machine.outbox.emit(PassOn(said.by, self._data, subject_of(said.body)))
         self._members.heard(said.by, said.body, now)
         match said.body:
-            case Hello():
-                self.machine.announcer.beat_soon(now)
-                self.machine.equivocations.tell_newcomer(now)
+            case Hello() | Beat() as body:
+                if self._members.may_have_missed_us(body):
+                    self.machine.announcer.beat_soon(now)
+                    self.machine.equivocations.tell_newcomer(now)
             case ReplyReady() as ready:
                 self._replies.heard(said.by, ready, said.blocks, now)
             case AckReady() as ready:
@@ -156,7 +148,7 @@ class Keeper:
                 self.machine.equivocations.heard(proof, said.blocks, now)
             case Recall() as asked:
                 self._recall(member, asked, now)
-            case Beat() | Head() | Recalled() | Alive() | Bye():
+            case Head() | Recalled() | Alive() | Bye():
                 pass
         if (position := _led(said.body)) is not None and Role.SERVER in member.roles:
             self._heard_leader(member, said, position, now)

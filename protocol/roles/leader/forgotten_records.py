@@ -77,7 +77,6 @@ class ForgottenRecords:
 
     def begin(self, now: float) -> None:
         """We can be heard from now on: before we sign, others may say what we have forgotten."""
-        self._machine.copies.begin(now)
         self._listens_since = now
 
     @property

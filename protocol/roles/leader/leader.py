@@ -138,7 +138,6 @@ class Leader:
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _start(self, event: Started, now: float) -> None:
-        self.machine.announcer.addresses = event.addresses
         self._forgotten.begin(now)
         if self.chain.closed:  # we were killed before all was done
             self._to_hear = frozenset(self.chain.last_look)
@@ -159,20 +158,16 @@ class Leader:
         self.machine.equivocations.tell(now)
 
     def _moments(self) -> Iterable[float]:
-        machine, state = self.machine, self.machine.state
-        if state in (LeaderState.NEW, LeaderState.STOPPED):
-            return
-        yield machine.announcer.next_beat
-        yield from machine.outbox.moments()
-        yield from machine.equivocations.moments()
-        yield from machine.copies.moments()
+        yield self.machine.announcer.next_beat
         yield from self._writer.moments()
         yield from self._forgotten.moments()
         if (fading := self._clients.presence.next_fading(len(self.machine.newest.manifest.members))) is not None:
             yield fading
         if self._ending_since is not None and self._acks.are_kept:
             yield self._lingers_until(self._ending_since)
-        if state is LeaderState.LEADING:  # while a record is on its way there is nothing to do, whatever the time
+        if (
+            self.machine.state is LeaderState.LEADING
+        ):  # while a record is on its way there is nothing to do, whatever the time
             yield from self._requests.moments()
 
     # -- hearing and saying -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from protocol.roles.catch_up import CatchUp
 from protocol.roles.effects import KeepAcks, What
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
-from protocol.roles.following.servers import Servers
+from protocol.roles.following.members_here import MembersHere
 from protocol.roles.machine import Machine
 from protocol.roles.standby.standby_plan import KeptAcks
 from protocol.wire.announcements import Announcement, Recall, Recalled
@@ -28,7 +28,7 @@ class ForgottenAcks:
         self,
         kept: Mapping[CID, KeptAcks],
         remembers: Callable[[CID], bool],
-        servers: Servers,
+        servers: MembersHere,
         followed: FollowedRun,
         machine: Machine[FollowerState],
     ) -> None:

@@ -110,7 +110,7 @@ class Replaying:
     def __init__(self, plan: StandbyPlan, findings: Findings, machine: Machine[FollowerState]) -> None:
         self._plan = plan
         self._findings = findings
-        self._newest, self._outbox = machine.newest, machine.outbox
+        self._machine, self._newest, self._outbox = machine, machine.newest, machine.outbox
         self._app: CID | None = None
         self._stage = Stage.ABSENT
         self._wanted: WantedApp | None = None
@@ -282,12 +282,13 @@ class Replaying:
     # -- what it is given -------------------------------------------------------------------------------------------
 
     def go_on(self, now: float) -> None:
-        """Give the app the next record, if it waits for it, and that is here."""
+        """Give the app the next record, if it waits for it, that is here, and the disk has room for what it names."""
         if self._asked is None or self._reading or self._in_hand is not None or self._retry is not None:
             return
         assert self._wanted is not None
         if self._next < len(self._records):
-            self._read(self._wanted, now)
+            if not self._machine.no_room:
+                self._read(self._wanted, now)
         elif self._wanted.run.chain.closed:
             self._outbox.emit(Hand(ScriptEnd(self._asked.call, live=False)))
             self._asked = None

@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from protocol.app.calls import AppReady
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Step
-from protocol.federation.run_keys import read_private
-from protocol.records.bodies import Close, Member, ReasonPrivate, Role, Roster, Run
+from protocol.records.bodies import Close, Role, Roster, Run
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.effects import Effect, PinRun, Stop, What
-from protocol.roles.equivocations import why_distrusted
 from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.following.follower_states import FollowerState, Turn
-from protocol.roles.following.servers import Servers, is_a_leaders
+from protocol.roles.following.heard_leaders import HeardLeaders
+from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
 from protocol.roles.machine import Machine
@@ -35,13 +34,9 @@ from protocol.status.standby_status import StandbyStatus
 from protocol.wire.announcements import (
     Announcement,
     Beat,
-    Bye,
-    Head,
     Hello,
     PeerState,
-    Position,
     Proof,
-    Recall,
     Recalled,
     topic_leader,
 )
@@ -67,8 +62,9 @@ class Standby:
         kept = defaultdict(KeptAcks, kept)
         self._plan = plan
         self._part = part = TakingPart(machine)
-        self._servers = servers = Servers(machine)
+        self._servers = servers = MembersHere(machine)
         self._followed = followed = FollowedRun(verified, servers, machine)
+        self._leaders = leaders = HeardLeaders(part, servers, followed, machine)
         self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
         self._told = told = ToldAcks(machine)
         self._findings = findings = Findings(kept, forgotten, told, machine)
@@ -80,12 +76,13 @@ class Standby:
         """Whether it has computed something else than a leader recorded."""
         followed.holds = lambda: machine.state is FollowerState.FOLLOWING
         self._status = status = StandbyStatus(part, servers, followed, forgotten, app, replaying, machine)
+        leaders.begins, leaders.leaves = self._leave, self._leave
         machine.wire(
             self._table(),
             moments=self._moments,
             said=self._said,
             present=self._present,
-            distrusts=self._distrusts,
+            distrusts=leaders.distrusts,
             status=status.at,
         )
         self.handle = machine.handle
@@ -118,8 +115,6 @@ class Standby:
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _start(self, event: Started, now: float) -> None:
-        self.machine.announcer.addresses = event.addresses
-        self.machine.copies.begin(now)
         if (run := self._plan.run) is not None:
             self._followed.begin(run.position, run.leader)
         self._keep_saying(now)
@@ -132,16 +127,9 @@ class Standby:
 
     def _keep_saying(self, now: float) -> None:
         self._servers.due(now)
-        self.machine.announcer.ask_for_copies(now)
-        self.machine.equivocations.tell(now)
+        self.machine.keep_saying(now)
 
     def _moments(self) -> Iterator[float]:
-        machine = self.machine
-        if machine.state is FollowerState.STOPPED:
-            return
-        yield from machine.outbox.moments()
-        yield from machine.equivocations.moments()
-        yield from machine.copies.moments()
         yield from self._servers.moments()
         yield from self._told.moments()
         yield from self._forgotten.moments()
@@ -161,52 +149,24 @@ class Standby:
             elif run.caught_up:
                 self._app.decline_unread(run, now)
         if self.machine.state is not FollowerState.STOPPED:
-            self.machine.outbox.tell_wait(self._status.lacks(), self.machine.newest.manifest.version, now)
+            self.machine.outbox.tell_wait(self._status.awaited(), self.machine.newest.manifest.version, now)
 
     # -- hearing and saying -----------------------------------------------------------------------------------------
 
     def _said(self, said: Announcement, now: float) -> bool:
         """Whether it may change anything for us: what a leader says, and what members show of each other."""
-        member = self.machine.newest.manifest.members.get(said.by)
         match said.body:
             case Recalled() as told:
                 self._forgotten.heard(said, told)
                 return told.to == self.machine.newest.author.member
             case Proof() as proof:
                 self.machine.equivocations.heard(proof, said.blocks, now)
-            case body if member is not None and Role.SERVER in member.roles and is_a_leaders(body):
-                self._heard_leader(member, said, now)
+            case _ if (server := self._leaders.author_of(said)) is not None:
+                self._leaders.heard(server, said, now)
             case _:
                 return False
         self._forgotten.ask_soon(said.by, now)
         return True
-
-    def _heard_leader(self, server: Member, said: Announcement, now: float) -> None:
-        self._servers.heard(server.id, said.body, now)
-        match said.body:
-            case Bye():
-                self._followed.left(server.id)
-            case Hello() | Beat() as body:
-                self._heard_position(server, said, body.position, now)
-                if self._servers.may_have_missed_us(body):
-                    self.machine.announcer.beat_soon(now)
-                    self.machine.equivocations.tell_newcomer(now)
-            case Head(position):
-                self._heard_position(server, said, position, now)
-            case Recall() as asked:
-                self._followed.answer(server.id, asked, now)
-            case _:
-                pass
-
-    def _heard_position(self, server: Member, said: Announcement, position: Position | None, now: float) -> None:
-        """A server says how far it is with the run that it leads."""
-        if position is None:
-            return
-        if (proof := self.machine.equivocations.distrust.proof_against(server)) is not None:
-            self._distrusts(server, proof, now)
-        elif self._followed.heard(said, position, now):
-            self._leave()
-            self._part.begin()
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         note = self._part.note
@@ -232,9 +192,7 @@ class Standby:
             case Roster():
                 self._app.read_again(run, now)
             case Close() as body:
-                private = read_private(body, ReasonPrivate, run.chain.keys)
-                said = {"run": str(run.run), "head": str(run.chain.head), "outcome": body.outcome.value}
-                self.machine.outbox.report(What.RUN_CLOSED, **said, why=private.reason if private else "")
+                self._followed.tell_closed(run, body)
             case _:
                 pass
 
@@ -274,12 +232,3 @@ class Standby:
         """Nothing of the run before is to be replayed any more."""
         self._findings.leave()
         self._app.leave()
-
-    def _distrusts(self, member: Member, proof: CID, now: float) -> None:
-        """Follow no run any more of a server that equivocated, nor one that it begins."""
-        run, why = self._followed.run, why_distrusted(self.machine.newest.manifest.called(member.id), proof)
-        is_ours = run is None or run.leader == member.id
-        if Role.SERVER in member.roles and is_ours and self._part.note != why:
-            self._followed.run = None
-            self._leave()
-            self._part.decline(None if run is None else run.run, why, now)

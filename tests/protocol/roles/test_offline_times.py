@@ -168,7 +168,7 @@ def test_a_machine_that_is_offline_is_not_woken_without_end() -> None:
     goes_by(leader, AWAY_AFTER - 1.001)
     is_offline(leader, 40.0)
     assert leader.machine.machine.offline.ends(leader.now - 1000.0, 10.0) < leader.now  # what was over stays so
-    assert min(leader.machine._moments()) > leader.now
+    assert min(leader.machine.machine.moments()) > leader.now
 
 
 def test_what_has_a_moment_left_is_looked_at_once_a_second_while_offline() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from a_client import AClient, plan
-from chains import APP
+from chains import ALICE, APP, MEMBERS, begun, member
 
+from protocol.records.bodies import Role
 from protocol.roles.events import AppsApproved
 from protocol.status.role_status import Doing, Lack, RoleStatus, Wait
 
@@ -45,3 +46,10 @@ def test_a_client_says_why_it_takes_no_part() -> None:
     client.hear()
     assert "ours is" in status(client).refuses
     assert status(client).waits == ()
+
+
+def test_a_member_that_also_leads_is_not_among_the_servers_of_its_own_client() -> None:
+    both = {**MEMBERS, "alice": member(ALICE, Role.SERVER, Role.CLIENT)}
+    client = AClient(plan(app=APP), begun(members=both))
+    assert {each.name for each in status(client).members} == {"server", "second server"}
+    assert status(client).of == 2

@@ -18,8 +18,9 @@ from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Difference
 from protocol.roles.effects import FetchContent, FetchRecord, Hand, KeepAcks, StartApp, What
-from protocol.roles.events import AppCalled, AppLost, Done, Fetched
+from protocol.roles.events import AppCalled, AppLost, Done, Fetched, RoomChanged
 from protocol.roles.standby.standby_plan import KeptAcks
+from protocol.status.role_status import Lack, Wait
 from protocol.wire.announcements import Beat, Head, PeerState
 
 OWN = cbor_block("what our app made").cid
@@ -298,3 +299,24 @@ def test_a_standby_is_no_leader_to_others_and_does_not_follow_one_that_stands_by
     standby = standing_by(scribe())
     standby.say(SERVER, Beat(standby.manifest, PeerState.WORKING, position(standby.scribe)))
     assert not standby.fetching
+
+
+def test_a_standby_without_room_replays_no_further_until_there_is_room() -> None:
+    standby = Replayed()
+    standby.ready()
+    standby.peer.feed(RoomChanged("the budget is used up"))
+    standby.asks()
+    status = standby.peer.machine.machine.status(standby.peer.now)
+    assert (standby.peer.all(FetchContent), status.waits) == ([], (Wait(Lack.ROOM),))
+    standby.peer.feed(RoomChanged(""))
+    standby.fetched()
+    assert standby.peer.all(FetchContent)
+
+
+def test_a_standby_says_what_stays_of_the_run_by_its_plan() -> None:
+    made = Scribe(MEMBERS)
+    made.source.add(seed_block(bytes(32), None))
+    made.add(made.run(seed=seed_block(bytes(32), None).cid, keep="models=last:2 updates=all"))
+    status = Replayed(run=made).peer.machine.machine.status(0.0)
+    assert status.run is not None
+    assert status.run.keep == "models=last:2 updates=all"
