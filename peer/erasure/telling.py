@@ -27,7 +27,16 @@ from peer.home.reader_choice import reader_in
 from peer.membership.changes import can_change_alone, change_keys
 from peer.membership.proposing import ProposalStore, proposing
 from protocol.blocks.cid import CID, Block, BlockError
-from protocol.federation.erasures import ErasureWord, NotAWord, Step, closed_word, open_word, topic_erasure
+from protocol.federation.erasures import (
+    Claim,
+    ErasureWord,
+    NotAWord,
+    Step,
+    closed_word,
+    open_claim,
+    read_word,
+    topic_erasure,
+)
 from protocol.federation.proposals import Proposal
 from protocol.pacing.token_bucket import TokenBucket
 from protocol.records.bodies import Federation
@@ -43,9 +52,14 @@ TRY_AGAIN: Final = 60.0
 FETCH_EVERY: Final = 5.0
 """Seconds between two times that manifests are fetched which words name."""
 
-_HEARD_AT_ONCE: Final = 64
-_HEARD_A_SECOND: Final = 2.0
-"""How many words of others are looked at. One costs up to 34 signatures."""
+NEW_KEYS_AT_ONCE: Final = 64
+NEW_KEYS_A_SECOND: Final = 2.0
+"""How many words are looked at whose key no manifest lists. One costs up to 34 signatures, and anybody with the swarm
+key can send what looks like one."""
+
+OF_ONE_AT_ONCE: Final = 8
+OF_ONE_A_SECOND: Final = 0.1
+"""How many words of one member are taken that it has signed."""
 
 
 @dataclass(slots=True)
@@ -68,7 +82,8 @@ class ErasureDesk:
     """Newer versions of the manifest that words name, and whose word it was. One for each member at a time."""
     _provided: CID | None = None
     """The newest version whose blocks are in the engine, for those who hear of it by our word."""
-    _pace: TokenBucket = field(default_factory=lambda: TokenBucket(_HEARD_AT_ONCE, _HEARD_A_SECOND))
+    _new_keys: TokenBucket = field(default_factory=lambda: TokenBucket(NEW_KEYS_AT_ONCE, NEW_KEYS_A_SECOND))
+    _of_one: dict[bytes, TokenBucket] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -82,18 +97,40 @@ class ErasureDesk:
     def receive(self, data: bytes) -> None:
         """Take one message that came on the topic."""
         stored = FederationStore(self.home).get(self.federation)
-        if stored is None or not self._pace.take(time.monotonic()):
+        if stored is None:
             return
         try:
-            word = open_word(data, stored.id, stored.swarm_key)
-            take_word(word, stored, self.journal)
-            if word.body.version > stored.manifest.version and word.is_by_member(stored.manifest):
-                named = {cid: by for cid, by in self._named.items() if by != word.member}
-                self._named = {**named, word.body.manifest: word.member}
+            claim = open_claim(data, stored.id, stored.swarm_key)
+            if not self._is_known(claim) and not self._is_taken(claim, stored, time.monotonic()):
+                return
+            if claim.body.version > stored.manifest.version and claim.body.by in stored.manifest.members:
+                named = {cid: by for cid, by in self._named.items() if by != claim.body.by}
+                self._named = {**named, claim.body.manifest: claim.body.by}
         except NotAWord as error:
             logs.event("erasure-dropped", logging.DEBUG, why=str(error))
         except (PeerError, OSError) as error:  # it is told again
             logs.event("erasure-not-kept", logging.WARNING, why=str(error))
+
+    def _is_known(self, claim: Claim) -> bool:
+        """Whether this home has that very word, verified: each member says it again every minute."""
+        return any(block.cid == claim.block.cid for block in self.journal.erasures(self.federation))
+
+    def _is_taken(self, claim: Claim, stored: StoredFederation, now: float) -> bool:
+        """Whether it is a member's word; if so it is kept, if that says more than the one before. What only looks like
+        a member's word uses up nothing of what the member itself may say: whoever left has the swarm key still."""
+        members = stored.manifest.members
+        member = members.get(claim.body.by)
+        if member is None or (claim.signer != member.signing and not self._new_keys.take(now)):
+            return False
+        word = read_word(claim.block.data)
+        if not word.is_by_member(stored.manifest):
+            return False
+        self._of_one = {by: pace for by, pace in self._of_one.items() if by in members}
+        pace = self._of_one.setdefault(word.member, TokenBucket(OF_ONE_AT_ONCE, OF_ONE_A_SECOND))
+        if not pace.take(now):
+            return False
+        take_word(word, stored, self.journal)
+        return True
 
     def look(self) -> None:
         """Do what is due: carry out, list others' keys, tell. Slow only if something is due. Never raises what is for

@@ -12,7 +12,7 @@ from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID
-from protocol.federation.erasures import ErasureWord, NotAWord, read_word
+from protocol.federation.erasures import ErasureWord, NotAWord, read_claim, read_word
 from protocol.federation.manifest import Manifest
 from protocol.federation.shreddings import Shredding
 from protocol.records.bodies import Erasure
@@ -42,6 +42,15 @@ def kept_words(stored: StoredFederation, journal: Journal) -> dict[bytes, Erasur
     return words
 
 
+def kept_word(member: bytes, stored: StoredFederation, journal: Journal) -> ErasureWord | None:
+    """The newest word of one member. Only that one is verified."""
+    for block in journal.erasures(stored.id):
+        with contextlib.suppress(NotAWord):
+            if read_claim(block.data).body.by == member:
+                return read_word(block.data)
+    return None
+
+
 def said_by(member: bytes, home: Home, journal: Journal) -> dict[CID, ErasureWord]:
     """The newest word of one member, by federation."""
     found = ((stored.id, kept_words(stored, journal).get(member)) for stored in FederationStore(home).all())
@@ -50,7 +59,7 @@ def said_by(member: bytes, home: Home, journal: Journal) -> dict[CID, ErasureWor
 
 def take_word(word: ErasureWord, stored: StoredFederation, journal: Journal) -> bool:
     """Keep what a member says, if it is a member's, and newer than what this home has. Returns whether it is."""
-    known = kept_words(stored, journal).get(word.member)
+    known = kept_word(word.member, stored, journal)
     if not word.is_by_member(stored.manifest) or not (known is None or word.is_newer_than(known)):
         return False
     journal.keep_erasure(stored.id, word.member, word.block, time.time())

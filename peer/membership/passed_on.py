@@ -96,7 +96,9 @@ class TakingIn:
             if why := why_not_taken(proposal, waiting):
                 raise _not_taken(why)
             if (same := kept.find(record.id)) is not None:
-                joined = together(same.record, record)
+                joined = together(record, same.record)
+                if joined.cid == same.record.cid and not (same.proposal and same.proposal.is_complete):
+                    return None  # nothing new: one can sign the same in endless ways
                 del blocks[cid]
                 blocks[joined.cid] = joined.data
                 record = parse_record(joined)

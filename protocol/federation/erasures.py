@@ -104,10 +104,10 @@ def read_word(data: bytes) -> ErasureWord:
         record = parse_record(block)
         if not isinstance(record.body, Erasure):
             raise NotAWord(f"it is a {record.body.TYPE} record")
+        record.check_signatures()  # one, before the up to 33 in its KEY
         keys = PublicIdentity.parse_key_text(record.body.key)
         if keys.id != record.body.by or record.signers != (keys.signing.raw,):
             raise NotAWord("its KEY is not its author's, or did not sign it")
-        record.check_signatures()
     except (BlockError, BadKeyText, BadSignature) as error:
         raise NotAWord(str(error)) from error
     return ErasureWord(block, record.body, keys)
@@ -134,14 +134,42 @@ def closed_word(word: ErasureWord, federation: CID, swarm_key: bytes) -> bytes:
     return encrypt(SymmetricKey(swarm_key), word.block.data, ErasureMessage(federation))
 
 
-def open_word(data: bytes, federation: CID, swarm_key: bytes) -> ErasureWord:
-    """What `closed_word` closed. Raises as `read_word`."""
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Bytes that claim to be a member's word. Nothing is verified."""
+
+    block: Block
+    body: Erasure
+    signer: bytes
+    """The key that is said to have signed it."""
+
+
+def open_claim(data: bytes, federation: CID, swarm_key: bytes) -> Claim:
+    """What `closed_word` closed: cheap to read, whoever has the swarm key wrote it. `read_word` verifies its block.
+
+    Raises:
+        NotAWord: if it is none.
+    """
     if len(data) > 2 * MAX_WORD:
         raise NotAWord(f"{len(data)} bytes are more than a word has")
     try:
-        return read_word(decrypt(SymmetricKey(swarm_key), data, ErasureMessage(federation)))
+        return read_claim(decrypt(SymmetricKey(swarm_key), data, ErasureMessage(federation)))
     except CannotDecrypt as error:
         raise NotAWord(f"it does not open with the swarm key: {error}") from error
+
+
+def read_claim(data: bytes) -> Claim:
+    """Whose word a record block claims to be. Raises as `open_claim`."""
+    if len(data) > MAX_WORD:
+        raise NotAWord(f"{len(data)} bytes are more than a word has")
+    try:
+        block = cbor_data_block(data)
+        record = parse_record(block)
+    except BlockError as error:
+        raise NotAWord(str(error)) from error
+    if not isinstance(record.body, Erasure) or len(record.signers) != 1:
+        raise NotAWord("it is no word that one key signed")
+    return Claim(block, record.body, record.signers[0])
 
 
 # -- what to do ------------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def countersigned(record: Record, keys: Sequence[SigningKey]) -> Block:
 
 
 def together(one: Record, other: Record) -> Block:
-    """The block with the signatures of both records.
+    """The block with the signatures of both records; of one key's, that in ``other``.
 
     Raises:
         RecordError: if their bodies differ.

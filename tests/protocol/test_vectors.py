@@ -30,7 +30,7 @@ from protocol.blocks.cid import (
 from protocol.blocks.listing import Listing, pack
 from protocol.chain.chain import Chain
 from protocol.chain.rules import RULES, BrokenRule
-from protocol.federation.erasures import open_word, read_word, topic_erasure
+from protocol.federation.erasures import open_claim, read_word, topic_erasure
 from protocol.federation.manifest import PUBLIC, first_manifest, manifest_at, next_manifest, node_id
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import read_private
@@ -249,7 +249,10 @@ def test_a_manifest_shreds_the_encrypted_run_and_a_member_says_that_it_has_destr
     assert [(each.run, each.epoch, each.reason) for each in manifest.shredded] == [(chain.run, 2, "a patient asked")]
     word = read_word(bytes.fromhex(shown["word"]["data"]))
     assert (word.line(), topic_erasure(federation)) == (shown["line"], shown["topic"])
-    assert open_word(bytes.fromhex(shown["message"]), federation, bytes.fromhex(shown["swarm_key"])) == word
+    assert (
+        read_word(open_claim(bytes.fromhex(shown["message"]), federation, bytes.fromhex(shown["swarm_key"])).block.data)
+        == word
+    )
     assert word.is_by_member(manifest)
     assert word.confirms(manifest.shredded[0], {manifest.members[word.member].encryption.key})
 

@@ -81,7 +81,9 @@ class EarlyReplies:
                 self._equivocations.convict(found, TIMES, now)
             return
         self._claims.held(by)
-        self._outbox.must(Store, lambda _: None, (block,), own=False)
+        if first is record or first.signers != record.signers:  # else it is signed in one more of endless ways
+            self._first[kept.run][message] = record
+            self._outbox.must(Store, lambda _: None, (block,), own=False)
         self._keep_content(kept, record, now)
 
     def _good(self, kept: KeptRun, message: bytes, block: Block) -> Record | None:

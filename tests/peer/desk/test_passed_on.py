@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from other_signatures import signed_otherwise
 
 from crypto.identity import Identity
 from peer.base.errors import PeerError
@@ -103,6 +104,15 @@ def test_signatures_made_side_by_side_are_put_together(desk: Desk) -> None:
     (kept,) = ProposalStore(desk.home, desk.stored).all()
     assert kept.proposal is not None
     assert kept.proposal.lacking == 1
+
+
+def test_the_same_signed_again_in_another_way_is_nothing_new(desk: Desk) -> None:
+    proposal, blocks = proposed(desk.stored, ONE, 3)
+    desk.taking.take_proposal(proposal.record.cid, blocks)
+    other = signed_otherwise(proposal.record, ONE.signing, bytes(32))
+    desk.taking.take_proposal(other.cid, {**blocks, other.cid: other.data})
+    (kept,) = ProposalStore(desk.home, desk.stored).all()
+    assert kept.record.cid == proposal.record.cid, "each way would be kept by every desk, and told to all others"
 
 
 def test_a_newer_manifest_that_another_admin_has_is_taken_in(desk: Desk) -> None:

@@ -5,32 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from chains import ADMIN, ALICE, Scribe, decryption_key, id_of, reader_of
+from chains import ADMIN, ALICE, BOB, CAROL, STRANGER, Scribe, decryption_key, id_of, reader_of
 
 from crypto.identity import Identity
-from crypto.keys import DecryptionKey
+from crypto.keys import DecryptionKey, SigningKey
 from peer.base.errors import PeerError
 from peer.engine import open_engine
 from peer.engine.interface import Engine
 from peer.erasure.carrying_out import Erasing, Moment, Outcome
-from peer.erasure.words import said_by, statuses
+from peer.erasure.telling import NEW_KEYS_AT_ONCE, OF_ONE_AT_ONCE, ErasureDesk
+from peer.erasure.words import kept_words, said_by, statuses, word_of
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
+from peer.home.key_watch import KeyWatch
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import reader_in
 from peer.membership.changes import change_keys, change_shredded
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain
-from protocol.federation.erasures import Step
+from protocol.federation.erasures import Step, closed_word, read_word
 from protocol.records.bodies import Role
-from protocol.records.signed_records import read_chained
+from protocol.records.signed_records import read_chained, sign_record
 
 PASSPHRASE = "open sesame"
 
@@ -311,3 +313,53 @@ def test_a_key_that_was_copied_before_opens_the_run_still(alice: AliceAtHome) ->
     KeyStore(alice.home.path).path("alice").unlink()
     KeyStore(alice.home.path).add(backup, PASSPHRASE)
     assert alice.opens(alice.goes) == [True, True], "which is why the command says: destroy key backups"
+
+
+# -- hearing others ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hearing(alice: AliceAtHome) -> Iterator[ErasureDesk]:
+    keys = KeyWatch(KeyStore(alice.home.path), alice.identity, alice.passphrases)
+    with Journal(alice.home.journal) as journal:
+        yield ErasureDesk(alice.home, alice.store.current().id, keys, alice.engine, "", journal, lambda _: None)
+
+
+def heard_of(hearing: ErasureDesk) -> set[bytes]:
+    stored = FederationStore(hearing.home).current()
+    return set(kept_words(stored, hearing.journal))
+
+
+def says(hearing: ErasureDesk, who: Identity, signer: SigningKey, at: float = 1.0) -> None:
+    """A message on the topic that claims to be a word of ``who``."""
+    stored = FederationStore(hearing.home).current()
+    word = word_of(who, stored.manifest, destroyed=False, now=at)
+    block = sign_record(replace(word.body, time=at), [signer])
+    hearing.receive(closed_word(replace(word, block=block), stored.id, stored.swarm_key))
+
+
+def test_a_stranger_with_the_swarm_key_keeps_nobody_from_being_heard(hearing: ErasureDesk) -> None:
+    bob = Identity("bob", BOB, decryption_key(BOB))
+    for number in range(2 * NEW_KEYS_AT_ONCE):
+        says(hearing, bob, STRANGER, at=float(number))
+    assert not heard_of(hearing)
+    says(hearing, bob, BOB)
+    assert heard_of(hearing) == {id_of(BOB)}
+
+
+def test_a_member_that_floods_keeps_nobody_else_from_being_heard(hearing: ErasureDesk) -> None:
+    for number in range(2 * NEW_KEYS_AT_ONCE):
+        says(hearing, Identity("bob", BOB, decryption_key(BOB)), BOB, at=float(number))
+    (block,) = hearing.journal.erasures(hearing.federation)
+    assert read_word(block.data).body.time == OF_ONE_AT_ONCE - 1.0
+    says(hearing, Identity("carol", CAROL, decryption_key(CAROL)), CAROL)
+    assert heard_of(hearing) == {id_of(BOB), id_of(CAROL)}
+
+
+def test_what_all_members_say_again_each_minute_leaves_room_for_what_is_new(hearing: ErasureDesk) -> None:
+    bob = Identity("bob", BOB, decryption_key(BOB))
+    for _ in range(2 * NEW_KEYS_AT_ONCE):
+        says(hearing, bob, BOB)
+    says(hearing, bob, BOB, at=2.0)
+    (block,) = hearing.journal.erasures(hearing.federation)
+    assert read_word(block.data).body.time == 2.0

@@ -17,7 +17,7 @@ from protocol.federation.erasures import (
     Step,
     closed_word,
     next_step,
-    open_word,
+    open_claim,
     read_line_of_word,
     read_word,
 )
@@ -108,11 +108,11 @@ def said(identity: Identity = NEW, **changes: object) -> Erasure:
 def test_a_word_comes_back_from_a_line_and_from_the_topic() -> None:
     for again in (
         read_line_of_word(word().line()),
-        open_word(closed_word(word(), FIRST.federation, SWARM_KEY), FIRST.federation, SWARM_KEY),
+        read_word(open_claim(closed_word(word(), FIRST.federation, SWARM_KEY), FIRST.federation, SWARM_KEY).block.data),
     ):
         assert again == word()
     with pytest.raises(NotAWord):
-        open_word(closed_word(word(), FIRST.federation, SWARM_KEY), CONTENT, SWARM_KEY)
+        open_claim(closed_word(word(), FIRST.federation, SWARM_KEY), CONTENT, SWARM_KEY)
 
 
 @pytest.mark.parametrize(

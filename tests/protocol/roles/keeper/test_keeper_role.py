@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,12 +24,13 @@ from chains import (
     id_of,
     reader_of,
 )
+from other_signatures import signed_otherwise
 
 from protocol.blocks.cid import CID, Block, cbor_block
 from protocol.blocks.listing import Listing
 from protocol.chain.chain import Chain
 from protocol.records.bodies import Ack
-from protocol.records.signed_records import sign_record
+from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import (
     FetchContent,
     FetchRecord,
@@ -298,6 +300,18 @@ def test_a_reply_and_its_content_are_kept_before_a_collect_takes_it() -> None:
     assert block in keeper.all(Store)[-1].blocks
 
 
+def test_one_reply_that_is_signed_again_and_again_is_kept_once() -> None:
+    scribe = scribe_of()
+    keeper = kept(scribe)
+    ready, block = reply(scribe)
+    keeper.say(ALICE, ready, blocks=[block])
+    stored = len(keeper.all(Store))
+    for number in range(5):
+        again = signed_otherwise(parse_record(block), ALICE, bytes([number]) * 32)
+        keeper.say(ALICE, replace(ready, record=again.cid), blocks=[again])
+    assert len(keeper.all(Store)) == stored
+
+
 def test_nobody_answers_another_ones_message() -> None:
     scribe = scribe_of()
     keeper = kept(scribe)
@@ -427,8 +441,6 @@ def test_no_key_of_an_encrypted_run_is_wrapped_for_a_keeper() -> None:
     (epoch,) = chain.keys.epochs
     assert (epoch.model, epoch.update) == (None, None)
     assert chain.keys.content(1) is None
-    from protocol.records.signed_records import parse_record
-
     assert chain.keys.reply_content(parse_record(body).body) is None
     assert chain.manifest.name == "trial", "a keeper reads what announcements are judged by"
 
