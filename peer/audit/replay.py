@@ -684,6 +684,10 @@ class RunReplay:
 
     def _diverged(self, value: Diverged) -> None:
         what = value.what[:_MAX_TEXT]
+        given = self._ahead.get(value.height, _Given(self._last_round, None, 0, self._at(value.height)))
+        if given.is_loose and given.number is not None:  # also if it raised: it got what nobody ever answered
+            self._not_kept_from(given.number, f"the app cannot go on from what is not kept: {what}")
+            return
         if value.raised:
             self._replay.app_raised = True
             hint = "" if self._conditions.confiner is None else hint_for(value.raised[:_MAX_TEXT])
@@ -695,11 +699,7 @@ class RunReplay:
                 "as a full disk, so nobody can tell if the server is why"
             )
             return
-        given = self._ahead.get(value.height, _Given(self._last_round, None, 0, self._at(value.height)))
         found = _cut(value.difference)
-        if given.is_loose and given.number is not None:
-            self._not_kept_from(given.number, f"the app cannot go on from what is not kept: {what}")
-            return
         outcome, what = judged(found, given.cause, flowers_own=value.flowers_own), what + given.doubt
         told = ComparedExchange(
             value.height,

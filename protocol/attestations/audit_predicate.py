@@ -91,7 +91,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether everything that the records link was read and hashed, and is as it should be."""
     replay: ReplayedRun | None
     not_kept: int = 0
-    """Contents that are not there, and that the run's own plan lets go. If there are any, ``contents`` is false."""
+    """Contents that are not there by policy: the run's own plan lets them go, or the auditor's home dropped them by its
+    own. If there are any, ``contents`` is false."""
 
 
 class Environments(msgspec.Struct, frozen=True, kw_only=True):

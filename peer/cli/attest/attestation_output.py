@@ -142,9 +142,13 @@ def _root(root: RootOfTrust) -> str:
 def _compared(said: AuditPredicate) -> Iterator[tuple[str, str]]:
     done = said.compared
     contents = "and everything that they link" if done.contents else "but not what they link"
+    if done.not_kept:
+        contents = f"and what they link, but for {done.not_kept} contents that are not kept by policy"
     yield "compared", f"{done.records} records by every rule, {done.exchanges} exchanges, {contents}"
     if (replay := done.replay) is not None:
-        yield "replayed", f"{replay.exchanges} exchanges, {replay.messages} messages equal{_differing(replay)}"
+        gone = f"; {replay.not_kept} could not be compared, as replies before them are not kept by policy"
+        differing = _differing(replay) + (gone if replay.not_kept else "")
+        yield "replayed", f"{replay.exchanges} exchanges, {replay.messages} messages equal{differing}"
     for line in said.not_compared[:MOST_LINES]:
         yield "not compared", quoted(line, 1_000)
 

@@ -178,6 +178,21 @@ def test_a_replay_that_did_not_end_is_not_told_as_a_whole_one(tmp_path: Path) ->
     assert any("the replay did not end" in line for line in predicate.not_compared)
 
 
+def test_what_was_not_kept_is_in_the_line_that_says_what_was_compared(
+    attested: Path, auditor: Peer, stranger: Peer
+) -> None:
+    """The sentences are the signer's, who may leave them out; these numbers are its claim."""
+
+    def not_kept(value: Any) -> None:
+        replay = {"outcome": "equal", "exchanges": 1, "messages": 2, "undecided": 0, "settling": None, "not_kept": 1}
+        value["predicate"]["compared"] |= {"contents": False, "not_kept": 3, "replay": replay}
+        value["predicate"]["notCompared"] = []
+
+    printed = stranger("attest", "verify", resigned(auditor, attested, not_kept), "--by", did(auditor)).out
+    assert "and what they link, but for 3 contents that are not kept by policy" in printed
+    assert "1 exchanges, 2 messages equal; 1 could not be compared, as replies before them are not kept" in printed
+
+
 def test_the_file_needs_a_place(auditor: Peer, car: Path) -> None:
     outcome = auditor("audit", car, "--attest", car.with_name("nowhere") / "a.json")
     assert (outcome.code, "there is no folder" in outcome.err) == (ExitCode.WRONG_USE, True)

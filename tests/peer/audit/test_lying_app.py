@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from chains import ENVIRONMENT, Scribe
+from chains import ALICE, ENVIRONMENT, Scribe
 from inspected_runs import WrittenRun, app_folder, audited, finished_run
 
 from peer.apps.app_process import AppCommand
@@ -38,22 +38,24 @@ from protocol.app.calls import (
     Start,
     ToApp,
 )
+from protocol.blocks.cid import CID
+from protocol.blocks.content import parse_content_manifest
 from protocol.federation.epochs import seed_block
 from protocol.records.bodies import Outcome
 from protocol.records.environment import Environment
 from protocol.replay.differences import Difference
 from strategy.replay.format import REPLAY_FORMAT
 
-FIRST, LAST = 1, 5
-"""The heights of the first dispatch, and of the close."""
+FIRST, SECOND, LAST = 1, 3, 5
+"""The heights of the two dispatches, and of the close."""
 CONDITIONS = Conditions(confiner=None)
 CONFINED = Conditions(Confiner(ALL[0], Grants(), kept=()))
 
 
-def begun() -> WrittenRun:
+def begun(**run: object) -> WrittenRun:
     scribe, seed = Scribe(), seed_block(b"s" * 32, None)
     scribe.source.add(seed)
-    return WrittenRun(scribe, seed=seed.cid)
+    return WrittenRun(scribe, seed=seed.cid, **run)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,23 @@ def replayed(written: WrittenRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_was_given_is_counted_and_not_what_the_app_says_of_it(replayed: Callable[..., Replay]) -> None:
     found = replayed(Saying([Compared(FIRST, 1_000_000)]))
     assert (found.exchanges, found.messages, found.unfinished) == (2, 4, "")
+
+
+def test_an_app_that_raises_on_what_stands_in_for_a_reply_is_not_compared_from_there(
+    replayed: Callable[..., Replay],
+) -> None:
+    run = begun(keep="models=all updates=last:1")
+    scribe, update = run.scribe, run.model(7)
+    scribe.add(scribe.dispatch(scribe.group(ALICE, content=run.model(1))))
+    scribe.add(scribe.collect(scribe.taken(ALICE, content=update)))
+    run.exchange(2)
+    scribe.add(scribe.close(model=run.model(2)))
+    for chunk in parse_content_manifest(scribe.source[update]).links.items(scribe.source):
+        del scribe.source[CID(bytes(chunk))]
+    raised = Diverged(SECOND, "the app raised KeyError", raised="KeyError")
+    found = replayed(Saying(at={SECOND: [raised]}), run=run)
+    assert (found.exchanges, found.not_kept, found.unfinished, found.app_raised) == (1, 1, "", False)
+    assert found.not_checked.startswith("exchange 2 and all that follows: the app cannot go on from what is not kept")
 
 
 @pytest.mark.parametrize(
