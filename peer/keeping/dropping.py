@@ -6,30 +6,22 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from crypto.dsse import BadSignature
 from peer.engine.interface import Engine
 from peer.home.federations import FederationStore
 from peer.home.journal import Journal, RunHead
 from peer.home.kept_contents import OF_THE_RUN, ContentState
+from peer.keeping.best_models import Best, BestModels
 from peer.keeping.stock import Stock
 from protocol.blocks.cid import CID, Block
 from protocol.keeping.confirmed import audited_height
 from protocol.keeping.droppable import Droppable, RunSoFar
-from protocol.keeping.home_plan import Keeping, may_go
-from protocol.keeping.plan import All, KeepPlan, LastAndBest, PlanError, parse_plan
+from protocol.keeping.home_plan import Keeping, may_go, plans_now
+from protocol.keeping.plan import KeepPlan, LastAndBest, PlanError, parse_plan
 from protocol.records.bodies import Ack, Chained, Role
 from protocol.records.signed_records import Record, parse_record
-
-
-def _with_all_models(plan: KeepPlan | None) -> KeepPlan | None:
-    """The plan of one that does not know which model is the best, as a home does not: it keeps all of them."""
-    return replace(plan, models=All()) if plan is not None and isinstance(plan.models, LastAndBest) else plan
-
-
-def _without_best(keeping: Keeping) -> Keeping:
-    return replace(keeping, plan=_with_all_models(keeping.plan))
 
 
 def _is_signed(record: Record, auditors: Mapping[bytes, bytes]) -> bool:
@@ -52,6 +44,7 @@ class Dropping:
     engine: Engine
     journal: Journal
     federations: FederationStore
+    best: BestModels
 
     @property
     def stock(self) -> Stock:
@@ -64,13 +57,21 @@ class Dropping:
         of_itself = self._plan_of(run)
         if not head.closed and head.role is not Role.CLIENT and not (of_itself and of_itself.drop_updates):
             return []  # all of it is needed, as `protocol.keeping.droppable.stays` says
-        of_itself, keeping = _with_all_models(of_itself), _without_best(keeping)
+        plans = plans_now(head.role, keeping, of_itself, pressed=pressed)
         exchanges = contents.exchanges(run)
-        so_far = RunSoFar(len(exchanges), head.closed, self._audited(head), holder=head.role)
+        best = self.best.of(head) if any(isinstance(plan.models, LastAndBest) for plan in plans) else Best()
+        so_far = RunSoFar(
+            len(exchanges),
+            head.closed,
+            self._audited(head),
+            best.exchange,
+            is_best_known=best.is_known,
+            holder=head.role,
+        )
         of_run = frozenset(link.content for link in contents.links(run) if link.exchange == OF_THE_RUN)
         needed = of_run | contents.needed_by_others(run)
         here = contents.in_state(run, ContentState.HERE)
-        found = may_go(exchanges, so_far, keeping, of_itself, needed, pressed=pressed)
+        found = may_go(exchanges, so_far, plans, needed)
         return [each for each in found if each.content in here]
 
     def sizes(self, contents: Sequence[CID]) -> int:

@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,9 +19,12 @@ from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.keeping.applying import disk_of
+from peer.keeping.best_models import BestModels
 from peer.keeping.chosen import chosen_keeping
 from peer.keeping.dropping import Dropping
 from protocol.blocks.cid import CID, BlockError
+from protocol.federation.manifest import PUBLIC
+from protocol.federation.readers import Reader
 from protocol.keeping.budget import LEFT_FREE, AtMost, Disk, LeaveFree, excess, spare, why_no_room
 from protocol.keeping.droppable import Droppable
 from protocol.keeping.home_plan import Keeping
@@ -67,11 +70,14 @@ class _Growth:
 class Upkeep:
     """The upkeep of one home. Safe from several threads."""
 
-    def __init__(self, home: Home, engine: Engine, journal: Journal) -> None:
+    def __init__(
+        self, home: Home, engine: Engine, journal: Journal, reader: Callable[[RunHead], Reader] = lambda _: PUBLIC
+    ) -> None:
+        """``reader`` tells with whose keys a run is read, to know its best model."""
         self._home = home
         self._engine = engine
         self._journal = journal
-        self._dropping = Dropping(engine, journal, FederationStore(home))
+        self._dropping = Dropping(engine, journal, FederationStore(home), BestModels(engine, journal, reader))
         self._lock = threading.Lock()
         self._growth: dict[CID, _Growth] = {}
         self._plans: dict[CID, str] = {}

@@ -42,6 +42,7 @@ from peer.erasure.while_running import erasing
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.home_location import location_of
+from peer.home.journal import RunHead
 from peer.keeping.upkeep import Upkeep
 from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import DurableEffects
@@ -52,6 +53,7 @@ from peer.status.health_watch import HealthWatch
 from peer.status.peer_status import FederationStatus, Part, PeerStatus
 from peer.status.recent_trouble import RecentTrouble
 from protocol.blocks.cid import CID
+from protocol.federation.readers import Reader
 from protocol.records.bodies import Role
 from protocol.roles.effects import Report
 from protocol.roles.following.follower_states import FollowerState
@@ -294,7 +296,12 @@ class Peer:
         """One for all runs of this process in an engine: they share a budget."""
         address = session.engine.address
         if address not in self._upkeeps:
-            self._upkeeps[address] = Upkeep(self._home, session.engine, session.journal)
+            journal = session.journal
+
+            def reader(head: RunHead) -> Reader:
+                return session.reader(journal.beside(head.run))
+
+            self._upkeeps[address] = Upkeep(self._home, session.engine, journal, reader)
         return self._upkeeps[address]
 
     def _asking(self, session: Session) -> SharedAsking | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from protocol.blocks.cid import CID
-from protocol.keeping.plan import All, KeepPlan, Last, LastAndBest, UntilAudited
+from protocol.keeping.plan import All, KeepPlan, Last, LastAndBest, UntilAudited, WhileRoom
 from protocol.records.bodies import Role
 
 
@@ -48,6 +48,8 @@ class RunSoFar:
     none did."""
     best: int | None = None
     """The number of the exchange with the best model; None if none is marked."""
+    is_best_known: bool = True
+    """Whether that is known. If not, any model may be the best, and all stay."""
     holder: Role = Role.SERVER
     """The role, in this run, of the member whose disk it is. A client does not replay: what it has answered, and the
     chain has collected, no open run needs of it."""
@@ -84,8 +86,9 @@ def stays(kind: Kind, exchange: ExchangeAt, plan: KeepPlan, run: RunSoFar) -> bo
             return True
         case Last(count):
             return _is_among_last(count, exchange, run)
-        case LastAndBest(count):
-            return _is_among_last(count, exchange, run) or exchange.number == run.best
+        case LastAndBest(count) | WhileRoom(count):
+            is_best = exchange.number == run.best or not run.is_best_known
+            return is_best or _is_among_last(count, exchange, run)
         case UntilAudited():
             return run.audited is None or run.audited < exchange.last_height
 

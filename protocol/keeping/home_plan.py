@@ -14,8 +14,10 @@ from protocol.keeping.plan import (
     All,
     KeepPlan,
     Last,
+    LastAndBest,
     PlanError,
     UntilAudited,
+    WhileRoom,
     parse_plan,
 )
 from protocol.records.bodies import Role
@@ -59,28 +61,34 @@ def parse_keeping(text: str) -> Keeping:
     return Keeping(None if plan == "default" else parse_plan(plan), parse_budget(budget))
 
 
-def may_go(
-    exchanges: Sequence[LinkedContents],
-    run: RunSoFar,
-    keeping: Keeping,
-    of_run: KeepPlan | None,
-    needed: frozenset[CID],
-    *,
-    pressed: bool,
-) -> list[Droppable]:
-    """What may go of a run, the oldest first: what its own plan ``of_run`` lets go, or the home's. ``pressed`` says
-    that room is needed."""
+def plans_now(role: Role, keeping: Keeping, of_run: KeepPlan | None, *, pressed: bool) -> list[KeepPlan]:
+    """The plans of which each lets contents of a run go now: the run's own, ``of_run``, and the home's, in which its
+    member has this role. ``pressed`` says that room is needed."""
     plans = [KEEP_EVERYTHING if of_run is None else of_run]
     home = keeping.plan
     if home is None and pressed:
-        home = BY_ROLE.get(run.holder)
+        home = BY_ROLE.get(role)
     if home is not None:
         plans.append(_open_as(home, plans[0]))
+    return [_now(plan, pressed=pressed) for plan in plans]
+
+
+def may_go(
+    exchanges: Sequence[LinkedContents], run: RunSoFar, plans: Sequence[KeepPlan], needed: frozenset[CID]
+) -> list[Droppable]:
+    """What may go of a run by one of these plans, the oldest first."""
     found: dict[CID, Droppable] = {}
     for plan in plans:
         for each in droppable(exchanges, plan, run, needed):
             found.setdefault(each.content, each)
     return sorted(found.values(), key=lambda each: each.exchange)
+
+
+def _now(plan: KeepPlan, *, pressed: bool) -> KeepPlan:
+    """What a plan says if room is needed, or if it is not."""
+    if not isinstance(plan.models, WhileRoom):
+        return plan
+    return replace(plan, models=LastAndBest(plan.models.count) if pressed else All())
 
 
 def _open_as(home: KeepPlan, of_run: KeepPlan) -> KeepPlan:

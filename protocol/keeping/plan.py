@@ -53,6 +53,17 @@ class LastAndBest:
 
 
 @dataclass(frozen=True, slots=True)
+class WhileRoom:
+    """Those of every exchange as long as there is room. If room is needed, those of the last ``count`` exchanges and of
+    the best one stay."""
+
+    count: int
+
+    def __str__(self) -> str:
+        return f"room:{self.count}"
+
+
+@dataclass(frozen=True, slots=True)
 class UntilAudited:
     """Those of the exchanges that no auditor has confirmed yet."""
 
@@ -60,7 +71,7 @@ class UntilAudited:
         return "until-audited"
 
 
-Models = All | Last | LastAndBest
+Models = All | Last | LastAndBest | WhileRoom
 Updates = All | Last | UntilAudited
 
 
@@ -97,12 +108,12 @@ class KeepPlan:
 
 KEEP_EVERYTHING: Final = KeepPlan()
 
-DROPPING: Final = KeepPlan(updates=Last(1), drop_updates=True)
-"""The plan of ``--drop-updates`` alone."""
+DROPPING: Final = KeepPlan(models=WhileRoom(4), updates=Last(1), drop_updates=True)
+"""The plan of ``--drop-updates`` alone. Whoever gives up resuming a run for the disk's sake wants it to go on."""
 
 
 def parse_plan(text: str) -> KeepPlan:
-    """The plan in ``text``: words in any order, each once at most. What it leaves out stays.
+    """The plan in ``text``: words in any order, each once at most. What it leaves out stays, or is as in `DROPPING`.
 
     Raises:
         PlanError: if it is none.
@@ -120,23 +131,26 @@ def parse_plan(text: str) -> KeepPlan:
         if name not in ("models", "updates") and word != DROP_UPDATES:
             raise PlanError(f"{word!r} is no part of a plan, which has models=..., updates=... and {DROP_UPDATES}")
     models, updates = said.get("models"), said.get("updates")
-    drops = DROP_UPDATES in said
+    default = DROPPING if DROP_UPDATES in said else KEEP_EVERYTHING
     return KeepPlan(
-        All() if models is None else _models(models),
-        (DROPPING.updates if drops else All()) if updates is None else _updates(updates),
-        drops,
+        default.models if models is None else _models(models),
+        default.updates if updates is None else _updates(updates),
+        default.drop_updates,
     )
 
 
 _LAST: Final = re.compile(r"last:([0-9]{1,10})(\+best)?", re.ASCII)
+_ROOM: Final = re.compile(r"room:([0-9]{1,10})", re.ASCII)
 
 
 def _models(value: str) -> Models:
     if value == "all":
         return All()
+    if match := _ROOM.fullmatch(value):
+        return WhileRoom(_count(match[1], "room"))
     match = _LAST.fullmatch(value)
     if match is None:
-        raise PlanError(f"models={value} is none of models=all, models=last:K and models=last:K+best")
+        raise PlanError(f"models={value} is none of models=all, models=last:K, models=last:K+best and models=room:K")
     count = _count(match[1])
     return LastAndBest(count) if match[2] else Last(count)
 
@@ -152,8 +166,8 @@ def _updates(value: str) -> Updates:
     return Last(_count(match[1]))
 
 
-def _count(digits: str) -> int:
+def _count(digits: str, word: str = "last") -> int:
     count = int(digits)
     if count > MOST:
-        raise PlanError(f"last:{digits} is more than {MOST}")
+        raise PlanError(f"{word}:{digits} is more than {MOST}")
     return count

@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--megabytes", type=float, default=10.0, help="of the model, and of each reply")
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--budget", default="2G", help="of each home")
-    parser.add_argument("--keep", default="models=last:50 updates=last:2", help="the run's plan")
+    parser.add_argument("--keep", default="", help="the run's plan, besides --drop-updates")
     parser.add_argument("--folder", type=Path, help="keep homes, logs and the engine here for later")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -56,7 +56,7 @@ def measure(plan: DemoPlan, megabytes: float, budget: str, keep: str) -> Json:
     """Measure one run, and audit it."""
     peaks = Peaks(plan)
     config = f"bytes={int(megabytes * 1e6)} rounds={plan.rounds} clients={plan.clients}"
-    words = ["--drop-updates", "--keep", keep]
+    words = ["--drop-updates", *(["--keep", keep] if keep else [])]
     pauses = 0
 
     def heard(event: object) -> None:

@@ -32,7 +32,8 @@ def keep(
         list[str] | None,
         typer.Argument(
             metavar="[PLAN]",
-            help="models=all|last:K and updates=all|last:K|until-audited, or default. Says nothing: shows what is set.",
+            help="models=all|last:K|last:K+best|room:K and updates=all|last:K|until-audited, or default. Says nothing: "
+            "shows what is set.",
             show_default=False,
         ),
     ] = None,

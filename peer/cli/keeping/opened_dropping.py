@@ -10,6 +10,9 @@ from peer.engine.chosen_engine import borrowed
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal
+from peer.home.passphrase import Passphrases
+from peer.home.reader_choice import ReaderChoice
+from peer.keeping.best_models import BestModels
 from peer.keeping.dropping import Dropping
 
 
@@ -23,7 +26,9 @@ def opened_dropping(home: Home, ipfs: str | None) -> Iterator[Dropping]:
     if not home.journal.exists():
         raise PeerError(f"the home {home.path} has no run yet", fix="begin one: peer start --role server, or peer demo")
     with Journal(home.journal) as journal, borrowed(home, ipfs) as engine:
-        dropping = Dropping(engine, journal, FederationStore(home))
+        choice = ReaderChoice(None, Passphrases.of_process(None), needed=False)
+        best = BestModels(engine, journal, lambda head: choice.open(home.path, journal.beside(head.run)))
+        dropping = Dropping(engine, journal, FederationStore(home), best)
         if not home.is_locked:  # otherwise its running peer does
             dropping.finish()
         yield dropping

@@ -50,8 +50,8 @@ class KeepingOptions:
         bool,
         typer.Option(
             "--drop-updates",
-            help="Server: let updates of the new run go while it is open. It cannot be resumed, nor be replayed in "
-            "full. Recorded in the run.",
+            help="Server: let updates of the new run go while it is open, and older models if a budget needs their "
+            "room. It cannot be resumed, nor be replayed in full. Recorded in the run.",
         ),
     ] = False
     best: Annotated[

@@ -13,19 +13,18 @@ from command_line import Peer
 from flwr.app import RecordDict
 from inspected_runs import WrittenRun
 
+from peer.cli.keeping.opened_dropping import opened_dropping
 from peer.engine import open_engine
 from peer.engine.interface import EngineUnavailable, SharedEngine, Unreachable
-from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.keeping.dropped import dropped_here
-from peer.keeping.dropping import Dropping
 from peer.keeping.stock import Stock
 from peer.keeping.upkeep import Upkeep
 from protocol.blocks.cid import CID, Block, cbor_block
 from protocol.keeping.budget import AtMost
 from protocol.keeping.home_plan import Keeping
-from protocol.keeping.plan import DROPPING, KeepPlan, Last
+from protocol.keeping.plan import KeepPlan, Last, parse_plan
 from protocol.records.bodies import PlannedRun, Role, Run
 
 MODEL = 1_200_000
@@ -37,7 +36,10 @@ class PlannedScribe(Scribe):
 
     def run(self, *arguments: Any, **changes: Any) -> Run:
         run = super().run(*arguments, **changes)
-        return PlannedRun(keep=str(DROPPING), **{each.name: getattr(run, each.name) for each in fields(run)})
+        return PlannedRun(
+            keep="models=all updates=last:1 drop-updates",
+            **{each.name: getattr(run, each.name) for each in fields(run)},
+        )
 
 
 class TracedRun(WrittenRun):
@@ -146,9 +148,35 @@ def test_a_plan_drops_what_does_not_stay_and_the_rest_still_reads(kept: Kept, co
     assert (audited["verdict"], audited["findings"], audited["not_kept"]["dropped_here"]) == ("verified", [], 6)
 
 
-def test_a_home_that_does_not_know_which_model_is_the_best_keeps_all_of_them(kept: Kept, command: Peer) -> None:
-    closed_run(kept)
-    assert command("keep", "models=last:1+best", "updates=all", "--json").json["dropped"] == []
+class MeasuredRun(TracedRun):
+    """A run whose clients say how good the models are: each the same, so the first is the best."""
+
+    def answer(self, *, loss: float, examples: int) -> CID:
+        return WrittenRun.answer(self, loss=loss, examples=examples)
+
+
+def test_the_best_model_stays_beside_the_last_ones_where_it_is_known(kept: Kept) -> None:
+    run = closed_run(kept, 4, MeasuredRun(Scribe(), keep="models=last:1+best updates=all", best="loss:min"))
+    assert kept.journal.contents.gone(run.scribe.chain.run) == set(run.sent[1:3])
+
+
+def test_a_home_that_does_not_know_which_model_is_the_best_keeps_all_of_them(kept: Kept) -> None:
+    kept.role = Role.CLIENT  # it cannot read what the others answered
+    closed_run(kept, 4, MeasuredRun(Scribe(), keep="models=last:1+best updates=all", best="loss:min"))
+    assert dropped_here(kept.home, kept.journal.heads()[0].run) == set()
+
+
+def test_a_run_that_drops_its_updates_goes_on_in_a_budget_without_a_plan_for_models(kept: Kept) -> None:
+    run = TracedRun(Scribe(), keep=str(parse_plan("drop-updates")))
+    kept.say(budget=20 * MODEL)
+    rooms = set()
+    for number in range(20):  # each a model, and two updates
+        run.exchange(number)
+        rooms.add(kept.wrote(run))
+    assert rooms == {""}
+    assert kept.on_disk() <= 20 * MODEL
+    there = [model not in kept.journal.contents.gone(run.scribe.chain.run) for model in run.sent]
+    assert (there[0], sum(there) > 4, there[-4:]) == (False, True, [True] * 4)
 
 
 def test_an_open_run_keeps_all_that_resuming_it_takes_whatever_the_plan_and_the_budget(kept: Kept) -> None:
@@ -322,7 +350,8 @@ def test_what_was_to_go_and_is_sent_again_stays(kept: Kept) -> None:
     kept.journal.contents.let_go(run.sent[0], stock.chunks_of(run.sent[0]), 0.0)  # and then the engine was away
     run.scribe.add(run.scribe.dispatch(run.scribe.group(ALICE, content=run.sent[0])))
     kept.wrote(run)
-    Dropping(kept.engine, kept.journal, FederationStore(kept.home)).finish()
+    with opened_dropping(kept.home, kept.address):
+        pass  # it finishes what was begun
     assert len(list(kept.engine.read_content(run.sent[0]))) > 1
     assert kept.journal.contents.used_in_all() == pytest.approx(kept.on_disk(), rel=0.02)
 

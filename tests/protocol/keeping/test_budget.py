@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from protocol.blocks.cid import CID, raw_block
 from protocol.keeping.budget import AtMost, Disk, LeaveFree, NoBudget, excess, parse_budget, why_no_room
 from protocol.keeping.droppable import ExchangeAt, LinkedContents, RunSoFar
-from protocol.keeping.home_plan import Keeping, may_go, parse_keeping
-from protocol.keeping.plan import KeepPlan, Last, PlanError, UntilAudited
+from protocol.keeping.home_plan import Keeping, may_go, parse_keeping, plans_now
+from protocol.keeping.plan import DROPPING, KeepPlan, Last, PlanError, UntilAudited, WhileRoom
 from protocol.records.bodies import Role
 
 MODELS, UPDATES = ([raw_block(b"%s %d" % (kind, n)).cid for n in range(4)] for kind in (b"model", b"update"))
@@ -57,7 +59,8 @@ def test_an_owner_cannot_let_go_what_an_open_run_needs() -> None:
 
 
 def gone(run: RunSoFar, keeping: Keeping, of_run: KeepPlan | None = None, *, pressed: bool = False) -> list[CID]:
-    found = may_go(EXCHANGES, run, keeping, of_run, frozenset({MODELS[1]}), pressed=pressed)
+    plans = plans_now(run.holder, keeping, of_run, pressed=pressed)
+    found = may_go(EXCHANGES, run, plans, frozenset({MODELS[1]}))
     return [each.content for each in found]
 
 
@@ -87,3 +90,18 @@ def test_a_run_that_drops_its_updates_lets_the_owners_plan_reach_the_open_run() 
     assert gone(OPEN, Keeping(), dropping) == UPDATES[:2]
     assert set(gone(OPEN, Keeping(KeepPlan(models=Last(3))), dropping)) == {MODELS[0], *UPDATES[:2]}
     assert gone(OPEN, Keeping(KeepPlan(updates=UntilAudited())), dropping) == UPDATES[:2]
+
+
+def test_models_that_stay_while_there_is_room_go_for_room_but_for_the_last_and_the_best() -> None:
+    plan = KeepPlan(models=WhileRoom(1), updates=Last(4), drop_updates=True)
+    assert gone(replace(OPEN, best=1), Keeping(), plan) == []
+    assert gone(replace(OPEN, best=1), Keeping(), plan, pressed=True) == [MODELS[2]]
+    assert gone(replace(OPEN, is_best_known=False), Keeping(), plan, pressed=True) == []
+
+
+def test_a_run_that_drops_its_updates_by_itself_lets_its_older_models_go_for_room() -> None:
+    kept = DROPPING.models
+    assert isinstance(kept, WhileRoom)
+    plan = replace(DROPPING, models=WhileRoom(kept.count - 2))  # of the four exchanges here
+    found = may_go(EXCHANGES, OPEN, plans_now(Role.SERVER, Keeping(), plan, pressed=True), frozenset())
+    assert [each.content for each in found if each.content in MODELS] == MODELS[:2]

@@ -13,6 +13,7 @@ from protocol.keeping.plan import (
     LastAndBest,
     PlanError,
     UntilAudited,
+    WhileRoom,
     parse_plan,
 )
 
@@ -20,7 +21,8 @@ PLANS = {
     "models=all updates=all": KEEP_EVERYTHING,
     "models=last:0 updates=last:7": KeepPlan(Last(0), Last(7)),
     "models=last:3+best updates=until-audited": KeepPlan(LastAndBest(3), UntilAudited()),
-    "models=all updates=last:1 drop-updates": DROPPING,
+    "models=room:4 updates=last:1 drop-updates": DROPPING,
+    "models=all updates=last:1 drop-updates": KeepPlan(All(), Last(1), drop_updates=True),
     "models=last:2 updates=until-audited drop-updates": KeepPlan(Last(2), UntilAudited(), drop_updates=True),
 }
 
@@ -37,6 +39,7 @@ def test_a_plan_has_one_text(text: str) -> None:
         ("updates=last:7", KeepPlan(All(), Last(7))),
         ("models=last:7", KeepPlan(Last(7), All())),
         ("drop-updates", DROPPING),
+        ("drop-updates updates=last:2", KeepPlan(WhileRoom(4), Last(2), drop_updates=True)),
         ("  drop-updates   models=last:2 ", KeepPlan(Last(2), Last(1), drop_updates=True)),
     ],
 )
