@@ -30,7 +30,6 @@ from peer.attest.audit_signing import attest_audit
 from peer.attest.model_trace import find_model, model_file_named
 from peer.audit import report as audited
 from peer.audit.audit import Audit
-from peer.audit.replay import AuditedApp, ComparedExchange, Conditions, ReplayToCome
 from peer.audit.report import NotVerified, require_verified
 from peer.audit.root_of_trust import Root, trusted_federations
 from peer.audit.run_lookup import SECONDS_A_BLOCK, RunLookup
@@ -49,6 +48,8 @@ from peer.home.home import Home, place_for
 from peer.home.journal import approved_apps
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import ReaderChoice
+from peer.replay.conditions import AuditedApp, Conditions, ReplayToCome
+from peer.replay.replay import ComparedExchange
 from peer.report.writing import report_of, write_report
 from protocol.attestations.audit_predicate import AuditPredicate
 from protocol.attestations.statement import write_statement

@@ -16,7 +16,6 @@ from crypto.dsse import BadSignature
 from peer.audit.confirmations import Confirmations
 from peer.audit.kept_reports import Basis
 from peer.audit.key_history import KeyHistory
-from peer.audit.replay import AuditedApp, ComparedExchange, ReplayToCome, RunReplay, Versions
 from peer.audit.report import BestModel, Report
 from peer.audit.revocations import Revocations
 from peer.audit.root_of_trust import Root
@@ -45,6 +44,9 @@ from peer.history.verdict import (
 from peer.history.walk_back import height_above, walk_back
 from peer.home.acks_grants_proofs import NOTHING, AcksGrantsProofs, run_named
 from peer.home.federations import StoredFederation
+from peer.replay.conditions import AuditedApp, ReplayToCome
+from peer.replay.replay import ComparedExchange
+from peer.replay.run_replay import RunReplay, Versions
 from protocol.blocks.bundle import NamedBundle, difference_from, read_named_bundle
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
 from protocol.chain import rules

@@ -22,8 +22,8 @@ from protocol.records.signed_records import Record
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # they import flwr, which the report of a run verified before does not need
-    from peer.audit.replay import Replay
     from peer.history.rounds import Exchange
+    from peer.replay.replay import Replay
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from peer.audit.audit import Audit
-from peer.audit.replay import AuditedApp, Conditions
 from peer.base.errors import PeerError
+from peer.replay.conditions import AuditedApp, Conditions
 from protocol.blocks.bundle import read_bundle, read_named_bundle
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
 from protocol.records.bodies import RunConfig

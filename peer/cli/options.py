@@ -22,7 +22,6 @@ from peer.base import config, logs, terminal
 if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from crypto.identity import Identity
     from peer.audit.audit import Audit
-    from peer.audit.replay import AuditedApp, Conditions, ReplayToCome
     from peer.audit.run_lookup import RunLookup
     from peer.confinement.confined import Confiner
     from peer.engine.kubo.reach import AskedReach
@@ -31,6 +30,7 @@ if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from peer.home.keystore import KeyStore
     from peer.home.passphrase import Passphrases
     from peer.home.reader_choice import ReaderChoice
+    from peer.replay.conditions import AuditedApp, Conditions, ReplayToCome
 
 DEFAULT_HOME: Final = Path("~/.pollen")
 
@@ -313,8 +313,8 @@ class ReplayOptions:
             PeerError: if the app cannot be confined, or is in no folder.
         """
         from peer.apps.app_python import command_of_python
-        from peer.audit.replay import Conditions
         from peer.audit.trusted_app import check_folder
+        from peer.replay.conditions import Conditions
 
         conditions = Conditions(self.confiner(home), command_of_python(self.app_python))
         if self.app_dir is not None:
@@ -324,9 +324,9 @@ class ReplayOptions:
     def to_come(self, audit: Audit, named: str, home: Home, conditions: Conditions) -> ReplayToCome:
         """The replay of the run ``named`` that follows its ``audit``: of the app in the folder after ``--app``; without
         that option, of the app that the run records, if it may run in ``home``."""
-        from peer.audit.replay import ReplayToCome
         from peer.audit.trusted_app import local_config, own_app, trusted_app
         from peer.home.journal import approved_apps
+        from peer.replay.conditions import ReplayToCome
 
         config = local_config(self.data_dir, self.model)
 

@@ -217,7 +217,6 @@ def _first_line(text: str) -> str:
 def _audit(plan: DemoPlan, engine: Engine, federation: StoredFederation, head: str) -> AuditReport:
     """The audit that ``peer report`` does, and its page. The app is our own: it runs even if nothing confines it."""
     from peer.audit.audit import Audit
-    from peer.audit.replay import Conditions
     from peer.audit.trusted_app import trusted_app
     from peer.confinement.confined import confiner
     from peer.confinement.means import tried
@@ -226,6 +225,7 @@ def _audit(plan: DemoPlan, engine: Engine, federation: StoredFederation, head: s
     from peer.history.run_sources import EngineSource
     from peer.history.scratch import Scratch
     from peer.home.acks_grants_proofs import beside_head
+    from peer.replay.conditions import Conditions
     from peer.report.writing import report_of, write_report
 
     with Scratch() as scratch:

@@ -14,11 +14,11 @@ import msgspec
 
 from crypto.keys import VerifyKey
 from peer.audit.audit import Audit
-from peer.audit.replay import MAX_ENVIRONMENTS, Replay
 from peer.audit.report import Report, Tally, root_in_words, verdict_in_words
 from peer.audit.root_of_trust import Root
 from peer.history.scratch import Scratch
 from peer.history.verdict import Finding
+from peer.replay.replay import MAX_ENVIRONMENTS, Replay
 from peer.report.facts import (
     MAX_METRICS,
     MAX_TEXT,

@@ -15,7 +15,8 @@ from protocol.replay.differences import Difference, Outcome
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # it imports flwr, which is slow: a kept report needs none
-    from peer.audit.replay import ComparedExchange, Versions
+    from peer.replay.replay import ComparedExchange
+    from peer.replay.run_replay import Versions
 
 _METRICS = 4
 """How many metrics a line of the table shows."""

@@ -11,7 +11,6 @@ import typer
 
 from peer.audit.audit import Audit
 from peer.audit.kept_reports import KeptReports
-from peer.audit.replay import ReplayToCome
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put
 from peer.cli.options import HeadArgument, JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
@@ -23,6 +22,7 @@ from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict
 from peer.home.home import place_for
 from peer.home.keystore import KeyStore
+from peer.replay.conditions import ReplayToCome
 from peer.report.writing import ReportFormat, report_of, write_report
 
 app = new_app()

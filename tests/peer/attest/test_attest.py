@@ -23,12 +23,12 @@ from securesystemslib.signer import SSlibKey
 from crypto.envelope import open_envelope, sign_envelope
 from peer.attest.audit_signing import audit_statement
 from peer.audit.audit import Audit
-from peer.audit.replay import RecordedEnvironment, Replay
 from peer.base.errors import ExitCode
 from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
+from peer.replay.replay import RecordedEnvironment, Replay
 from protocol.attestations.audit_predicate import AuditPredicate
 from protocol.attestations.statement import PAYLOAD_TYPE
 from protocol.blocks.car import write_car

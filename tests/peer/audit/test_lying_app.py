@@ -14,13 +14,15 @@ from inspected_runs import WrittenRun, app_folder, audited, finished_run
 
 from peer.apps.app_process import AppCommand
 from peer.apps.app_python import OUR_PYTHON, with_another_id
-from peer.audit import replay as replays
-from peer.audit.replay import STILL_OPEN, STOPPED, Conditions, Replay
 from peer.audit.trusted_app import own_app
 from peer.confinement.confined import Confiner
 from peer.confinement.means import ALL
 from peer.confinement.rules import Grants
 from peer.history.verdict import Verdict, verdict_of
+from peer.replay import replay_process, run_replay
+from peer.replay.conditions import Conditions
+from peer.replay.replay import Replay
+from peer.replay.run_replay import STILL_OPEN, STOPPED
 from protocol.app.calls import (
     AppReady,
     CloseEntry,
@@ -136,7 +138,7 @@ def replayed(written: WrittenRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def replayed(*processes: Saying, run: WrittenRun = written, conditions: Conditions = CONDITIONS) -> Replay:
         started = iter(processes)
-        monkeypatch.setattr(replays, "AppProcess", lambda *arguments: next(started)(*arguments))
+        monkeypatch.setattr(replay_process, "AppProcess", lambda *arguments: next(started)(*arguments))
         with audited(run, tmp_path) as audit:
             assert audit.run().verdict is Verdict.VERIFIED
             audit.replay(own_app(folder, conditions))
@@ -326,5 +328,5 @@ def test_an_app_may_say_how_it_gets_on(replayed: Callable[..., Replay]) -> None:
 def test_an_app_of_another_replay_format_is_not_started(
     replayed: Callable[..., Replay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replays, "REPLAY_FORMAT", REPLAY_FORMAT + 1)
+    monkeypatch.setattr(run_replay, "REPLAY_FORMAT", REPLAY_FORMAT + 1)
     assert f"it is in replay format {REPLAY_FORMAT}, which" in replayed().unfinished

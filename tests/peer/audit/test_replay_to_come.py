@@ -10,10 +10,11 @@ import pytest
 from inspected_runs import WrittenRun, app_folder, audited, finished_run
 
 from peer.audit import audit as audits
-from peer.audit.replay import AuditedApp, Conditions, Replay, ReplayToCome
 from peer.audit.trusted_app import own_app
 from peer.base.errors import PeerError
 from peer.history.verdict import Verdict
+from peer.replay.conditions import AuditedApp, Conditions, ReplayToCome
+from peer.replay.replay import Replay
 
 CONDITIONS = Conditions(confiner=None)
 

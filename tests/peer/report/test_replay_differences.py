@@ -12,9 +12,9 @@ import pytest
 from inspected_runs import finished_run
 
 from peer.audit.audit import Audit
-from peer.audit.replay import ComparedExchange, Replay
 from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
+from peer.replay.replay import ComparedExchange, Replay
 from peer.report.writing import report_of, write_report
 from protocol.blocks.car import write_car
 from protocol.replay.differences import Difference, Outcome

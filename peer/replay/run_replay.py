@@ -10,21 +10,27 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
-from peer.apps.app_process import AppCommand, AppProcess
-from peer.apps.app_python import OUR_PYTHON, machine_of, with_another_id
+from peer.apps.app_python import machine_of
 from peer.apps.block_server import ServedRun
-from peer.confinement.confined import Confiner
-from peer.confinement.folders import temporary_folder
 from peer.confinement.rules import hint_for
 from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
-from peer.history.verdict import REPLAY, REPLAY_UNDECIDED, REPLAY_UNFINISHED, Finding
+from peer.replay.conditions import AuditedApp, Conditions
+from peer.replay.replay import (
+    MAX_ENVIRONMENTS,
+    NOT_COMPARED,
+    ComparedExchange,
+    RecordedEnvironment,
+    Replay,
+    compared_environment,
+)
+from peer.replay.replay_process import ReplayProcess
 from protocol.app.calls import (
     AppReady,
     CloseEntry,
@@ -44,42 +50,22 @@ from protocol.app.calls import (
     ScriptEntry,
     Start,
 )
-from protocol.blocks.bundle import BundledFile
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock
+from protocol.blocks.cid import CID, Block, BlockError, MissingBlock
 from protocol.chain.replay_script import UnreadableRecord, script_entry
 from protocol.federation.epochs import read_seed
 from protocol.federation.run_keys import RunKeys, read_private
-from protocol.records.bodies import Close, NewEnvironment, Role, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Close, NewEnvironment, Run, RunPrivate
 from protocol.records.bodies import Outcome as RunOutcome
-from protocol.records.environment import Environment, differing, differing_versions
+from protocol.records.environment import Environment, differing_versions
 from protocol.records.signed_records import read_record
-from protocol.replay.differences import Cause, Difference, Outcome, Reason, judged, ranked
+from protocol.replay.differences import Cause, Difference, Outcome, judged
 from protocol.replay.gaps import Gaps
-from protocol.replay.other_environments import cause_of, settling
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle
-from strategy.contents.summary import to_json
 from strategy.replay.format import REPLAY_FORMAT, REPLAYED_BY, server_environment
-
-_IN_WORDS: Final = {
-    Reason.SERVER: "the server did not run this app on these replies",
-    Reason.APP: "the app does not do the same thing twice: it reads a clock, the machine's name or files that change, "
-    "draws a uuid4, or takes results in the order in which its own threads finish",
-    Reason.NOT_KEPT: "the app may have kept something of replies that are not kept here",
-    Reason.UNRECORDED: "the app reads what is not recorded, such as a file or a variable that is another one here",
-    Reason.MACHINE: "the recorded machine rounds differently from this one",
-    Reason.VERSIONS: "the recorded versions compute something else than these",
-}
-"""What a difference may mean."""
-
-MAX_ENVIRONMENTS: Final = 32
-"""How many of a run's environments are told."""
 
 _MAX_TEXT: Final = 2000
 """Characters of a text of an app process that are shown: its honest ones are shorter."""
-
-_WAITING: Final = 1024
-"""How much that an app process says may wait; it says no more until some is taken."""
 
 STILL_OPEN: Final = "what the app made of the last replies: the run is open, and no message shows it yet"
 """What is not checked of a run that goes on."""
@@ -90,257 +76,6 @@ NO_MODEL: Final = "what the app made of the replies after its last message: the 
 
 Versions = Mapping[str, tuple[str, str]]
 """By a package's name: the version in the run, and the one here. A version is empty if the package is absent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """Under which conditions an app runs here, whichever it is."""
-
-    confiner: Confiner | None
-    """What confines it; None if it may do all that the auditor may."""
-    python: tuple[str, ...] = OUR_PYTHON
-    """The command of the Python that runs it."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditedApp:
-    """An app that the auditor lets run."""
-
-    where: str
-    """Its folder or its content, in words."""
-    id: CID
-    files: Sequence[BundledFile]
-    source: BlockSource
-    """Where the files' chunks are."""
-    conditions: Conditions
-    node_config: RunConfig = ()
-    """Settings of this machine, such as the folder with its data."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayToCome:
-    """The replay that will follow an audit."""
-
-    conditions: Conditions
-    app: Callable[[], AuditedApp]
-    """Chooses the app, once the run record is verified; the same one each time. Raises PeerError or BlockError if it
-    cannot run here."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedEnvironment:
-    """An environment of the server's, as it says, compared with this one."""
-
-    height: int
-    """From the record at this height on."""
-    differing: Mapping[str, tuple[str, str]]
-    """What is another one here: the recorded value, and the one here."""
-    cause: Cause
-    """The most that this environment can change in a result of that one."""
-    settling: str
-    """With what a difference could be settled; empty if this environment is as good as that one."""
-
-    def value(self) -> dict[str, Any]:
-        """As ``--json`` shows it."""
-        return {"height": self.height, "environment": _pairs_value(self.differing), "settling": self.settling or None}
-
-
-def _compared(height: int, was: Environment, now: Environment) -> RecordedEnvironment:
-    return RecordedEnvironment(height, differing(was, now), cause_of(was, now), settling(was, now))
-
-
-def _pairs_value(pairs: Mapping[str, tuple[str, str]]) -> dict[str, list[str]]:
-    return {name: list(pair) for name, pair in pairs.items()}
-
-
-_NOT_COMPARED: Final = RecordedEnvironment(0, {}, Cause.NOTHING, "")
-"""Before the app process has said what it runs in."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedExchange:
-    """The messages of one dispatch, or the final model, compared with what is recorded."""
-
-    height: int
-    round: int | None
-    number: int | None
-    """The exchange's number, from 1; None for what follows all exchanges, such as the final model."""
-    messages: int
-    outcome: Outcome = Outcome.EQUAL
-    what: str = ""
-    """What differs, in words; empty if nothing does."""
-    difference: Difference | None = None
-    """How the contents differ; None if they do not, or if something else differs."""
-    message: int | None = None
-    """The message of the dispatch, from 0, after which the app could not go on; None if it could."""
-    environment: RecordedEnvironment = _NOT_COMPARED
-    """The one in force at it."""
-    after_gap: bool = False
-    """Whether a reply before it is not kept by policy."""
-
-    def value(self) -> dict[str, Any]:
-        """As ``--json`` shows it beside the exchange."""
-        return {"outcome": self.outcome.value, "what": self.what or None, **_difference_value(self.difference)}
-
-    def place_value(self) -> dict[str, Any]:
-        """The same, with its place."""
-        return {"height": self.height, "round": self.round, "message": self.message, **self.value()}
-
-
-def _difference_value(found: Difference | None) -> dict[str, Any]:
-    return {
-        "record": found.record if found else None,
-        "tensor": found.tensor if found else None,
-        "largest": _number(found.largest if found else None),
-        "ulps": _number(found.ulps if found else None),
-        "of_update": _number(found.of_update if found else None),
-        "of_bound": _number(found.of_bound if found else None),
-        "unbounded": (found.unbounded or None) if found else None,
-    }
-
-
-def _number(value: float | None) -> Any:
-    return None if value is None else to_json(value)
-
-
-@dataclass(slots=True)
-class Replay:
-    """How a replay went."""
-
-    exchanges: int = 0
-    """How many were compared and are equal."""
-    messages: int = 0
-    """How many messages those exchanges have."""
-    undecided: int = 0
-    """How many exchanges differ without this machine being able to tell why. The final model counts as one."""
-    first: ComparedExchange | None = None
-    """The first that differs."""
-    last: ComparedExchange | None = None
-    """The last that differs."""
-    widest: ComparedExchange | None = None
-    """The one that differs most, in units in the last place."""
-    at_end: ComparedExchange | None = None
-    """What differs after all exchanges, such as the final model. Of an exchange, the audit's row of it says that."""
-    beyond: ComparedExchange | None = None
-    """The one that differs more than another machine can cause. The replay ends with it."""
-    repeats: bool | None = None
-    """Whether the app did the same when it was run once more here, up to the difference that decides; None if that was
-    not tried, or did not end: then nobody is accused."""
-    unfinished: str = ""
-    """Why there is no verdict; empty if there is one."""
-    not_kept: int = 0
-    """How many exchanges could not be compared, because replies before them are not kept by policy."""
-    not_checked: str = ""
-    """What could not be compared; empty if the run was replayed to its end."""
-    app_raised: bool = False
-    """Whether the replay is unfinished because the app raised."""
-    environments: list[RecordedEnvironment] = field(default_factory=list)
-    """Those in which the server's app ran, as far as the replay came, `MAX_ENVIRONMENTS` of them at most."""
-    seconds: float = 0.0
-    """How long the replay took once the run was verified, with the second run of the app if there was one."""
-    import_seconds: float = 0.0
-    """How much of that went by before the app process had done its imports, which it begins earlier."""
-
-    @property
-    def _told(self) -> ComparedExchange | None:
-        """The difference that the verdict speaks of."""
-        return self.beyond or self.first
-
-    @property
-    def cause(self) -> Cause:
-        """The most that this environment can change in the result that differs."""
-        return Cause.NOTHING if self._told is None else self._told.environment.cause
-
-    @property
-    def environment(self) -> Mapping[str, tuple[str, str]]:
-        """What differs between the environments: the recorded value, and the one here. The recorded one is that of the
-        difference that the verdict speaks of, and without one that in which the run began."""
-        if self._told is not None:
-            return self._told.environment.differing
-        return self.environments[0].differing if self.environments else {}
-
-    @property
-    def settling(self) -> str:
-        """What would settle a difference; empty if this environment is as good as the recorded one. In the last one in
-        which something differs, the server's app has done again all that came before."""
-        if self.last is not None:
-            return self.last.environment.settling
-        return self.environments[-1].settling if self.environments else ""
-
-    @property
-    def mismatches(self) -> int:
-        """How many exchanges differ. The final model counts as one."""
-        return self.undecided + (self.beyond is not None)
-
-    @property
-    def outcome(self) -> Outcome:
-        """The worst of all outcomes. A difference accuses nobody unless the app is known to do the same thing twice."""
-        if self.first is None:
-            return Outcome.EQUAL
-        return Outcome.BEYOND if self.beyond is not None and self.repeats else Outcome.UNDECIDED
-
-    @property
-    def reasons(self) -> tuple[Reason, ...]:
-        """What may have caused the difference, the likeliest first; empty if there is none."""
-        found = ranked(self.outcome, self.cause, repeats=self.repeats)
-        is_doubtful = self._told is not None and self._told.after_gap and self.outcome is Outcome.UNDECIDED
-        return (Reason.NOT_KEPT, *found) if is_doubtful and self.repeats is not False else found
-
-    def findings(self) -> Iterator[Finding]:
-        """The findings that follow from the replay."""
-        if self.unfinished:
-            yield Finding(self.first.height if self.first else None, None, REPLAY_UNFINISHED, self.unfinished)
-        told = self._told
-        if told is None:
-            return
-        where = "" if told.round is None else f"in round {told.round}, "
-        what = f"{where}{told.what}; {self._meaning()}"
-        is_beyond = self.outcome is Outcome.BEYOND
-        yield Finding(
-            told.height,
-            None,
-            REPLAY if is_beyond else REPLAY_UNDECIDED,
-            what,
-            1 if is_beyond else max(1, self.undecided),
-        )
-
-    def _meaning(self) -> str:
-        """What the difference may mean, and what would tell."""
-        first, *others = (_IN_WORDS[reason] for reason in self.reasons)
-        if self.repeats is False:
-            return f"run again on this machine, it differed from itself: {first}. No machine can settle that"
-        meaning = f"{first}{''.join(f'; or {other}' for other in others)}"
-        settled = f"; {self.settling} would settle it" if self.settling else ""
-        if not self.environment:
-            return f"this environment is the recorded one: {meaning}{settled}"
-        pairs = ", ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in self.environment.items())
-        if self.outcome is Outcome.BEYOND:
-            return f"no other machine causes that ({pairs}): {meaning}"
-        differs = f"This environment is not the one that the server says it had ({pairs})"
-        return f"{meaning}. {differs}{settled}"
-
-    def value(self) -> dict[str, Any]:
-        """As ``--json`` shows it."""
-        return {
-            "outcome": self.outcome.value,
-            "exchanges": self.exchanges,
-            "messages": self.messages,
-            "mismatches": self.mismatches,
-            "undecided": self.undecided,
-            "first_divergence": None if self.first is None else self.first.place_value(),
-            "widest": None if self.widest is None else self.widest.place_value(),
-            "at_end": None if self.at_end is None else self.at_end.place_value(),
-            "beyond": None if self.beyond is None else self.beyond.place_value(),
-            "repeats": self.repeats,
-            "reasons": [reason.value for reason in self.reasons],
-            "settling": self.settling or None,
-            "not_kept": self.not_kept,
-            "not_checked": self.not_checked or None,
-            "environment": _pairs_value(self.environment),
-            "environments": [environment.value() for environment in self.environments],
-            "seconds": round(self.seconds, 3),
-            "import_seconds": round(self.import_seconds, 3),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,50 +104,6 @@ class _Given:
         return " (replies before it are not kept by policy)" if self.after_gap else ""
 
 
-class _ReplayProcess:
-    """The app process of one replay, the loop in which it is listened to, and its folder. The loop may rest."""
-
-    def __init__(
-        self,
-        conditions: Conditions,
-        contents: ServedRun,
-        environment: Mapping[str, str],
-        start: Start,
-        recorded: Environment,
-    ) -> None:
-        """``recorded`` is the environment that the run had."""
-        self.start = start
-        self.recorded = recorded
-        self.said: asyncio.Queue[FromApp | str] = asyncio.Queue(_WAITING)
-        self._belongings = ExitStack()
-        with ExitStack() as stack:
-            place = stack.enter_context(temporary_folder("pollen-replay-"))
-            self.folder = place / "app" / "files"
-            """The app's, which is made when the app is given."""
-            self.folder.parent.mkdir()
-            python = conditions.python
-            if start.elsewhere and conditions.confiner is not None:
-                python = with_another_id(python)
-            command = AppCommand(
-                role=Role.SERVER,
-                works_in=place / "scratch",
-                contents=contents,
-                log=place / "app.log",
-                environment=environment,
-                python=python,
-                confiner=conditions.confiner,
-            )
-            self.link = AppProcess(command, self.said.put, self.said.put)
-            self.loop = stack.enter_context(asyncio.Runner())
-            stack.callback(lambda: self.loop.run(self.link.stop()))
-            self.loop.run(self.link.start(self.folder, is_whole=False))
-            self._belongings = stack.pop_all()
-
-    def close(self) -> None:
-        """End the process, and remove its folder."""
-        self._belongings.close()
-
-
 class RunReplay:
     """One replay of a run.
 
@@ -427,7 +118,7 @@ class RunReplay:
         self._source = source
         self._keys = keys
         self._conditions = conditions
-        self._process: _ReplayProcess | None = None
+        self._process: ReplayProcess | None = None
         self._app: AuditedApp | None = None
         self._records: Iterator[CID] = iter(())
         self._to_round: int | None = None
@@ -437,7 +128,7 @@ class RunReplay:
         self._dispatches = 0
         self._now: Environment | None = None
         """The environment of the app process, once it has said that."""
-        self._in_force = _NOT_COMPARED
+        self._in_force = NOT_COMPARED
         """The recorded one, at the last record that was handed over."""
         self._changes_environment = False
         self._exchanges = 0
@@ -568,7 +259,7 @@ class RunReplay:
         finally:
             self.close()
 
-    def _started(self) -> _ReplayProcess | None:
+    def _started(self) -> ReplayProcess | None:
         """The process, which waits for its app; None if another version of Pollen replays the run."""
         body = read_record(self._run, self._source).body
         assert isinstance(body, Run)  # the audit has verified it
@@ -598,9 +289,9 @@ class RunReplay:
         )
         as_recorded, machine = recorded.environment, machine_of(self._conditions.python)
         environment = server_environment(seed, as_recorded.threads, as_recorded.numerics, machine)
-        return _ReplayProcess(self._conditions, ServedRun(self._source), environment, start, recorded.environment)
+        return ReplayProcess(self._conditions, ServedRun(self._source), environment, start, recorded.environment)
 
-    async def _drive(self, process: _ReplayProcess) -> None:
+    async def _drive(self, process: ReplayProcess) -> None:
         assert self._app is not None  # it was given
         link, start = process.link, replace(process.start, node_config=self._app.node_config)
         is_over = is_ready = False
@@ -826,7 +517,7 @@ class RunReplay:
         """Take in an environment of the server's, from ``height`` on."""
         if was is None or self._now is None:
             raise UnreadableRecord("in what the server went on is encrypted for others")
-        self._in_force = _compared(height, was, self._now)
+        self._in_force = compared_environment(height, was, self._now)
         self._replay.environments += [self._in_force][: MAX_ENVIRONMENTS - len(self._replay.environments)]
 
     def _at(self, height: int) -> RecordedEnvironment:
