@@ -143,6 +143,13 @@ def test_every_folder_of_a_package_is_in_the_architecture() -> None:
     assert not {str(each) for each in folders - apps if not {f"{each}/", f"{each.name}/"} & named}
 
 
+@pytest.mark.parametrize("package", ["peer", "protocol"])
+def test_the_page_of_a_package_says_where_to_begin_in_each_of_its_folders(package: str) -> None:
+    named = set(_CODE.findall((ROOT / package / "README.md").read_text("utf-8")))
+    folders = {file.relative_to(ROOT / package).parts[0] for file in (ROOT / package).glob("*/__init__.py")}
+    assert {f"{folder}/" for folder in folders} <= named
+
+
 def test_every_section_that_the_code_names_is_in_the_specification() -> None:
     text = "\n".join(file.read_text("utf-8") for file in [*SOURCES, *DOCUMENTS])
     named = set(re.findall(r"docs/protocol\.md`?, section (\d+)|section (\d+) of `docs/protocol\.md`", text))
