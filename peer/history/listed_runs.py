@@ -51,6 +51,8 @@ class ListedRun:
     federation: str
     """What the owner sees of the federation's name; empty if this home is not in it."""
     is_running: bool
+    role: str
+    """As `peer.home.journal.Journal.part_in` says."""
 
     @property
     def name(self) -> str:
@@ -85,7 +87,7 @@ class ListedRun:
     @property
     def state(self) -> RunState:
         """How it stands with it."""
-        return _state(self.head, self.known, is_running=self.is_running)
+        return state_of(self.head, self.known, is_running=self.is_running)
 
 
 def listed_runs(home: Home) -> list[ListedRun]:
@@ -94,10 +96,12 @@ def listed_runs(home: Home) -> list[ListedRun]:
         return []
     with Journal(home.journal) as journal:
         heads, known = journal.heads(), journal.known_runs()
+        roles = [journal.part_in(head) for head in heads]
     titles = {stored.id: stored.manifest.title for stored in FederationStore(home).all()}
     running = _running(home) if any(not head.closed for head in heads) else frozenset()
     return [
-        ListedRun(head, known.get(head.run), titles.get(head.federation, ""), head.run in running) for head in heads
+        ListedRun(head, known.get(head.run), titles.get(head.federation, ""), head.run in running, role)
+        for head, role in zip(heads, roles, strict=True)
     ]
 
 
@@ -123,13 +127,14 @@ class ListedJob:
 def state_of_job(job: KeptJob, head: RunHead | None, known: KnownRun | None, *, is_running: bool) -> RunState:
     """How it stands with a job, whose run has this ``head``, if it has begun."""
     if head is not None and head.closed:
-        return _state(head, known, is_running=is_running)
+        return state_of(head, known, is_running=is_running)
     if job.ended is not None:
         return RunState.GIVEN_UP
-    return RunState.WAITING if head is None else _state(head, known, is_running=is_running)
+    return RunState.WAITING if head is None else state_of(head, known, is_running=is_running)
 
 
-def _state(head: RunHead, known: KnownRun | None, *, is_running: bool) -> RunState:
+def state_of(head: RunHead, known: KnownRun | None, *, is_running: bool) -> RunState:
+    """How it stands with a run of which this is known."""
     if head.closed:
         return _ENDED.get((known.outcome if known else None) or "", RunState.CLOSED)
     return RunState.RUNNING if is_running else RunState.OPEN

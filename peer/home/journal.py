@@ -23,6 +23,7 @@ from protocol.blocks.cid import CID, Block, cbor_data_block
 from protocol.records.bodies import Grant, Role
 from protocol.records.signed_records import WellSigned
 from protocol.run_names import name_after
+from protocol.status.role_status import STANDBY
 from protocol.wire.announcements import next_start
 
 
@@ -265,6 +266,10 @@ class Journal:
     def has_led(self, head: RunHead) -> bool:
         """Whether this peer led a run: it signed its run record. One that stood by only followed it."""
         return head.role is Role.SERVER and self.own(head.run) is not None
+
+    def part_in(self, head: RunHead) -> str:
+        """What people are told of this peer's role in a run: a server that did not lead it stood by."""
+        return STANDBY if head.role is Role.SERVER and not self.has_led(head) else head.role.value
 
     # -- what people are told of runs ------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def _run(
     return RunUse(
         run=run,
         name=listed.name,
-        role=listed.head.role.value,
+        role=listed.role,
         state=listed.state,
         records=0 if stock is None else stock.records,
         app=used.get((run, Kind.APP), 0),

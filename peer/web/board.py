@@ -21,13 +21,19 @@ from peer.engine import open_engine, without_credentials
 from peer.engine.chosen_engine import MANAGED, chosen, running_node
 from peer.engine.interface import Engine, EngineError
 from peer.engine.node_places import node_folder
+from peer.erasure.shredded_runs import by_whom, why_shredded
+from peer.erasure.words import statuses
 from peer.history.chain_follower import ChainFollower
+from peer.history.listed_runs import state_of
 from peer.history.rounds import Exchange
 from peer.home.acks_grants_proofs import beside_here
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal, KnownRun, RunHead
+from peer.home.kept_contents import Kind
 from peer.home.reader_choice import ReaderChoice, with_names
+from peer.keeping.chosen import chosen_keeping
+from peer.membership.waiting_changes import waiting_changes
 from peer.status.journal_status import journal_status
 from peer.status.peer_status import PeerStatus
 from peer.web.here import BlocksHere
@@ -35,6 +41,7 @@ from peer.web.run_view import RunView
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import Chain
 from protocol.federation.run_keys import read_private
+from protocol.keeping.best import BestSoFar
 from protocol.records.bodies import Ack, Comparison, RecomputedAck, Run, RunPrivate
 from protocol.records.signed_records import WellSigned, parse_record
 from protocol.visible import visible
@@ -135,7 +142,11 @@ class Board:
 
     def runs(self) -> list[dict[str, Any]]:
         """The runs of the home, the last changed first."""
-        names = {stored.id: stored.manifest.name for stored in FederationStore(self.home).all()}
+        stored = FederationStore(self.home).all()
+        names = {each.id: each.manifest.name for each in stored}
+        shredded = {shredding.run for each in stored for shredding in each.manifest.shredded}
+        parts = () if isinstance(self._told, PeerError) or not self._told.running else self._told.parts
+        running = {part.role.run.run for part in parts if part.role.run is not None}
         return [
             {
                 "run": str(head.run),
@@ -144,7 +155,9 @@ class Board:
                 "head": str(head.head),
                 "height": head.height,
                 "closed": head.closed,
-                "role": head.role.value,
+                "state": state_of(head, known, is_running=head.run in running).value,
+                "shredded": head.run in shredded,
+                "role": head.role.value if self._journal is None else self._journal.part_in(head),
                 "federation": visible(names.get(head.federation, "")),
                 "updated": head.updated,
             }
@@ -153,7 +166,11 @@ class Board:
 
     def federations(self) -> list[dict[str, Any]]:
         """The federations of the home, with their members."""
-        return [_federation(stored) for stored in FederationStore(self.home).all()]
+        return [
+            _federation(stored)
+            | {"waits": list(waiting_changes(self.home, stored, time.time())), "shredded": self._shredded(stored)}
+            for stored in FederationStore(self.home).all()
+        ]
 
     def view(self, run: CID) -> RunView:
         """A run, which is read from now on.
@@ -179,7 +196,13 @@ class Board:
         summary = self.view(run).summary()
         head = next((head for head in self._heads if head.run == run), None)
         known, closed = (0, False) if head is None else (head.height, head.closed)
-        of_home = {"name": self._name_of(run), "known": max(known, summary["height"])}
+        stored = None if head is None else self._federation_of(head)
+        of_home = {
+            "name": self._name_of(run),
+            "known": max(known, summary["height"]),
+            "dropped": 0 if self._journal is None else len(self._journal.contents.gone(run)),
+            "shredded": visible(why_shredded(stored, run)),
+        }
         return {**summary, "closed": closed or summary["closed"], **of_home}
 
     def blocks(self) -> BlocksHere:
@@ -201,9 +224,52 @@ class Board:
             "stored": None if engine is None else engine.bytes_stored,
             "free": None if health is None else health.free,
             "grown": None if health is None else health.grown,
+            "since": None if health is None else health.since,
+            **({} if self._journal is None else self._kept(self._journal)),
+        }
+
+    def _kept(self, journal: Journal) -> dict[str, Any]:
+        """What stays of the runs, and what they take, as far as stock of them was taken."""
+        keeping = chosen_keeping(journal)
+        used = {(each.run, each.kind): each.bytes for each in journal.contents.used()}
+        return {
+            "plan": "default" if keeping.plan is None else str(keeping.plan),
+            "budget": str(keeping.budget),
+            "used": journal.contents.used_in_all(),
+            "runs": [
+                {
+                    "run": str(head.run),
+                    "name": self._name_of(head.run),
+                    "role": journal.part_in(head),
+                    "records": None if (stock := journal.contents.stock_of(head.run)) is None else stock.records,
+                    "app": used.get((head.run, Kind.APP), 0),
+                    "models": used.get((head.run, Kind.MODEL), 0),
+                    "updates": used.get((head.run, Kind.UPDATE), 0),
+                    "dropped": len(journal.contents.gone(head.run)),
+                }
+                for head in self._heads[:RUNS]
+            ],
         }
 
     # -- below ------------------------------------------------------------------------------------------------------
+
+    def _federation_of(self, head: RunHead) -> StoredFederation | None:
+        return next((each for each in FederationStore(self.home).all() if each.id == head.federation), None)
+
+    def _shredded(self, stored: StoredFederation) -> list[dict[str, Any]]:
+        """The runs whose keys are to be destroyed, and who says that it has done so."""
+        if self._journal is None:
+            return []
+        found = [(each, list(statuses(stored, each, self._journal))) for each in stored.manifest.shredded]
+        return [
+            {
+                "run": str(shredding.run),
+                "what": visible(by_whom(stored, shredding)),
+                "destroyed": sum(each.confirmed for each in members),
+                "of": len(members),
+            }
+            for shredding, members in found
+        ]
 
     def _name_of(self, run: CID) -> str:
         return self._known[run].name if run in self._known else ""
@@ -280,6 +346,8 @@ class Board:
             raise NotHere(str(error)) from error
         private = read_private(body, RunPrivate, follower.chain.keys)
         view.app = "" if private is None else private.name
+        view.keep = body.plan.text_if_any
+        view.best = None if private is None or private.best_by is None else BestSoFar(private.best_by)
         manifest = follower.chain.manifest
         view.federation, view.leader = manifest.title, manifest.name_of(follower.chain.by)
         reading = _Reading(view, follower)
@@ -357,8 +425,14 @@ def _federation(stored: StoredFederation) -> dict[str, Any]:
         "version": manifest.version,
         "manifest": str(manifest.cid),
         "encrypted": manifest.encrypted,
+        "admins": len(manifest.admins),
+        "threshold": manifest.threshold,
+        "bootstrap": list(map(visible, manifest.addresses)),
         "members": [
-            {"name": visible(manifest.name_of(member.id)), "roles": sorted(role.value for role in member.roles)}
+            {
+                "name": visible(manifest.name_of(member.id)),
+                "roles": [*sorted(member.roles), *(["admin"] if member.signing in manifest.admins else [])],
+            }
             for member in manifest.members.values()
         ],
     }

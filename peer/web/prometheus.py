@@ -70,6 +70,19 @@ _OF_PARTS: Final = (
     ("pollen_rounds", "How many rounds are asked for.", lambda part: part.role.run and part.role.run.rounds),
     ("pollen_height", "The height of the run's newest record.", lambda part: part.role.run and part.role.run.height),
     ("pollen_run_closed", "Whether the run is closed.", lambda part: part.role.run and float(part.role.run.closed)),
+    ("pollen_paused", "Whether it begins nothing because the disk has no room.", lambda part: part.role.is_paused),
+    (
+        "pollen_recomputed_exchanges",
+        "Exchanges of a standby that its own app computed as the server did.",
+        lambda part: part.role.recomputed and part.role.recomputed.exchanges,
+    ),
+    (
+        "pollen_contradicted",
+        "Whether a standby's own app computed something else than the server.",
+        lambda part: part.role.recomputed and part.role.recomputed.contradicted is not None,
+    ),
+    ("pollen_kept_runs", "Runs that a keeper keeps.", lambda part: part.role.keeps and part.role.keeps.runs),
+    ("pollen_lacking", "Contents that a keeper lacks yet.", lambda part: part.role.keeps and part.role.keeps.lacking),
     ("pollen_waits", "How many things the peer waits for.", lambda part: len(part.role.waits)),
     ("pollen_trouble", "Recent trouble that the peer has told, 20 at most.", lambda part: len(part.trouble)),
 )
@@ -81,7 +94,7 @@ def _of(part: Part) -> _Labels:
     return (
         ("federation", federation.name),
         ("federation_id", federation.id.label),  # names are chosen, and two federations may have the same
-        ("role", part.role.role.value),
+        ("role", part.role.called),
         ("run", run),
     )
 

@@ -13,6 +13,7 @@ from peer.web.curves import Curves
 from protocol.blocks.cid import CID
 from protocol.blocks.json_values import json_value
 from protocol.chain.chain import Step
+from protocol.keeping.best import BestSoFar
 from protocol.status.measures import kept
 from protocol.visible import visible
 
@@ -66,6 +67,11 @@ class RunView:
     app: str = ""
     federation: str = ""
     leader: str = ""
+    keep: str = ""
+    """The plan by which its contents stay or go; empty if all stay."""
+    best: BestSoFar | None = None
+    """The best model by now; None if the run marks none, or this reader cannot read by what."""
+    best_round: int | None = None
     closed: bool = False
     met: int = 0
     """Records above those that are verified: they were read on the way back from the head, and are to be verified."""
@@ -100,6 +106,9 @@ class RunView:
         )
         with self._lock:
             self.rounds.append(row)
+            best = self.best
+            if best is not None and best.take(exchange.number, exchange.mean_metrics().get(best.by.metric)):
+                self.best_round = exchange.round
             for point in points_of(exchange):
                 self.curves.take(point)
             self.failures += [
@@ -138,6 +147,8 @@ class RunView:
                 "federation": visible(self.federation),
                 "leader": visible(self.leader),
                 "closed": self.closed,
+                "keep": self.keep,
+                "best": self._best(),
                 "exchanges": len(self.rounds),
                 "newest": json_value(newest),
                 "trouble": self.trouble,
@@ -147,6 +158,13 @@ class RunView:
                 ],
                 "failures": json_value(self.failures[::-1]),
             }
+
+    def _best(self) -> dict[str, Any] | None:
+        best = self.best
+        if best is None:
+            return None
+        by = {"metric": visible(best.by.metric), "direction": best.by.direction.value}
+        return {**by, "exchange": best.exchange, "round": self.best_round, "value": best.value}
 
     def rows(self, before: int | None, count: int) -> dict[str, Any]:
         """Rows of the table of rounds, the newest first: those with a number under ``before``."""

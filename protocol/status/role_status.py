@@ -14,6 +14,9 @@ from protocol.status.measures import Measures
 ROUNDS_KEY: Final = "num-server-rounds"
 """The setting with which Flower's own apps name their number of rounds."""
 
+STANDBY: Final = "standby"
+"""What people are told of a server that follows a run which another leads."""
+
 MAX_ROUNDS: Final = 1 << 53
 """A larger number is no number of rounds: each app chooses its settings."""
 
@@ -171,6 +174,11 @@ class Kept:
     lacking: int
     """Contents that records name, and that are not here yet."""
 
+    @property
+    def runs(self) -> int:
+        """All of them."""
+        return self.open + self.incomplete + self.whole
+
 
 MOST_MEMBERS: Final = 200
 
@@ -220,6 +228,16 @@ class RoleStatus:
     offline: bool = False
     """Whether its engine has not answered for some time, so that nobody can be heard."""
     manifest_version: int = 1
+
+    @property
+    def called(self) -> str:
+        """What people are told of the role."""
+        return self.role.value if self.recomputed is None else STANDBY
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it begins nothing because the disk has no room."""
+        return any(wait.lack is Lack.ROOM for wait in self.waits)
 
 
 def rounds_of(config: RunConfig) -> int | None:

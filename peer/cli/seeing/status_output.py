@@ -82,8 +82,7 @@ def _part_lines(status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]
     who = f"{named(part.identity)}, " if part.identity else ""
     named_federation = named(federation.name) if federation.name else _shown(federation.id, full=full)
     for_so_long = f", for {duration(status.at - part.since)}" if status.running else ""
-    part_of = role.role.value if role.recomputed is None else "standby"
-    yield (f"{part_of:<12}{who}{named_federation} (manifest {federation.version}){for_so_long}",)
+    yield (f"{role.called:<12}{who}{named_federation} (manifest {federation.version}){for_so_long}",)
     if role.run is not None:
         yield from _run_lines(role.run, status, part, full=full)
     if role.offline:
@@ -118,8 +117,8 @@ def _recomputed_lines(told: Recomputation) -> Iterator[Line]:
 
 
 def _kept_lines(kept: Kept) -> Iterator[Line]:
-    closed = f"{kept.whole} closed and whole" + (f", {kept.incomplete} closed" if kept.incomplete else "")
-    yield (f"keeps       runs: {kept.open} open, {closed}",)
+    incomplete = f", {kept.incomplete} closed and not whole yet" if kept.incomplete else ""
+    yield (f"keeps       runs: {kept.open} open, {kept.whole} closed and whole{incomplete}",)
     if kept.lacking:
         yield ("lacks       ", doubtful(f"{kept.lacking} contents that are not here yet"))
 

@@ -72,6 +72,7 @@ function size(bytes) {
   return `${Number(number.toPrecision(3))} TB`;
 }
 
+const contents = (count) => (count === 1 ? "1 content" : `${count} contents`);
 const moment = (seconds) => {
   const date = new Date(seconds * 1000);
   return Number.isNaN(date.getTime()) ? String(seconds) : date.toLocaleString();
@@ -81,17 +82,27 @@ const measured = (pairs) => pairs.filter(([name]) => name !== "num-examples").ma
 
 const LACKS = {
   "app": "its app process to start", "app-files": "the files of the run's app", "approval": "its owner to approve the run's app",
-  "past": "others to say what they have of ours", "clients": "more clients", "replies": "answers", "close-heard": "the last record to be verified by", "kept": "all of the run to be kept by",
+  "past": "others to say what they have of ours", "clients": "more clients", "replies": "answers", "close-heard": "clients to verify the last record", "kept": "keepers to have all of the run",
   "server": "a run: no server that leads one is heard", "run": "a server to begin a run", "records": "the run's records", "room": "room on the disk: peer du, peer keep, peer forget", "roster": "the leader to take up the newest manifest",
   "content": "the content of a message",
 };
 
+const OF = {
+  "past": (whom) => `${whom} to say what they have of ours`, "close-heard": (whom) => `${whom} to verify the last record`, "kept": (whom) => `${whom} to have all of the run`,
+};
+
 function waiting(wait, now) {
   let what = LACKS[wait.lack] || wait.lack;
-  if (wait.lack === "clients" && wait.needed !== null) what = `clients: ${wait.here} of ${wait.needed} are here`;
-  else if (wait.whom.length) what += ` of ${wait.whom.slice(0, 5).join(", ")}${wait.whom.length > 5 ? ` and ${wait.whom.length - 5} more` : ""}`;
+  if (wait.lack === "clients") what = wait.needed === null ? `more clients than the ${wait.here} that are here, as its app asks` : `clients: ${wait.here} of ${wait.needed} are here`;
+  else if (wait.whom.length) what = (OF[wait.lack] || ((whom) => `${what} of ${whom}`))(`${wait.whom.slice(0, 5).join(", ")}${wait.whom.length > 5 ? ` and ${wait.whom.length - 5} more` : ""}`);
   if (wait.until !== null) what += `, at most ${duration(wait.until - now)} more`;
   return what;
+}
+
+function bestModel({ metric, direction, exchange, round, value }) {
+  if (exchange === null) return bdi(`none yet: no exchange has a mean of ${metric}`);
+  const which = round === null ? `exchange ${exchange}` : `round ${round}`;
+  return bdi(`the model sent in ${which}: ${metric} ${number(value)}, the ${direction === "min" ? "smallest" : "largest"} mean`);
 }
 
 // -- asking ---------------------------------------------------------------------------------------------------------
@@ -111,6 +122,7 @@ const DOING = { here: "good", working: "good", away: "warn", left: "warn", unhea
 function partPanel(part, status) {
   const role = part.role, run = role.run, federation = part.federation;
   const panel = el("section", { class: "panel" });
+  const told = role.recomputed, keeps = role.keeps;
   panel.append(el("h2", {}, `${role.recomputed ? "standby" : role.role} in `, bdi(federation.name || label(federation.id))));
   let progress = null;
   if (run && run.round !== null) {
@@ -119,14 +131,17 @@ function partPanel(part, status) {
   }
   panel.append(facts([
     ["run", run ? [el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), run.app ? [" ", bdi(run.app)] : null, `, ${run.closed ? "closed" : "open"} at height ${run.height}`].flat(2) : null],
+    ["stays", run && run.keep ? el("code", {}, run.keep) : null],
     ["round", progress],
     ["mean", role.means.length ? bdi(measured(role.means)) : null],
     ["gave", role.answers ? bdi(`${role.answers.count} answers, last in ${number(role.answers.seconds)} s: ${measured(role.answers.metrics)}`) : null],
-    ["recomputed", role.recomputed ? `${role.recomputed.exchanges} exchanges as the server did` : null],
+    ["recomputed", told ? `${told.exchanges} exchanges as the server did${told.height === null ? "" : `, up to height ${told.height}`}${told.undecided ? `, and ${told.undecided} of which this machine cannot tell` : ""}` : null],
     ["otherwise", role.recomputed && role.recomputed.contradicted !== null ? el("span", { class: "bad" }, `computed something else at height ${role.recomputed.contradicted}, and signs that`) : null],
     ["untold", role.recomputed && role.recomputed.why ? bdi(role.recomputed.why) : null],
     ["works", role.work ? bdi(`on a ${role.work.type} message, for ${duration(status.at - role.work.since)}`) : null],
-    ["waits for", role.waits.length ? role.waits.map((wait) => el("div", {}, bdi(waiting(wait, status.at)))) : null],
+    ["keeps", keeps ? `runs: ${keeps.open} open, ${keeps.whole} closed and whole${keeps.incomplete ? `, ${keeps.incomplete} closed and not whole yet` : ""}` : null],
+    ["lacks", keeps && keeps.lacking ? el("span", { class: "warn" }, `${contents(keeps.lacking)} not here yet`) : null],
+    ["waits for", role.waits.length ? role.waits.map((wait) => el("div", wait.lack === "room" ? { class: "bad" } : {}, bdi(waiting(wait, status.at)))) : null],
     ["no part", role.refuses ? el("span", { class: "bad" }, bdi(role.refuses)) : null],
     ["offline", role.offline ? el("span", { class: "bad" }, "the engine does not answer") : null],
   ]));
@@ -137,7 +152,7 @@ function partPanel(part, status) {
       member.answers ? `${member.answers.count}` : "", member.answers ? `${number(member.answers.seconds)} s` : "",
       el("td", { class: "reason" }, bdi(member.why || (member.answers ? measured(member.answers.metrics) : ""))),
     ]);
-    panel.append(table(`${role.here} of ${role.of} ${role.role === "server" && !role.recomputed ? "clients" : "servers"} are here`,
+    panel.append(table(`${role.here} of ${role.of} ${role.role === "keeper" ? "members" : role.role === "server" && !role.recomputed ? "clients" : "servers"} are here`,
       ["member", "does", "heard", "answers", "last took", "measured, or why not"], rows));
   }
   if (part.trouble.length) {
@@ -171,7 +186,7 @@ async function runs() {
   const found = await ask("api/runs");
   const rows = found.runs.map((run) => [
     run.name, el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), bdi(run.federation), run.role,
-    run.closed ? "closed" : el("span", { class: "good" }, "open"), run.round === null ? "" : String(run.round), String(run.height), moment(run.updated),
+    run.shredded ? `${run.state}, shredded` : run.closed ? el("span", run.state === "failed" ? { class: "bad" } : {}, run.state) : el("span", { class: "good" }, run.state), run.round === null ? "" : String(run.round), String(run.height), moment(run.updated),
   ]);
   return [el("h1", {}, "Runs of this home"), rows.length ? table("The last changed first", ["name", "run", "federation", "role", "state", "round", "height", "changed"], rows)
     : el("p", {}, "There is no run here yet.")];
@@ -188,8 +203,10 @@ class Chart {
   constructor(metric) {
     this.figure = el("figure", {}, el("figcaption", {}, bdi(metric.name)));
     this.latest = el("p", { class: "quiet" });
-    this.box = el("div", { role: "img" });
-    this.figure.append(this.box, this.latest);
+    this.range = el("p", { class: "quiet", role: "status" });
+    this.box = el("div", { role: "img", tabindex: "0", "aria-describedby": "zoom", "aria-keyshortcuts": "+ - ArrowLeft ArrowRight 0" });
+    this.box.addEventListener("keydown", (event) => this.pressed(event));
+    this.figure.append(this.box, this.range, this.latest);
     this.plot = null;
     this.key = "";
   }
@@ -214,6 +231,7 @@ class Chart {
       }));
       this.plot = new uPlot({
         width: this.width(), height: 240, scales: { x: { time: false } }, axes: [{ ...axis, incrs: STEPS }, { ...axis, size: 64 }],
+        hooks: { setScale: [(_, scale) => { if (scale === "x") this.sayRange(); }] },
         series: [{ label: "round" }, ...series], legend: { show: names.length <= 12 }, cursor: { drag: { x: true, y: false } },
       }, data, this.box);
       this.key = key;
@@ -228,6 +246,26 @@ class Chart {
     const words = `latest: ${last.slice(0, 8).join(", ")}${metric.left_out ? ` (${metric.left_out} curves are left out)` : ""}`;
     this.latest.replaceChildren(bdi(words));
     this.box.setAttribute("aria-label", `Curves of ${metric.name} over ${metric.points} rounds; ${words}`);
+  }
+
+  // What a mouse does by dragging: nearer or farther by a half, a quarter of it to the side, or all of it.
+  pressed(event) {
+    const steps = this.plot.data[0], { min, max } = this.plot.scales.x;
+    const least = steps[0], most = steps[steps.length - 1], wide = max - min;
+    const move = { "+": [wide / 4, -wide / 4], "=": [wide / 4, -wide / 4], "-": [-wide / 2, wide / 2], ArrowLeft: [-wide / 4, -wide / 4], ArrowRight: [wide / 4, wide / 4] }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey || steps.length < 2 || !(move || event.key === "0")) return;
+    event.preventDefault();
+    let [from, to] = move ? [min + move[0], max + move[1]] : [least, most];
+    if (move && to - from < 1) return;
+    if (from < least) [from, to] = [least, Math.min(most, to + (move[0] === move[1] ? least - from : 0))];
+    if (to > most) [from, to] = [Math.max(least, from - (move[0] === move[1] ? to - most : 0)), most];
+    this.plot.setScale("x", { min: from, max: to });
+  }
+
+  sayRange() {
+    const zoomed = this.plot && this.zoomed();
+    const words = zoomed ? `rounds ${number(zoomed.min)} to ${number(zoomed.max)} are shown` : "";
+    if (this.range.textContent !== words) this.range.textContent = words;
   }
 
   zoomed() {
@@ -250,7 +288,7 @@ class RunPage {
     this.title = el("h1");
     this.empty = el("p", { class: "quiet" }, "No numbers yet.");
     this.more = el("p", { class: "quiet" });
-    this.zoom = el("p", { class: "quiet" }, "Drag over a chart to zoom in, double-click to see all of it.");
+    this.zoom = el("p", { class: "quiet", id: "zoom" }, "Drag over a chart to zoom in, double-click to see all of it. With the keyboard: Tab to a chart, + and - zoom, the arrows move, 0 shows all of it.");
   }
 
   async first() {
@@ -293,6 +331,10 @@ class RunPage {
       ["reading", behind ? [el("div", {}, about.height < 1 ? `${about.met} of ${about.known} records are read, none is verified yet`
         : `record ${about.height} of ${about.known} is verified: what follows is not shown yet`),
         el("progress", { max: 2 * about.known, value: 2 * about.height + about.met, "aria-label": "how far the run is read" })] : null],
+      ["best", about.best ? bestModel(about.best) : null],
+      ["stays", about.keep ? el("code", {}, about.keep) : null],
+      ["not kept", about.dropped ? `${contents(about.dropped)}, dropped here by policy` : null],
+      ["shredded", about.shredded ? el("span", { class: "warn" }, bdi(about.shredded)) : null],
       ["mean", about.newest ? bdi(measured(Object.entries(about.newest.means))) : null],
       ["head", about.head ? cidLink(about.head) : null], ["run", cidLink(about.run)],
       ["trouble", about.trouble ? el("span", { class: "bad" }, bdi(about.trouble)) : null],
@@ -347,17 +389,28 @@ async function federation() {
   for (const each of found.federations) {
     page.push(el("section", { class: "panel" }, el("h2", {}, bdi(each.name || label(each.id))), facts([
       ["id", el("code", {}, each.id)], ["manifest", [`version ${each.version}, `, cidLink(each.manifest)]], ["encrypted", each.encrypted ? "yes" : "no"],
-    ]), table(`${each.members.length} members`, ["member", "roles"], each.members.map((member) => [bdi(member.name), member.roles.join(", ")]))));
+      ["changes", `take ${each.threshold} of ${each.admins} admins`], ["bootstrap", each.bootstrap.length ? each.bootstrap.map((address) => el("div", {}, el("code", {}, address))) : null],
+    ]), table(`${each.members.length} members`, ["member", "roles"], each.members.map((member) => [bdi(member.name), member.roles.join(", ")])),
+    each.waits.length ? [el("h3", {}, "Waits for an admin"), el("ul", {}, each.waits.map((wait) => el("li", {}, bdi(wait))))] : null,
+    each.shredded.length ? table("Shredded runs", ["run", "shredded", "keys destroyed, members say"], each.shredded.map((run) => [
+      el("span", { class: "cid", title: run.run }, label(run.run)), el("td", { class: "reason" }, bdi(run.what)), `${run.destroyed} of ${run.of}`])) : null));
   }
   if (!found.federations.length) page.push(el("p", {}, "This home is in no federation."));
   return page;
 }
 
+const BUDGETS = { disk: "what the disk has, but for a rest", none: "none: runs may fill the disk" };
+
 async function disk() {
   const found = await ask("api/disk");
   return [el("h1", {}, "Disk"), el("section", { class: "panel" }, facts([
-    ["home", size(found.home)], ["engine's blocks", size(found.stored)], ["grown", found.grown === undefined || found.grown === null ? "" : size(found.grown)], ["free", size(found.free)],
-  ]))];
+    ["home", size(found.home)], ["engine's blocks", size(found.stored)], ["grown", found.grown === null ? "" : `${size(found.grown)} since ${moment(found.since)}`], ["free", size(found.free)],
+    ["runs", found.used === undefined ? "" : size(found.used)], ["budget", found.budget === undefined ? "" : BUDGETS[found.budget] || found.budget],
+    ["stays", found.plan === undefined ? "" : found.plan === "default" ? "everything, as long as there is room" : el("code", {}, found.plan)],
+  ])), found.runs && found.runs.length ? table("Each run, when last counted", ["name", "run", "role", "records", "app", "models", "updates", "not kept by policy"], found.runs.map((run) => [
+    run.name, el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), run.role,
+    ...(run.records === null ? ["not counted yet", "", "", ""] : [run.records, run.app, run.models, run.updates].map(size)), run.dropped ? contents(run.dropped) : "",
+  ])) : null, el("p", { class: "quiet" }, "peer du counts anew; peer keep says what stays.")].filter((each) => each !== null);
 }
 
 // -- going from page to page ----------------------------------------------------------------------------------------

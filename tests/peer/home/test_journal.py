@@ -122,6 +122,14 @@ def test_own_records_are_kept_byte_for_byte(path: Path, journal: Journal) -> Non
     assert again(path, journal).own(record.cid) == record.data
 
 
+def test_a_server_that_signed_no_run_record_stood_by(journal: Journal) -> None:
+    block = cbor_block({"run": "led"})
+    assert journal.part_in(replace(HEAD, run=block.cid, role=Role.SERVER)) == "standby"
+    assert journal.part_in(replace(HEAD, run=block.cid, role=Role.CLIENT)) == "client"
+    journal.keep_own([block])
+    assert journal.part_in(replace(HEAD, run=block.cid, role=Role.SERVER)) == "server"
+
+
 def test_the_last_engine_is_remembered(path: Path, journal: Journal) -> None:
     journal.remember_engine("kubo")
     journal.remember_engine("local:/engine")

@@ -40,9 +40,9 @@ class Browser:
             params={"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
         )
 
-    def dark(self) -> None:
-        """Let the person prefer dark pages."""
-        features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    def dark(self, wanted: bool = True) -> None:
+        """Let the person prefer dark pages, or light ones."""
+        features = [{"name": "prefers-color-scheme", "value": "dark" if wanted else "light"}]
         self._tell("goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": features})
 
     def run(self, script: str) -> Any:
@@ -73,9 +73,9 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Press a key, such as Tab."""
-        codes = {"Tab": ("Tab", 9), "Enter": ("Enter", 13)}
+        codes = {"Tab": ("Tab", 9), "Enter": ("Enter", 13), "+": ("+", 187), "0": ("0", 48)}
         name, code = codes[key]
-        text = {"text": "\r"} if key == "Enter" else {}
+        text = {"Tab": {}, "Enter": {"text": "\r"}}.get(key, {"text": key})
         for kind in ("keyDown", "keyUp"):
             params = {"type": kind, "key": name, "code": name, "windowsVirtualKeyCode": code, **text}
             self._tell("goog/cdp/execute", cmd="Input.dispatchKeyEvent", params=params)

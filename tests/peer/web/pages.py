@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from chains import ALICE, BOB, TIME, id_of
 from flwr.app import MetricRecord, RecordDict
@@ -32,10 +33,11 @@ from protocol.records.signed_records import sign_record
 class Growing:
     """A run in a home and its engine. `keep` lets the home know how far it has come."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **run: Any) -> None:
+        """``run`` are changes to its first record."""
         self.home = Home(folder / "home").create()
         self.engine = LocalEngine(folder / "engine")
-        self.written = WrittenRun()
+        self.written = WrittenRun(**run)
         self.keep()
 
     def exchange(self, number: int, **metrics: float) -> None:

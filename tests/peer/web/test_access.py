@@ -13,6 +13,7 @@ import pytest
 from peer.base.errors import PeerError
 from peer.home.home import Home
 from peer.web.access import HEADERS, MAX_SESSIONS, Sessions, is_bearer, metrics_token, why_refused
+from protocol.status.role_status import Lack
 
 STATIC = Path(__file__).parents[3] / "peer" / "web" / "static"
 
@@ -95,6 +96,13 @@ def test_the_policy_allows_no_inline_script_and_nothing_from_elsewhere() -> None
     assert not re.search(r"https?:|\*", policy)
     page = (STATIC / "index.html").read_text()
     assert not re.search(r"<script(?![^>]* src=\"static/)|\son\w+=|style=|//", page.replace("<!DOCTYPE html>", ""))
+
+
+@pytest.mark.parametrize("lack", Lack)
+def test_the_page_has_words_for_whatever_a_peer_waits_for(lack: Lack) -> None:
+    words = re.search(r"const LACKS = \{(.*?)\};", (STATIC / "app.js").read_text(), re.DOTALL)
+    assert words is not None
+    assert f'"{lack.value}": "' in words[1]
 
 
 def test_the_chart_library_is_the_one_that_its_page_names() -> None:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import IS_HERE, Browser, browser
 from pages import Growing, served
+from statuses import a_status
+
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.journal import Journal
+from peer.home.kept_contents import Kind
+from peer.keeping.stock import Stock
+from peer.status.peer_status import Part, PeerStatus
+from peer.web import board
+from protocol.records.bodies import Role
+from protocol.status.role_status import Kept, Lack, Recomputation, Wait
 
 pytestmark = pytest.mark.skipif(not IS_HERE, reason="no chromium or chromedriver here: Debian's packages have them")
 
@@ -68,6 +81,98 @@ def test_a_run_is_watched_from_its_start_to_its_close(window: Browser, tmp_path:
         window.wait("return document.querySelector('main ul.tree')")
         look(window, "block")
     assert window.errors() == []
+
+
+def a_part(status: PeerStatus, role: Role, **changes: Any) -> Part:
+    (part,) = status.parts
+    return dataclasses.replace(part, role=dataclasses.replace(part.role, role=role, **changes))
+
+
+def test_what_a_keeper_a_standby_and_a_paused_server_do_is_seen(
+    window: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, keep = a_status(), "models=last:4+best updates=last:2"
+    (of_server,) = status.parts
+    assert of_server.role.run is not None
+    planned = dataclasses.replace(of_server.role.run, keep=keep)
+    parts = (
+        a_part(status, Role.SERVER, run=planned, waits=(Wait(Lack.ROOM),)),
+        a_part(status, Role.SERVER, recomputed=Recomputation(3, 6, 1, why=HOSTILE)),
+        a_part(status, Role.KEEPER, keeps=Kept(1, 2, 3, 4)),
+    )
+    told = dataclasses.replace(status, parts=parts, waits=(f"{HOSTILE} waits to be let in",))
+    monkeypatch.setattr(board, "ask", lambda *_: told)
+    with served(Growing(tmp_path).home) as page:
+        window.open(page.link)
+        window.wait("return document.querySelectorAll('main section').length > 3")
+        look(window, "roles")
+        shown = window.text()
+    for words in (keep, "room on the disk", "3 exchanges as the server did, up to height 6, and 1", HOSTILE):
+        assert words in shown
+    assert "runs: 1 open, 3 closed and whole, 2 closed and not whole yet" in shown
+    assert "1 of 1 members are here" in shown
+
+
+def test_the_best_model_and_what_was_dropped_are_seen(window: Browser, tmp_path: Path) -> None:
+    growing = Growing(tmp_path, keep="models=last:1+best updates=all", best=f"{HOSTILE}:min")
+    for number, loss in enumerate((0.5, 0.25, 0.75), 1):
+        growing.exchange(number, **{HOSTILE: loss})
+    growing.keep()
+    scribe = growing.written.scribe
+    FederationStore(growing.home).save(StoredFederation(scribe.first, dict(scribe.source), bytes(32), ()))
+    with Journal(growing.home.journal) as journal:
+        journal.remember_keeping("models=last:1 updates=all; 2G")
+        Stock(growing.engine, journal).take(growing.written.run, growing.written.head)
+        model = next(link for link in journal.contents.links(growing.written.run) if link.kind is Kind.MODEL)
+        journal.contents.let_go(model.content, [], time.time())
+    with served(growing.home) as page:
+        window.open(page.link)
+        window.wait("return document.querySelector('main h1')")
+        window.run(f"location.hash = '#/run/{growing.written.run}'")
+        window.wait("return document.body.innerText.includes('3, round 3')")
+        assert f"the model sent in round 2: {HOSTILE} 0.25, the smallest mean" in window.text()
+        assert "1 content, dropped here by policy" in window.text()
+        look(window, "best")
+        window.run("location.hash = '#/disk'")
+        window.wait("return document.querySelector('main h1').textContent === 'Disk'")
+        look(window, "disk")
+        assert "1 content" in window.text()
+        assert "2G" in window.text()
+        window.run("location.hash = '#/federation'")
+        window.wait("return document.querySelector('main h1').textContent === 'Federation'")
+        look(window, "federation")
+        assert "take 1 of 1 admins" in window.text()
+
+
+def test_a_chart_is_zoomed_with_keys_and_keeps_that_in_other_colours(window: Browser, tmp_path: Path) -> None:
+    growing, range_shown = Growing(tmp_path), "return document.querySelector('figure [role=status]').textContent"
+    first_line = (
+        "const { data } = document.querySelector('figure canvas').getContext('2d').getImageData(0, 0, 800, 480);"
+        "const seen = {}; for (let at = 0; at < data.length; at += 4) if (data[at + 3] === 255)"
+        "{ const key = data.slice(at, at + 3).join(); seen[key] = (seen[key] || 0) + 1; }"
+        "return Object.keys(seen).sort((a, b) => seen[b] - seen[a]).slice(0, 3).join(' ')"
+    )
+    for number in range(1, 10):
+        growing.exchange(number, loss=1 / number)
+    growing.keep()
+    with served(growing.home) as page:
+        window.open(page.link)
+        window.dark(False)
+        window.run(f"location.hash = '#/run/{growing.written.run}'")
+        window.wait("return document.body.innerText.includes('9, round 9')")
+        window.wait("return document.querySelector('figure canvas')")
+        window.run("document.querySelector('figure [role=img]').focus()")
+        window.press("+")
+        assert window.wait(range_shown) == "rounds 3 to 7 are shown"
+        light = window.run(first_line)
+        window.dark()
+        window.wait(f"return (() => {{ {first_line} }})() !== '{light}'")
+        assert window.run(range_shown) == "rounds 3 to 7 are shown"
+        assert window.run("return document.activeElement.getAttribute('role')") == "img"
+        look(window, "zoomed")
+        window.press("0")
+        window.wait(range_shown.replace("textContent", "textContent === ''"))
+        assert window.errors() == []
 
 
 def test_another_server_on_this_machine_is_not_shown_the_cookie(window: Browser, tmp_path: Path) -> None:

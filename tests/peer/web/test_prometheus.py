@@ -11,7 +11,8 @@ from statuses import RUN, a_status, client
 
 from peer.status.peer_status import PeerStatus
 from peer.web.prometheus import exposition
-from protocol.status.role_status import Answers, Doing
+from protocol.records.bodies import Role
+from protocol.status.role_status import Answers, Doing, Kept, Lack, Recomputation, Wait
 
 SAMPLE = re.compile(r'[a-z_]+(\{([a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*\})? [-+.0-9e]+')
 
@@ -35,6 +36,22 @@ def test_it_says_round_disk_members_and_what_was_measured() -> None:
     assert re.search(r'pollen_members\{.*doing="away"\} 1\n', text)
     assert re.search(r'pollen_member_answers\{.*member="alice"\} 2\n', text)
     assert re.search(r'pollen_measured\{.*metric="loss"\} 0.25', text)
+
+
+def test_it_says_what_a_paused_peer_a_standby_and_a_keeper_do() -> None:
+    status = a_status(waits=(Wait(Lack.ROOM),))
+    (part,) = status.parts
+    standby = dataclasses.replace(part.role, recomputed=Recomputation(3, 6, contradicted=7))
+    keeper = dataclasses.replace(part.role, role=Role.KEEPER, keeps=Kept(1, 2, 3, 4))
+    roles = [dataclasses.replace(part, role=role) for role in (part.role, standby, keeper)]
+    text = "\n".join(samples(dataclasses.replace(status, parts=tuple(roles))))
+    for sample in ("server/pollen_paused 1", "standby/pollen_recomputed_exchanges 3", "standby/pollen_contradicted 1"):
+        role, _, rest = sample.partition("/")
+        name, _, value = rest.partition(" ")
+        assert re.search(rf'^{name}\{{[^}}]*role="{role}"[^}}]*\}} {value}$', text, re.MULTILINE), (sample, text)
+    assert re.search(r'^pollen_kept_runs\{[^}]*role="keeper"[^}]*\} 6$', text, re.MULTILINE)
+    assert re.search(r'^pollen_lacking\{[^}]*role="keeper"[^}]*\} 4$', text, re.MULTILINE)
+    assert text.count("pollen_contradicted") == 1
 
 
 def test_a_hostile_name_ends_neither_its_quotation_nor_its_line() -> None:
