@@ -8,7 +8,7 @@ forward, by every rule. Only CIDs are kept of what lies between, so that memory 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from crypto.dsse import BadSignature
@@ -247,11 +247,17 @@ class CatchUp:
         self._held_bytes -= sum(map(len, self._held.pop(cid).values()))
 
 
-def keep_step(outbox: Outbox, run: CID, step: Step, blocks: Mapping[CID, bytes]) -> None:
-    """Have a verified record on disk, and the run's head after it. Nothing of ours waits for that."""
+def keep_step(
+    outbox: Outbox,
+    run: CID,
+    step: Step,
+    blocks: Mapping[CID, bytes],
+    then: Callable[[float], None] = lambda _: None,
+) -> None:
+    """Have a verified record on disk, and the run's head after it; ``then(now)`` runs when both are."""
     body = step.record.body
     assert isinstance(body, Chained)
     parts = tuple(checked_block(cid, data) for cid, data in blocks.items())
     outbox.must(Store, lambda _: None, parts, own=False)
     head, closes = step.record.cid, isinstance(body, Close)
-    outbox.must(WriteHead, lambda _: None, run, head, body.height, body.term, closes, step.well_signed)
+    outbox.must(WriteHead, then, run, head, body.height, body.term, closes, step.well_signed)

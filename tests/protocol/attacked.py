@@ -66,12 +66,14 @@ Fetch = FetchRecord | FetchContent | Examine | UnpackApp
 
 
 class Attacked:
-    """A machine whose disk works, and whose fetches come when the test says so, or never."""
+    """A machine whose fetches come when the test says so, or never."""
 
     def __init__(self, machine: Leader | Client | Standby | Keeper, scribe: Scribe) -> None:
         self.machine = machine
         self.scribe = scribe
         self.now = TIME
+        self.disk_works = True
+        """Whether what is to be kept is on disk at once; else the test says when."""
         self.effects: list[Effect] = []
         self.fetching: dict[int, Fetch] = {}
         self._counters: Counter[SigningKey] = Counter()
@@ -83,7 +85,8 @@ class Attacked:
             self.effects.append(effect)
             match effect:
                 case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | PinRun(id=id) | KeepAcks(id=id):
-                    self.feed(Done(id))
+                    if self.disk_works:
+                        self.feed(Done(id))
                 case FetchRecord() | FetchContent() | Examine() | UnpackApp():
                     self.fetching[effect.id] = effect
 

@@ -119,7 +119,7 @@ class Keeper:
         for kept, step, blocks in self._runs.steps(now):
             self._stepped(kept, step, blocks)
         self._contents.go_on(now)
-        for kept in [kept for kept in self._runs.followed.values() if kept.chain.closed]:
+        for kept in [kept for kept in self._runs.followed.values() if kept.has_all_records]:
             if not self._contents.lacks(kept.run):
                 self._is_whole(kept, now)
 

@@ -61,6 +61,8 @@ class KeptRun:
     spoken: float
     """When its leader said last how far it is."""
     fetching: set[CID] = field(default_factory=set)
+    on_disk: int = -1
+    """The height up to which its records are on disk."""
     hint: bytes | None = None
     """The member by whose word a newer head is looked for, if it is not the leader's."""
 
@@ -73,6 +75,15 @@ class KeptRun:
     def run(self) -> CID:
         """Its id."""
         return self.verified.run
+
+    @property
+    def has_all_records(self) -> bool:
+        """Whether it is closed, and each of its records is on disk."""
+        return self.chain.closed and self.on_disk == self.chain.height
+
+
+def _is_on_disk(kept: KeptRun, height: int, now: float) -> None:
+    kept.on_disk = height
 
 
 class KeptRuns:
@@ -184,7 +195,7 @@ class KeptRuns:
             for step, blocks in kept.verified.steps():
                 if step.height == 0:
                     self._has_begun(kept)
-                keep_step(self._outbox, kept.run, step, blocks)
+                keep_step(self._outbox, kept.run, step, blocks, partial(_is_on_disk, kept, step.height))
                 yield step, blocks
             if kept.verified.is_idle:
                 self._hint_held(kept)

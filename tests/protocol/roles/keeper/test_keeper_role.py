@@ -137,6 +137,20 @@ def test_a_closed_run_is_whole_once_all_that_it_names_is_here() -> None:
     assert len(keeper.all(FetchRecord)) == fetches, "a whole run is followed again"
 
 
+def test_a_keeper_says_that_it_has_all_of_a_run_only_once_that_is_on_its_disk() -> None:
+    scribe = scribe_of()
+    keeper = kept(scribe)
+    have(keeper)
+    keeper.disk_works = False
+    scribe.add(scribe.close())
+    keeper.say(SERVER, Head(position(scribe)))
+    keeper.give_all()
+    have(keeper)
+    assert not keeper.all(KeepWhole)
+    keeper.feed(Done(keeper.all(WriteHead)[-1].id))
+    assert keeper.all(KeepWhole)
+
+
 def test_a_keeper_that_starts_again_goes_on_with_what_is_not_whole() -> None:
     scribe = scribe_of()
     keeper = keeping(scribe, Remembered({scribe.chain.run: position(scribe)}, {}, frozenset()))
