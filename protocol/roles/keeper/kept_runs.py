@@ -82,10 +82,6 @@ class KeptRun:
         return self.chain.closed and self.on_disk == self.chain.height
 
 
-def _is_on_disk(kept: KeptRun, height: int, now: float) -> None:
-    kept.on_disk = height
-
-
 class KeptRuns:
     """Follows every run of the federation."""
 
@@ -195,7 +191,7 @@ class KeptRuns:
             for step, blocks in kept.verified.steps():
                 if step.height == 0:
                     self._has_begun(kept)
-                keep_step(self._outbox, kept.run, step, blocks, partial(_is_on_disk, kept, step.height))
+                keep_step(self._outbox, kept.run, step, blocks, partial(self._is_on_disk, kept, step.height))
                 yield step, blocks
             if kept.verified.is_idle:
                 self._hint_held(kept)
@@ -210,6 +206,9 @@ class KeptRuns:
                 kept.fetching.add(cid)
                 here, not_here = partial(self._here, kept, cid), partial(self._not_here, kept, cid)
                 self._outbox.ask(FetchRecord, here, not_here, cid, Chained)
+
+    def _is_on_disk(self, kept: KeptRun, height: int, now: float) -> None:
+        kept.on_disk = height
 
     def _has_begun(self, kept: KeptRun) -> None:
         if kept.verified.server:  # a process before ours followed the others

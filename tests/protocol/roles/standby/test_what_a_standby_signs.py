@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from attacked import position, standing_by
-from chains import ALICE, ANSWER, BOB, ENVIRONMENT, MEMBERS, SERVER, Scribe
+from chains import ALICE, ANSWER, BOB, ENVIRONMENT, MEMBERS, SERVER, TIME, Scribe
 
 from protocol.app.calls import AppReady, Compared, Diverged, Finished, NextEntry, ScriptEnd, Start
 from protocol.app.calls import Replayed as ScriptOver
 from protocol.blocks.cid import cbor_block
 from protocol.federation.epochs import seed_block
+from protocol.keeping.plan import KeepPlan, Last
 from protocol.records.bodies import Ack, Comparison, Outcome, RecomputedAck
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
@@ -28,11 +29,11 @@ ROUNDING = Difference("it differs", "arrays", "w", largest=1e-9, ulps=1.0)
 OTHER_MACHINE = replace(ENVIRONMENT, machine="aarch64")
 
 
-def scribe() -> Scribe:
-    """A run with two exchanges, of a federation with a second server."""
+def scribe(**planned: str) -> Scribe:
+    """A run with two exchanges, of a federation with a second server; ``planned`` says what stays of it."""
     made = Scribe(MEMBERS)
     made.source.add(seed_block(bytes(32), None))
-    made.add(made.run(seed=seed_block(bytes(32), None).cid))
+    made.add(made.run(seed=seed_block(bytes(32), None).cid, **planned))
     for _ in range(2):
         made.add(made.dispatch())
         made.add(made.collect(made.taken(ALICE), made.taken(BOB)))
@@ -139,6 +140,49 @@ def test_a_word_that_is_signed_again_is_the_same_record() -> None:
         standby.says(Compared(1, 2))
         standby.says(Compared(3, 2))
     assert first.acks == later.acks != []
+
+
+def test_a_word_has_the_time_of_the_record_that_it_confirms() -> None:
+    run = Scribe(MEMBERS)
+    run.source.add(seed_block(bytes(32), None))
+    run.add(run.run(seed=seed_block(bytes(32), None).cid, time=TIME + 1))
+    for number in (10, 20):
+        run.add(run.dispatch(time=TIME + number))
+        run.add(run.collect(run.taken(ALICE), run.taken(BOB), time=TIME + number + 5))
+    standby = Replayed(run=run)
+    standby.ready()
+    standby.asks(3)
+    standby.says(Compared(1, 2))
+    standby.says(Compared(3, 2))
+    assert [(ack.height, ack.time) for ack in standby.acks] == [(3, TIME + 20)]
+
+
+@pytest.mark.parametrize("why", ["updates were dropped", "it is closed"])
+def test_what_is_not_kept_by_policy_is_said_and_accuses_nobody(why: str) -> None:
+    drops = why == "updates were dropped"
+    run = scribe(keep=str(KeepPlan(updates=Last(1), drop_updates=drops)))
+    if not drops:
+        run.add(run.close())
+    standby = Replayed(run=run)
+    standby.ready()
+    standby.peer.feed(AppCalled(NextEntry(1)))
+    standby.peer.give_all()
+    standby.peer.fail()
+    (told,) = standby.peer.reported(What.NOT_TOLD)
+    assert "not kept by policy: models=all updates=last:1" in told["why"]
+    assert not standby.words
+
+
+def test_what_is_missing_of_an_open_run_that_keeps_all_is_asked_for_again() -> None:
+    standby = Replayed()
+    standby.ready()
+    standby.peer.feed(AppCalled(NextEntry(1)))
+    standby.peer.give_all()
+    asked = len(standby.peer.all(FetchContent))
+    standby.peer.fail()
+    standby.peer.wait(60.0)
+    assert not standby.peer.reported(What.NOT_TOLD)
+    assert len(standby.peer.all(FetchContent)) > asked
 
 
 def test_what_the_leader_sent_from_another_environment_is_judged_by_that() -> None:
