@@ -158,7 +158,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line, and return the exit code."""
     logs.set_up()
-    terminal.show_labels(False)  # a command that has --full shows them
+    terminal.show_labels(False)  # a command that has --full shows them, and so do errors
     typer.core.HAS_RICH = terminal.is_terminal()  # plain lines, if this is not a terminal
     try:
         result = Commands().main(list(arguments), prog_name="peer", standalone_mode=False)
@@ -258,7 +258,9 @@ _SOURCES: Final = {
 
 def _tell(told: _Told, arguments: Sequence[str]) -> ExitCode:
     """Print the message on stderr, red on a terminal, and the fix; on stdout as an object, if the command was asked for
-    JSON. Returns the exit code."""
+    JSON. Ids are labels, unless the command was asked for whole ones, or all that there is to see. Returns the exit
+    code."""
+    terminal.show_labels(not (logs.verbose() or "--full" in arguments))
     if told is _STOPPED:
         terminal.say(told.message)
     else:

@@ -305,7 +305,8 @@ def _of_an_old_home(report: Report) -> str:
 
 def _unknown(fields: Fields) -> str:
     """A client was in a run that this home does not know."""
-    whose = "unless another server led it, this home" if fields["other_servers"] else "this home"
+    led = "another server led it, or " if fields["other_servers"] else ""
+    whose = f"unless {led}it was forgotten here (peer forget), this home"
     return (
         f"{fields['name']} was in run {fields['run']}, which this home does not know: {whose} is an older copy. "
         "This server now leads another run. To go on with that one, stop this server and restore a newer copy"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from peer.cli.options import JsonOption, MemberOptions
+from peer.cli.options import FullOption, JsonOption, MemberOptions
 from peer.cli.output import put_result
 from peer.engine.chosen_engine import borrowed
 from peer.home.home import Home
@@ -21,6 +21,7 @@ def grant(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The auditor's name, or its did:key.")],
     *,
     options: MemberOptions,
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
     json: JsonOption = False,
 ) -> None:
     """Let a member read older runs. It gets the keys of the runs that were led here before it joined. Servers only.

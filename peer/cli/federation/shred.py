@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,7 +14,7 @@ from crypto.identity import Identity
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import confirm, put
 from peer.cli.federation.proposals import change
-from peer.cli.options import JsonOption, MemberOptions
+from peer.cli.options import FullOption, JsonOption, MemberOptions
 from peer.cli.output import Table, put_fields, put_list, put_result
 from peer.engine.chosen_engine import borrowed
 from peer.engine.interface import Engine
@@ -42,6 +42,11 @@ KEPT_BY_COPIES = (
 )
 """What a shredding does not reach. The command says it, and docs/threats.md."""
 
+HOW_IT_GOES_ON: Final = (
+    "A running peer destroys the keys by itself. If a member runs none: peer federation shred --carry-out, once its "
+    "home has the newest manifest (peer federation join FILE). Who has done it: peer federation shred --status"
+)
+
 
 def shred(
     runs: Annotated[list[str], typer.Argument(metavar="[RUN]...", help="The runs, all of which are closed.")] = [],  # noqa: B006  # typer copies it
@@ -66,6 +71,7 @@ def shred(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without being asked.")] = False,
     *,
     options: MemberOptions,
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
     json: JsonOption = False,
 ) -> ExitCode:
     """Destroy the keys of runs at every member, for ever. The chains still verify, and nobody reads what is in them.
@@ -102,14 +108,14 @@ def _order(options: MemberOptions, runs: list[str], epoch: int, reason: str, yes
                 else f"run {cid}: nobody will read it"
             )
         put(KEPT_BY_COPIES)
+        put(HOW_IT_GOES_ON)
     _ask(yes, json)
     change(
         options,
         lambda before, by: change_shredded(before, by, cids, epoch=epoch, reason=reason, time=time.time()),
         json,
         lambda _: (
-            f"{len(cids)} runs are to be shredded by every member; "
-            "a running peer does it by itself, and here: peer federation shred --carry-out"
+            f"every member is to destroy the keys of {'the run' if len(cids) == 1 else f'these {len(cids)} runs'}"
         ),
     )
 
@@ -157,7 +163,7 @@ def _carry_out(options: MemberOptions, without: list[str], yes: bool, json: bool
     listed = _list_keys(home, stored, outcome.identity, options.ipfs)
     if listed is not None and outcome.step is Step.WAIT:
         outcome = Erasing(home, options.identity, passphrases, engine, options.ipfs, given_up).carry_out()
-    put_result(_outcome_value(outcome), json, *_lines(outcome, listed))
+    put_result(_outcome_value(outcome), json, *_lines(outcome, listed, stored, peer_runs=home.is_locked))
     return ExitCode.DONE if outcome.step is Step.NOTHING else ExitCode.UNFINISHED
 
 
@@ -174,7 +180,9 @@ def _list_keys(
     return list_keys(home, stored, person, waiting, ipfs) if proposed is None else proposed.proposal
 
 
-def _lines(outcome: Outcome, listed: StoredFederation | Proposal | None) -> list[str]:
+def _lines(
+    outcome: Outcome, listed: StoredFederation | Proposal | None, stored: StoredFederation, *, peer_runs: bool
+) -> list[str]:
     lines = []
     if isinstance(listed, Proposal):
         lines.append(f"other admins have to sign that new keys are listed: peer federation sign {listed.record.cid}")
@@ -190,9 +198,18 @@ def _lines(outcome: Outcome, listed: StoredFederation | Proposal | None) -> list
     if outcome.step is Step.WAIT:
         lines.append("this home has new keys, and the manifest has to list them before the old ones can go")
     for word in outcome.words.values():
-        what = "what this member says of it" if word.body.destroyed else "a running peer tells the admins; or hand over"
-        lines.append(f"{what}: peer federation shred --take {word.line()}")
-    return lines or ["nothing is to be destroyed in this home"]
+        what = "these keys are destroyed" if word.body.destroyed else "this home has new keys"
+        if peer_runs:
+            lines.append(f"{what}: the running peer tells the other members")
+        else:
+            lines.append(f"{what}: a peer that runs (peer serve) tells the other members; or have an admin type:")
+            lines.append(f"peer federation shred --take {word.line()}")
+    if lines:
+        return lines
+    return [
+        f"nothing is to be destroyed in this home, by version {stored.manifest.version} of {stored.manifest.title}; "
+        "a newer version has to be taken in first: peer federation join FILE"
+    ]
 
 
 def _outcome_value(outcome: Outcome) -> dict[str, object]:

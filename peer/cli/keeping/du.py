@@ -44,7 +44,8 @@ def du(ipfs: EngineOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOpt
             ("free on the disk", size(use.free)),
         ]
     )
-    put(f"plan {use.keeping}")
+    plan = "default" if use.keeping.plan is None else use.keeping.plan
+    put(f"plan {plan}, budget {use.keeping.budget}; to see or change them: peer keep")
 
 
 def _row(run: RunUse) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from peer.base.errors import PeerError
-from peer.base.terminal import put_table
+from peer.base.terminal import put, put_table
 from peer.cli.keeping.opened_dropping import opened_dropping
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, new_app
 from peer.cli.output import put_fields, put_json, size
@@ -32,7 +32,7 @@ def keep(
         list[str] | None,
         typer.Argument(
             metavar="[PLAN]",
-            help="models=all|last:K|last:K+best|room:K and updates=all|last:K|until-audited, or default. Says nothing: "
+            help="models=all|last:K|last:K+best|room:K and updates=all|last:K|until-audited, or default. If left out, "
             "shows what is set.",
             show_default=False,
         ),
@@ -71,7 +71,7 @@ def keep(
     names = {run.head.run: run.name for run in listed_runs(place)}
     put_fields(_fields(said))
     if leaves_it and looks:
-        put_fields([("now", "the running peer of this home drops what does not stay")])
+        put("the running peer of this home drops what does not stay, within a second")
     elif looks:
         rows = [
             [names.get(each.run, ""), str(each.run)[:SHOWN], str(each.contents), size(each.bytes)] for each in applied
@@ -93,8 +93,9 @@ def _fields(keeping: Keeping) -> list[tuple[str, str]]:
     if keeping.plan is not None:
         rows = [("plan", str(keeping.plan)), ("costs", _cost(keeping.plan))]
     else:
-        rows = [("plan", "default: everything stays as long as there is room; after that, of a run that this home")]
-        rows += [("", f"{role.value:<8} {what}: {_cost(what)}") for role, what in BY_ROLE.items()]
+        rows = [("plan", "default: all stays while there is room; then, of the runs of")]
+        for role, what in BY_ROLE.items():
+            rows += [("", f"a {role.value}: {what}"), ("", f"  {_cost(what)}")]
     return [*rows, ("budget", _budget(keeping.budget))]
 
 
@@ -106,15 +107,15 @@ def _cost(plan: KeepPlan) -> str:
         case _ if "until-audited" in str(plan.updates):
             return "rounds can be replayed here until an auditor has confirmed them"
         case _:
-            return "older rounds of closed runs cannot be replayed here, only their records verified"
+            return "older rounds of closed runs are verified, and cannot be replayed here"
 
 
 def _budget(budget: Budget) -> str:
     match budget:
         case AtMost(bytes=most):
-            return f"{budget}: a run that would take this home's runs over {size(most)} pauses"
+            return f"{budget}: runs pause before all of them take more than {size(most)} here"
         case LeaveFree():
-            return "disk: a run that would fill the disk (all but 1 GB, or 5 % of a small one) pauses"
+            return "disk: runs pause before less than 1 GB is free (5 % of a small disk)"
         case NoBudget():
             return "none: runs may fill the disk"
 

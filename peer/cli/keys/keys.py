@@ -14,6 +14,7 @@ from peer.base.terminal import say, says_to_a_person
 from peer.cli.keys import backup, rotation
 from peer.cli.options import (
     DEFAULT_HOME,
+    FullOption,
     HomeOption,
     JsonOption,
     KeyOptions,
@@ -58,7 +59,11 @@ def init(
 
 
 @app.command("list")
-def list_identities(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+def list_identities(
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
     """List the identities in this home."""
     store, _ = KeyOptions(home=home).opened()
     found = [store.public(name) for name in store.names()]

@@ -1,4 +1,4 @@
-"""``peer run``: hands a run to the standing server of this home."""
+"""``peer run``: hands a run to a server that stands."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from peer.base.terminal import put_foreign_line, say
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
+    FullOption,
     HomeOption,
     IdentityOption,
     JsonOption,
@@ -140,10 +141,14 @@ def run(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait, and show what the app prints. Ctrl-C leaves the run alone.")
     ] = False,
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Hand a run to a standing server (`peer serve`): that of this home, or another. It is on its disk at return."""
+    """Hand a run to a server that stands (`peer serve`): that of this home, or with --on another.
+
+    When this returns, the job is on that server's disk, with its app: no crash loses it.
+    """
     place = Home(home)
     if not app_dir.is_dir():
         raise PeerError(f"there is no folder {app_dir}", fix="name a Flower app's folder, with a pyproject.toml in it")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from command_line import Peer
@@ -110,3 +112,23 @@ def test_only_the_home_that_led_a_run_closes_it(peer: Peer) -> None:
     refused = peer("stop", str(OTHER)[:20])
     assert refused.code == ExitCode.WRONG_USE
     assert "has not led the run" in refused.err
+
+
+def test_an_error_shows_the_first_characters_of_an_id_and_its_command_the_whole(peer: Peer) -> None:
+    said, fix = peer("log", "latest").err.splitlines()
+    assert (str(OTHER) in said, OTHER.label in said, str(OTHER) in fix) == (False, True, True)
+
+
+@pytest.mark.parametrize(("words", "all_of_it"), [(("log", "latest"), "-v"), (("export", "latest", "r.car"), "--full")])
+def test_an_error_shows_whole_ids_if_asked(peer: Peer, tmp_path: Path, words: tuple[str, ...], all_of_it: str) -> None:
+    at = ("--ipfs", f"local:{tmp_path / 'engine'}") if all_of_it == "--full" else ()
+    short, whole = (peer(*words, *at, *more).err.splitlines() for more in ((), (all_of_it,)))
+    error = next(line for line in whole if line.startswith("error: "))
+    assert re.search(r"baf[a-z2-7]{56}", error)
+    assert not re.search(r"baf[a-z2-7]{56}", short[0])
+
+
+@pytest.mark.parametrize("words", [("keep",), ("keep", "models=last:1", "updates=last:1", "--dry-run")])
+def test_what_is_kept_is_said_in_80_columns(peer: Peer, tmp_path: Path, words: tuple[str, ...]) -> None:
+    shown = peer(*words, "--ipfs", f"local:{tmp_path / 'engine'}").out
+    assert max(map(len, shown.splitlines())) <= 80

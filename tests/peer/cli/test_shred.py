@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,31 @@ def test_the_command_says_what_copies_keep(admin: Peer) -> None:
     said = admin("federation", "shred", str(RUN), "--yes").out
     assert "Whoever has copied keys keeps them" in said
     assert "peer keys backup" in said
+
+
+def test_the_status_fits_a_line_and_shows_whole_ids_if_asked(admin: Peer) -> None:
+    has_run(admin)
+    admin("federation", "shred", str(RUN), "--yes")
+    short, whole = (admin("federation", "shred", "--status", *words).out for words in ((), ("--full",)))
+    assert (str(RUN) in short, RUN.label in short, str(RUN) in whole) == (False, True, True)
+    assert max(map(len, short.splitlines()[:-1])) <= 80
+
+
+def test_a_home_that_has_an_older_manifest_is_told_what_it_lacks(admin: Peer, member: Peer) -> None:
+    has_run(admin)
+    admin("federation", "shred", str(RUN), "--yes")
+    said = member("federation", "shred", "--carry-out").out
+    assert "by version 2 of trial" in said
+    assert "peer federation join FILE" in said
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_word_is_printed_to_be_copied_only_if_no_peer_tells_it(admin: Peer, runs: bool) -> None:
+    has_run(admin)
+    admin("federation", "shred", str(RUN), "--yes")
+    with Home(admin.home).lock() if runs else contextlib.nullcontext():
+        said = admin("federation", "shred", "--carry-out").out
+    assert ("--take" in said, "the running peer tells" in said) == (not runs, runs)
 
 
 @pytest.mark.parametrize(
