@@ -258,9 +258,9 @@ _SOURCES: Final = {
 
 def _tell(told: _Told, arguments: Sequence[str]) -> ExitCode:
     """Print the message on stderr, red on a terminal, and the fix; on stdout as an object, if the command was asked for
-    JSON. Ids are labels, unless the command was asked for whole ones, or all that there is to see. Returns the exit
-    code."""
-    terminal.show_labels(not (logs.verbose() or "--full" in arguments))
+    JSON. Ids are labels, unless the command was asked for whole ones or for all that there is to see, or is about apps,
+    whose ids owners compare. Returns the exit code."""
+    terminal.show_labels(not (logs.verbose() or "--full" in arguments or arguments[:1] == ["app"]))
     if told is _STOPPED:
         terminal.say(told.message)
     else:
