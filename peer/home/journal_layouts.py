@@ -79,6 +79,8 @@ CREATE TABLE held (
     block BLOB PRIMARY KEY, bytes INTEGER NOT NULL, holders INTEGER NOT NULL, run BLOB NOT NULL, kind TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX held_by_nobody ON held (holders) WHERE holders <= 0;
+INSERT OR IGNORE INTO facts
+    SELECT 'keeping', 'models=all updates=all' || char(59) || ' disk' WHERE EXISTS (SELECT 1 FROM heads);
 """,
     """
 CREATE TABLE kept_keys (
@@ -91,4 +93,7 @@ CREATE TABLE erasures (
 );
 """,
 )
-"""What each layout adds to the one before. A journal with an older layout is upgraded when it is opened."""
+"""What each layout adds to the one before. A journal with an older layout is upgraded when it is opened.
+
+A home that had runs before it could drop anything keeps all of them: the default plan is for homes whose owners began
+with it. `peer keep` shows what is set."""

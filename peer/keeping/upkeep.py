@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +25,7 @@ from peer.keeping.dropping import Dropping
 from protocol.blocks.cid import CID, BlockError
 from protocol.federation.manifest import PUBLIC
 from protocol.federation.readers import Reader
-from protocol.keeping.budget import LEFT_FREE, AtMost, Disk, LeaveFree, excess, spare, why_no_room
+from protocol.keeping.budget import LEFT_FREE, AtMost, Disk, LeaveFree, excess, in_words, spare, why_no_room
 from protocol.keeping.droppable import Droppable
 from protocol.keeping.home_plan import Keeping
 from protocol.records.bodies import Role, Run
@@ -93,6 +93,12 @@ class Upkeep:
         """A head of the run was written. Returns why there is no room for another exchange; empty if there is."""
         return self._done(run)
 
+    def left(self, runs: Iterable[CID]) -> None:
+        """Nobody in this process takes part in these runs any more: no room is held for them."""
+        with self._lock:
+            for run in runs:
+                self._growth.pop(run, None)
+
     def look(self) -> str:
         """As `wrote`, from time to time: the owner may have said something else, or made room."""
         return self._done(None)
@@ -108,10 +114,13 @@ class Upkeep:
     def _drop(self, head: RunHead, going: Sequence[Droppable], most: int | None = None) -> int:
         """Drop contents of a run, as far as the engine lets us. Returns how many bytes are gone."""
         try:
-            return self._dropping.drop(head, [each.content for each in going], most)
+            freed = self._dropping.drop(head, [each.content for each in going], most)
         except _TROUBLE as error:  # whether there is room is to be told all the same
             self._tell(error)
             return 0
+        if freed:
+            logs.event("dropped", run=str(head.run), freed=in_words(freed))
+        return freed
 
     def _tell(self, error: Exception) -> None:
         if str(error) != self._told:
@@ -135,7 +144,7 @@ class Upkeep:
 
     def _is_watched(self, keeping: Keeping, head: RunHead) -> bool:
         """Whether it matters what the run has on disk."""
-        if self._knows_all or keeping.plan is not None or isinstance(keeping.budget, AtMost):
+        if self._knows_all or keeping.lets_go or isinstance(keeping.budget, AtMost):
             return True
         if self._own_plan(head.run):
             return True
@@ -177,9 +186,9 @@ class Upkeep:
 
     def _drop_everywhere(self, keeping: Keeping) -> None:
         self._dropping.finish()
-        if keeping.plan is not None or isinstance(keeping.budget, AtMost):
+        if keeping.lets_go or isinstance(keeping.budget, AtMost):
             self._know_all()
-        for head in self._journal.heads() if keeping.plan is not None else ():
+        for head in self._journal.heads() if keeping.lets_go else ():
             if going := self._dropping.may_go(head, keeping, pressed=False):
                 self._drop(head, going)
 

@@ -47,6 +47,7 @@ from protocol.app.calls import (
     Replayed,
 )
 from protocol.blocks.cid import CID, BlockError
+from protocol.records.bodies import Role
 from protocol.roles.effects import (
     AskOwner,
     AsRecorded,
@@ -196,6 +197,8 @@ class Runner:
         self._intake = AnnouncementQueue(self._received)
         self._asking = asking
         self._upkeep = upkeep
+        self._grow: set[CID] = set()
+        """The runs of which this role writes something."""
         self._no_room = ""
         """What the machine was told last of the room on the disk."""
         self._place = place
@@ -237,6 +240,7 @@ class Runner:
                 self._alarm.cancel()
             await self._stop_app()
             await asyncio.to_thread(self._close, subscriptions)
+            await asyncio.to_thread(self._upkeep.left, self._grow)
             dropped = {why.value: n for why, n in self._machine.inbox.dropped.items()}
             if dropped or self._intake.dropped:
                 logs.event("announcements-dropped", **dropped, waiting=self._intake.dropped)
@@ -429,6 +433,10 @@ class Runner:
             self._durable_failure = error
             raise
         if isinstance(effect, WriteHead | KeepWhole):  # before another exchange may begin
+            if self._durable.role is not Role.KEEPER:  # it takes part in one run after the other
+                self._upkeep.left(self._grow - {effect.run})
+                self._grow.clear()
+            self._grow.add(effect.run)
             self._tell_room(self._upkeep.wrote(effect.run))
         return None if isinstance(effect, KeepManifest | KeepPlace | KeepWhole | AskOwner) else Done(effect.id)
 

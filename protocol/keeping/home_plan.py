@@ -47,6 +47,11 @@ class Keeping:
         if self.plan is not None and self.plan.drop_updates:
             raise PlanError("drop-updates is said for a run when it begins: peer start --drop-updates")
 
+    @property
+    def lets_go(self) -> bool:
+        """Whether something goes though there is room."""
+        return self.plan is not None and self.plan != KEEP_EVERYTHING
+
     def __str__(self) -> str:
         return f"{'default' if self.plan is None else self.plan}; {self.budget}"
 

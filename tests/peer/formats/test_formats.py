@@ -55,6 +55,12 @@ def test_a_home_of_each_format_is_read_and_brought_up_to_date(owner: Peer, told:
     assert layout_of(owner.home) == len(LAYOUTS)
 
 
+def test_a_home_that_had_runs_before_it_could_drop_something_keeps_all_of_them(kept: Path, owner: Peer) -> None:
+    could_drop = any("CREATE TABLE stock" in layout for layout in LAYOUTS[: layout_of(owner.home)])
+    plan = owner("keep", "--json").json["plan"]
+    assert plan == (None if could_drop else "models=all updates=all")
+
+
 def test_a_run_of_each_format_is_verified(owner: Peer, kept: Path, told: dict[str, str]) -> None:
     audited = owner("audit", kept / "run.car", "--json")
     assert audited.code == ExitCode.DONE, audited.err

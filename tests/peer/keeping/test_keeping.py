@@ -232,6 +232,20 @@ def test_a_home_has_room_again_once_its_owner_makes_some(kept: Kept) -> None:
     assert kept.upkeep.look() == ""
 
 
+def test_no_room_is_held_for_a_run_in_which_nobody_takes_part_any_more(kept: Kept) -> None:
+    run = TracedRun(Scribe())
+    kept.say(budget=12 * MODEL)
+    for number in range(3):  # 9 models; another exchange would take 3 or 4
+        run.exchange(number)
+        kept.wrote(run)
+    run.scribe.add(run.scribe.dispatch(run.scribe.group(ALICE, content=run.sent[-1])))
+    kept.wrote(run)
+    kept.say(budget=kept.on_disk() + MODEL)
+    assert kept.upkeep.look()
+    kept.upkeep.left([run.scribe.chain.run])
+    assert kept.upkeep.look() == ""
+
+
 def test_a_run_that_drops_its_updates_stays_within_the_budget_while_it_is_open(kept: Kept) -> None:
     run = TracedRun(PlannedScribe())
     budget = 16 * MODEL
