@@ -145,7 +145,7 @@ def kept_runs(journal: Journal, federation: CID, member: bytes) -> dict[CID, Kep
     leader tells of these again would otherwise look forgotten, as in a home that was restored from a copy."""
     heads = journal.heads()
     open_runs = [head.run for head in heads if not head.closed]
-    closed = (head.run for head in heads if head.closed and (head.role, head.federation) == (Role.CLIENT, federation))
+    closed = (head.run for head in heads if head.closed and head.federation == federation)  # as a standby, too
     return {run: _kept_run(journal, run, member) for run in (*open_runs, *islice(closed, TOLD_AGAIN))}
 
 

@@ -68,7 +68,7 @@ def standing_by(session: Session, choice: AppChoice, *, once: bool, run: CID | N
         return choice.unnamed_here(run_config, node_config) if asked == app.id else ""
 
     place = location_of(session.home.path)
-    kept = {head.run: _kept_acks(session.journal, head.run, session.identity.id) for head in _followed(session)}
+    kept = kept_acks(session.journal, session.federation, session.identity.id)
     plan = StandbyPlan(
         app=app.id,
         replay_format=REPLAY_FORMAT,
@@ -140,6 +140,13 @@ def _named(session: Session, named: CID) -> RunToReplay:
             fix="another server of the federation can stand by",
         )
     return RunToReplay(Position(body.run or head, head, body.height, body.term), body.by)
+
+
+def kept_acks(journal: Journal, federation: CID, member: bytes) -> dict[CID, KeptAcks]:
+    """What ``member`` has confirmed in the runs of a federation, in whatever role: two words of one key at one place
+    are proof against it."""
+    heads = (head for head in journal.heads() if head.federation == federation)
+    return {head.run: _kept_acks(journal, head.run, member) for head in heads}
 
 
 def _kept_acks(journal: Journal, run: CID, member: bytes) -> KeptAcks:
