@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -10,13 +12,13 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from crypto.identity import Identity
 from peer.audit.audit import Audit
+from peer.cli.main import run
 from peer.engine import open_engine
 from peer.engine.interface import Engine
 from peer.engine.kubo.node import running_at
@@ -38,7 +40,7 @@ GATED: Final = Path(__file__).parent / "gated"
 PATIENCE: Final = 90.0
 """Seconds after which waiting fails. Nothing takes nearly as long, even on a busy machine."""
 
-LOOK_AGAIN: Final = 0.01
+LOOK_AGAIN: Final = 0.03
 
 Fields = Mapping[str, Any]
 
@@ -80,8 +82,9 @@ class PeerProcess:
 
     def events(self, event: str) -> list[Fields]:
         """What it has reported of this kind."""
+        named = f'"event": "{event}"'  # to parse the whole log each time would take longer than what is waited for
         lines = (line for line in self.said.splitlines() if line.startswith("{") and line.endswith("}"))
-        return [fields for line in lines if (fields := json.loads(line)).get("event") == event]
+        return [fields for line in lines if named in line and (fields := json.loads(line)).get("event") == event]
 
     def wait_for(self, event: str, count: int = 1, **expected: object) -> Fields:
         """The ``count``-th report of a kind with these fields, once it is there."""
@@ -218,6 +221,19 @@ class Federation:
         self.processes.append(process)
         return process
 
+    def done(self, name: str, *arguments: str | Path, code: int = 0) -> str:
+        """What a ``peer`` command prints that is run in this process, which saves a second of imports."""
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            ended = run([*map(str, arguments), "--home", str(self.home(name).path)])
+        assert ended == code, printed.getvalue()
+        return printed.getvalue()
+
+    def exported(self, name: str = "server") -> Path:
+        """The CAR file of the newest run in a home."""
+        car = self.root / f"{name}.car"
+        self.done(name, "export", str(self.head(name).head), car)
+        return car
+
     def meet(self, server: PeerProcess) -> None:
         """Tell the clients' homes where the running server's Kubo node is, as ``peer federation export`` does."""
         server.wait_for("waiting-for-clients")
@@ -241,7 +257,7 @@ class Federation:
         options = ["--role", "client", "--app", app, "--once", "--node-config", config]
         return self.start(name, *options, *arguments, **variables)
 
-    @contextmanager
+    @contextlib.contextmanager
     def blocks(self, engine: str | None = None) -> Iterator[Engine]:
         """The engine, for a look at what was kept."""
         opened = open_engine(engine or self.engine)

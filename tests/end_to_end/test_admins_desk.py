@@ -40,17 +40,10 @@ def waits(federation: Federation, name: str) -> tuple[str, ...]:
     return told.waits
 
 
-def command(federation: Federation, name: str, *words: str) -> object:
-    home = str(federation.home(name).path)
-    peer = federation.run(name, "federation", *words, "--home", home, "--json")
-    assert peer.code() == 0, peer.said
-    return peer.json
-
-
 def test_what_one_admin_proposes_the_other_signs_and_both_have_it_in_force(federation: Federation) -> None:
     two_admins(federation)
     first = stands(federation, "server")
-    command(federation, "server", "threshold", "2", "--ipfs", federation.engine)
+    federation.done("server", "federation", "threshold", "2", "--ipfs", federation.engine)
     second = stands(federation, "one")  # it was off while that was proposed
 
     home = federation.home("one")
@@ -59,7 +52,7 @@ def test_what_one_admin_proposes_the_other_signs_and_both_have_it_in_force(feder
     assert until(lambda: waits(federation, "one"), lambda: "nobody is told that it waits")
     assert FederationStore(home).current().manifest.threshold == 1  # nothing is signed by itself
 
-    command(federation, "one", "sign", pending.record.cid.label, "--yes")
+    federation.done("one", "federation", "sign", pending.record.cid.label, "--yes")
     until(lambda: federation.stored.manifest.threshold == 2, lambda: f"never in force:\n{first.said}")
     until(lambda: not waits(federation, "server"), lambda: "it still waits")
     assert federation.stored.manifest.id == FederationStore(home).current().manifest.id

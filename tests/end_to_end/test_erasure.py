@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,14 @@ def secrets_of(keys: RunKeys) -> set[bytes]:
     return {each.secret_bytes() for each in found if each is not None}
 
 
-def holds(federation: Federation, secret: bytes) -> list[Path]:
-    """The files, of every home and the engine, with a secret in them: as bytes, in hexadecimal or in base64."""
-    spelled = [secret, secret.hex().encode()]
-    spelled += [base64.b64encode(bytes(shift) + secret)[4:-4] for shift in (1, 2, 3)]
-    files = (path for path in federation.root.rglob("*") if path.is_file())
-    return [path for path in files if any(each in path.read_bytes() for each in spelled)]
+def found(federation: Federation, secrets: set[bytes]) -> set[bytes]:
+    """Those of the secrets that a file of a home or the engine holds: as bytes, in hexadecimal or in base64."""
+    everything = b"\n".join(path.read_bytes() for path in federation.root.rglob("*") if path.is_file())
+    return {secret for secret in secrets if any(each in everything for each in spelled(secret))}
+
+
+def spelled(secret: bytes) -> list[bytes]:
+    return [secret, secret.hex().encode(), *(base64.b64encode(bytes(n) + secret)[4:-4] for n in (1, 2, 3))]
 
 
 def states_of(federation: Federation, name: str, run: CID) -> set[CID]:
@@ -95,20 +98,18 @@ def standing(federation: Federation, name: str) -> PeerProcess:
     )
 
 
-def json_of(federation: Federation, name: str, *words: str, code: int = 0) -> Any:
-    done = federation.run(name, *words, "--home", str(federation.home(name).path), "--json")
-    assert done.code() == code, done.said
-    return done.json
+def json_of(federation: Federation, *words: str | Path, code: int = 0) -> Any:
+    return json.loads(federation.done("server", *words, "--json", code=code))
 
 
 def test_a_shredded_run_opens_in_no_home_and_verifies_and_the_other_run_replays(hospitals: Federation) -> None:
     stays, goes = trained(hospitals), trained(hospitals)
     opened = {name: keys_of(hospitals, name, goes) for name in ("server", "one")}
-    private = {name: identity(hospitals, name).decryption.secret_bytes() for name in opened}
-    assert all(holds(hospitals, secret) for secret in private.values()), "the search finds what is there"
+    private = {identity(hospitals, name).decryption.secret_bytes() for name in opened}
+    assert found(hospitals, private) == private, "the search finds what is there"
     states = states_of(hospitals, "one", goes)
 
-    json_of(hospitals, "server", "federation", "shred", str(goes), "--reason", "a patient asked", "--yes")
+    json_of(hospitals, "federation", "shred", str(goes), "--reason", "a patient asked", "--yes")
     # both come back after a while, and each does its part: the client hears of it from the server's peer
     peers = [standing(hospitals, "server"), hospitals.client("one", APP)]
     for peer in peers:
@@ -117,10 +118,9 @@ def test_a_shredded_run_opens_in_no_home_and_verifies_and_the_other_run_replays(
     for peer in peers:
         peer.kill()
 
-    assert not [path for secret in private.values() for path in holds(hospitals, secret)]
     epoch_keys = set.union(*map(secrets_of, opened.values()))
     assert len(epoch_keys) == 2, "a model key, and an update key"
-    assert not [path for secret in epoch_keys for path in holds(hospitals, secret)]
+    assert found(hospitals, private | epoch_keys) == set()
     with hospitals.blocks() as engine:
         assert states
         assert not any(map(engine.has, states)), "what the app kept between messages"
@@ -128,8 +128,8 @@ def test_a_shredded_run_opens_in_no_home_and_verifies_and_the_other_run_replays(
         assert not secrets_of(keys_of(hospitals, name, goes))
         assert secrets_of(keys_of(hospitals, name, stays))
 
-    replayed = json_of(hospitals, "server", "audit", str(goes), "--replay", "--app", str(APP), code=3)
+    replayed = json_of(hospitals, "audit", str(goes), "--replay", "--app", APP, code=3)
     assert [finding["rule"] for finding in replayed["findings"]] == ["shredded"]
     assert "a patient asked" in replayed["shredded"]
-    replayed = json_of(hospitals, "server", "audit", str(stays), "--replay", "--app", str(APP))
+    replayed = json_of(hospitals, "audit", str(stays), "--replay", "--app", APP)
     assert (replayed["verdict"], replayed["replay"]["exchanges"] > 0) == ("verified", True)

@@ -26,7 +26,7 @@ KEEP = "models=all updates=last:2 drop-updates"
 @pytest.fixture
 def federation(tmp_path: Path) -> Iterator[Federation]:
     made = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=False)
-    made.add("one", "two")
+    made.add("one", "two")  # of one client's updates the models are made alone, and share their chunks
     yield made
     made.end()
 
@@ -57,8 +57,9 @@ def without(file: Path, *, whole: bool) -> Path:
     return smaller
 
 
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.all)])  # tests/peer/audit/test_not_kept
 def test_a_run_that_drops_updates_says_so_from_the_start_and_is_replayed_where_they_are_kept(
-    federation: Federation,
+    whole: bool, federation: Federation
 ) -> None:
     config = 'strategy="FedAvg" num-server-rounds=3 min-nodes=2 central-evaluation=false'
     keeping = ("--keep", "models=all updates=last:2", "--drop-updates", "--best", "loss")
@@ -68,17 +69,13 @@ def test_a_run_that_drops_updates_says_so_from_the_start_and_is_replayed_where_t
     for client in clients:
         (followed,) = client.events("run-followed")
         assert followed["keep"] == KEEP
-    car, home = federation.root / "run.car", str(federation.home("server").path)
-    assert federation.run("server", "export", str(federation.head("server").head), car, "--home", home).code() == 0
 
-    auditor = ("--home", str(federation.root / "auditor"))
-    code, report = federation.replay(without(car, whole=False), APP, *auditor)
+    car = without(federation.exported(), whole=whole)
+    code, report = federation.replay(car, APP, "--home", str(federation.root / "auditor"))
+
     assert (code, report["verdict"], report["findings"]) == (0, "verified", [])
-    assert report["not_kept"]["updates"] == 4  # of two rounds; what evaluated has no chunks
     replay = report["replay"]
-    assert (replay["outcome"], replay["exchanges"], replay["not_kept"]) == ("equal", 4, 2)
-    assert report["best"]["by"] == "loss:min"
-
-    code, report = federation.replay(without(car, whole=True), APP, *auditor)
-    assert (code, report["verdict"]) == (0, "verified")
-    assert (report["replay"]["exchanges"], report["replay"]["not_kept"]) == (1, 5)
+    assert (replay["outcome"], replay["exchanges"], replay["not_kept"]) == ("equal", *((1, 5) if whole else (4, 2)))
+    if not whole:
+        assert report["not_kept"]["updates"] == 4  # of two rounds; what evaluated has no chunks
+        assert report["best"]["by"] == "loss:min"

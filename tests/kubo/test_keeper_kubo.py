@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from federation import APPS, until
+from federation import GATED, until
 from namespaces import Host, hosts, why_not
 
 from crypto.identity import Identity
@@ -35,7 +35,6 @@ from protocol.records.signed_records import read_record
 
 pytestmark = [pytest.mark.kubo, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
-APP = APPS / "numpy_fedavg"
 PATIENCE = 240
 """Seconds that anything may take on a loaded machine."""
 
@@ -136,13 +135,20 @@ class Swarm:
             store.save(stored)
             store.add_addresses(stored.id, [f"/ip4/{self['keeper'].host.ip}/tcp/4001/p2p/{ANY_PEER}"])
 
-    def run(self) -> str:
+    def run(self, *clients: str) -> str:
         """A run from its beginning to its end; its head."""
-        options = ["--app", APP, "--run-config", "num-server-rounds=1"]
+        options = [
+            "--app",
+            GATED,
+            "--min-clients",
+            str(len(clients)),
+            "--run-config",
+            f"rounds=1 clients={len(clients)}",
+        ]
         leading = self["hospital"].start("start", "--role", "server", *options, "--json")
         training = {
-            name: self[name].start("start", "--role", "client", "--app", APP, "--once", "--node-config", config)
-            for name, config in (("clinic", "partition-id=0"), ("lab", "partition-id=1"))
+            name: self[name].start("start", "--role", "client", "--app", GATED, "--once", "--node-config", config)
+            for name, config in ((name, f"partition-id={number}") for number, name in enumerate(clients))
         }
         head = json.loads(self["hospital"].ended(leading).splitlines()[-1])["head"]
         for name, process in training.items():
@@ -172,10 +178,10 @@ def test_a_run_of_members_that_all_dial_out_goes_over_a_keeper_and_stays_there(s
     keeper = swarm["keeper"]
     keeper.start("start", "--role", "keeper", "--listen", f"{keeper.host.ip}:4001")
     keeper.says("starts as a keeper")
-    head = swarm.run()
+    head = swarm.run("clinic")
     keeper.says("and what they name")
 
-    replayed: dict[str, Any] = json.loads(swarm["watchdog"]("audit", head, "--replay", "--app", APP, "--json"))
+    replayed: dict[str, Any] = json.loads(swarm["watchdog"]("audit", head, "--replay", "--app", GATED, "--json"))
     assert (replayed["verdict"], replayed["replay"]["outcome"]) == ("verified", "equal")
     keeper("export", head, keeper.home / "run.car")
     opens_nothing(keeper.home, CID.parse(head), keeper.home / "run.car")
@@ -218,7 +224,7 @@ def test_newcomers_join_over_a_keeper_whoever_invites_them(swarm: Swarm) -> None
     assert inviting.stdout is not None
     joins("lab", json.loads(inviting.stdout.readline())["ticket"])
     hospital.ended(inviting)
-    head = swarm.run()
+    head = swarm.run("clinic", "lab")
 
     invited = keeper("federation", "invite", "--name", "latecomer", "--role", "client", "--json")
     joins("latecomer", json.loads(invited)["ticket"])

@@ -44,7 +44,8 @@ def main(grid: Grid, context: Context) -> None:
     model = ArrayRecord({"w": Array(np.random.randn(4, 4)), "b": Array(np.zeros(4, np.float32))})
     # No evaluate: a cheat in the last round shows in the final model alone.
     kind = Cheating if CHEAT else FedAvg
-    strategy = kind(fraction_evaluate=0.0, min_train_nodes=2, min_available_nodes=2)
+    nodes = context.run_config["min-nodes"]
+    strategy = kind(fraction_evaluate=0.0, min_train_nodes=nodes, min_available_nodes=nodes)
     rounds = context.run_config["num-server-rounds"]
     said = {"clock": {"now": time.time()}, "licensed": {"to": socket.gethostname()}}.get(CHEAT, {})
     if said.get("to") == "another-place":
