@@ -78,6 +78,7 @@ class LeaderStatus:
             round=self._replies.round,
             rounds=rounds_of(self._plan.config),
             keep=self._plan.keep.text_if_any,
+            best=self._replies.best.told,
         )
 
     def _answer_by(self) -> dict[int, float]:

@@ -120,6 +120,20 @@ class MemberStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Best:
+    """The best model by now of a run that marks one, as its server has seen."""
+
+    by: str
+    """The text of a `protocol.keeping.best.BestBy`: hostile until shown."""
+    round: int | None
+    """The round that sent it; None if there is none yet, or the app does not name its rounds."""
+    value: float | None
+    """The mean of what its clients answered; None if there is none yet."""
+    resumed: bool
+    """Whether there are exchanges from before the server went on, which this does not count."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunStatus:
     """The run that a role leads or follows."""
 
@@ -135,6 +149,8 @@ class RunStatus:
     """How many the app was asked for, by the setting `ROUNDS_KEY`."""
     keep: str = ""
     """The plan by which its contents stay or go (`protocol.keeping.plan`); empty if all stay, or it is not known."""
+    best: Best | None = None
+    """At its server, if it marks its best model."""
 
 
 @dataclass(frozen=True, slots=True)

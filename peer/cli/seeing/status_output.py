@@ -9,10 +9,12 @@ from peer.base.terminal import Text
 from peer.cli.output import bad, clock_time, doubtful, duration, good, size
 from peer.status.peer_status import Health, Part, PeerStatus
 from protocol.blocks.cid import CID
+from protocol.keeping.best import Direction
 from protocol.records.bodies import Role
 from protocol.status.measures import in_words
 from protocol.status.role_status import (
     Answers,
+    Best,
     Doing,
     Kept,
     Lack,
@@ -137,6 +139,18 @@ def _run_lines(run: RunStatus, status: PeerStatus, part: Part, *, full: bool) ->
         of = "" if run.rounds is None else f" of {run.rounds}"
         means = in_words(part.role.means)
         yield (f"round       {run.round}{of}{f': {means} (mean)' if means else ''}",)
+    if run.best is not None:
+        yield (f"best        {_best(run.best)}",)
+
+
+def _best(best: Best) -> str:
+    metric, _, direction = best.by.rpartition(":")
+    since = " since it went on" if best.resumed else ""
+    if best.value is None:
+        return f"none yet{since}, by {named(metric)}"
+    mean = "smallest" if direction == Direction.MIN else "largest"
+    which = "" if best.round is None else f"round {best.round}: "
+    return f"{which}{named(metric)} {best.value:.4g}, the {mean} mean{since}"
 
 
 def _wait(wait: Wait, now: float) -> str:

@@ -99,6 +99,12 @@ function waiting(wait, now) {
   return what;
 }
 
+function bestNow({ by, round, value, resumed }) {
+  const [, metric, direction] = by.match(/^(.*):(min|max)$/s), since = resumed ? " since it went on" : "";
+  if (value === null) return bdi(`none yet${since}, by ${metric}`);
+  return bdi(`${round === null ? "" : `round ${round}: `}${metric} ${number(value)}, the ${direction === "min" ? "smallest" : "largest"} mean${since}`);
+}
+
 function bestModel({ metric, direction, exchange, round, value }) {
   if (exchange === null) return bdi(`none yet: no exchange has a mean of ${metric}`);
   const which = round === null ? `exchange ${exchange}` : `round ${round}`;
@@ -133,6 +139,7 @@ function partPanel(part, status) {
     ["run", run ? [el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), run.app ? [" ", bdi(run.app)] : null, `, ${run.closed ? "closed" : "open"} at height ${run.height}`].flat(2) : null],
     ["stays", run && run.keep ? el("code", {}, run.keep) : null],
     ["round", progress],
+    ["best", run && run.best ? bestNow(run.best) : null],
     ["mean", role.means.length ? bdi(measured(role.means)) : null],
     ["gave", role.answers ? bdi(`${role.answers.count} answers, last in ${number(role.answers.seconds)} s: ${measured(role.answers.metrics)}`) : null],
     ["recomputed", told ? `${told.exchanges} exchanges as the server did${told.height === null ? "" : `, up to height ${told.height}`}${told.undecided ? `, and ${told.undecided} of which this machine cannot tell` : ""}` : null],

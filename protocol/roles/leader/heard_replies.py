@@ -24,6 +24,7 @@ from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.machine import Machine
 from protocol.roles.unchecked_claims import UncheckedClaims
+from protocol.status.best_seen import BestSeen
 from protocol.status.measures import measures_in, renewed
 from protocol.status.role_status import NO_ANSWERS, Answers
 from protocol.wire.announcements import ReplyReady
@@ -44,8 +45,14 @@ class HeardReplies:
     """The way of a reply from the word of its client to the message that awaits it."""
 
     def __init__(
-        self, awaited_replies: AwaitedReplies, admission: Admission, writer: RecordWriter, machine: Machine[LeaderState]
+        self,
+        awaited_replies: AwaitedReplies,
+        admission: Admission,
+        best: BestSeen,
+        writer: RecordWriter,
+        machine: Machine[LeaderState],
     ) -> None:
+        self.best = best
         self._awaited_replies = awaited_replies
         self._admission = admission
         self._writer = writer
@@ -177,6 +184,7 @@ class HeardReplies:
         name = self._newest.manifest.name_of(arrived.body.by)
         self._outbox.report(What.REPLY_ARRIVED, name=name, message=message.hex())
         self._count(self._writer.chain.open[message], arrived, now)
+        self.best.arrived(message, arrived.found.layout)
         if arrived.body.code is not None:
             handed = hand_over(arrived.record.cid, arrived.body, self._writer.chain.keys)
             self._outbox.report(What.REPLY_FAILED, **self._named(message), code=arrived.body.code, why=handed.reason)
@@ -210,7 +218,8 @@ class HeardReplies:
         self._outbox.report(What.MESSAGE_GIVEN_UP, **self._named(message), why=why)
 
     def collected(self, handed: tuple[Handed, ...]) -> None:
-        """The app is given these."""
+        """The app is given these, to messages that are still open."""
+        self.best.collected(handed, self._writer.chain.open, self._rounds)
         for answered in handed:
             self._rounds.pop(answered.message, None)
 

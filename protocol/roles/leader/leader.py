@@ -31,6 +31,7 @@ from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import Rule, StateTable, ignored, on, turn
+from protocol.status.best_seen import BestSeen
 from protocol.status.leader_status import LeaderStatus
 from protocol.wire.announcements import (
     AckReady,
@@ -79,7 +80,9 @@ class Leader:
         self._settings = settings
         self._writer = writer = RecordWriter(run, machine)
         self._clients = ClientsHere(settings.known_runs, presence, awaited, writer, machine)
-        self._replies = HeardReplies(awaited, settings.admission, writer, machine)
+        self._replies = HeardReplies(
+            awaited, settings.admission, BestSeen(plan.best_by, resumed=bool(run.records)), writer, machine
+        )
         self._acks = HeardAcks(run.acks, writer, machine)
         self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
         self._app = AppProcess(plan, settings, enough, self._forgotten, writer, machine)

@@ -11,7 +11,7 @@ from peer.base.terminal import Coloured
 from peer.cli.seeing.status_output import status_lines
 from peer.status.peer_status import PeerStatus
 from protocol.blocks.json_values import NotOfKind, from_json_value, json_value
-from protocol.status.role_status import Doing, Lack, Wait
+from protocol.status.role_status import Best, Doing, Lack, Wait
 
 
 def lines(status: PeerStatus, *, full: bool = False) -> list[str]:
@@ -54,6 +54,22 @@ def test_ids_are_labels_unless_whole_ones_are_asked_for() -> None:
 def test_lines_fit_into_80_columns() -> None:
     members = [client(f"hospital-{n}", doing) for n, doing in enumerate(Doing)]
     assert max(map(len, lines(a_status(*members)))) <= 80
+
+
+def with_best(best: Best) -> PeerStatus:
+    status = a_status()
+    (part,) = status.parts
+    assert part.role.run is not None
+    role = dataclasses.replace(part.role, run=dataclasses.replace(part.role.run, best=best))
+    return dataclasses.replace(status, parts=(dataclasses.replace(part, role=role),))
+
+
+def test_the_best_model_is_told_by_its_round() -> None:
+    best = line_with(with_best(Best("loss:min", 2, 0.25, resumed=False)), "best")
+    assert best == "best        round 2: loss 0.25, the smallest mean"
+    none_yet = line_with(with_best(Best("a\nb:max", None, None, resumed=True)), "best")
+    assert none_yet.startswith("best        none yet since it went on, by ")
+    assert "\n" not in none_yet
 
 
 def test_why_a_member_takes_no_part_cannot_break_its_quotation() -> None:

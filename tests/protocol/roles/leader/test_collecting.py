@@ -27,14 +27,17 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID
 from protocol.federation.manifest import manifest_at
 from protocol.federation.unsigned_versions import with_revoked
+from protocol.keeping.best import parse_best
 from protocol.records.bodies import Outcome, ReasonPrivate, Reply
 from protocol.records.signed_records import parse_record, private_bytes, sign_record
 from protocol.replies.checks_and_limits import Examination
+from protocol.replies.reply_layout import MetricLayout, MetricRecordLayout, ReplyLayout
 from protocol.roles.effects import Effect, Hand, PinRun, Report, Store, What, WriteHead
 from protocol.roles.events import AppCalled, Done, Event, ManifestChanged, Received, Started, ToClose
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.status.role_status import Best
 from protocol.wire.announcements import Announcement, ReplyReady, sign_announcement
 
 E = TypeVar("E", bound=Effect)
@@ -49,7 +52,7 @@ class ALeader:
         self.source = Blocks()
         self.source.add(block, *unsigned.blocks)
         self.manifest = manifest_at(block.cid, block.cid, self.source)
-        plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
+        plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3, best_by=parse_best("loss"))
         settings = LeaderSettings(min_clients=1, client_timeout=60.0)
         trusted = TrustedManifest(self.manifest, self.source)
         self.machine = Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings)
@@ -96,6 +99,11 @@ class ALeader:
         said = Announcement(self.manifest.federation, id_of(signer), 1, ready, (), (block,))
         self.feed(Received(sign_announcement(said, signer)))
 
+    @property
+    def best(self) -> Best | None:
+        run = self.machine.machine.status(TIME).run
+        return None if run is None else run.best
+
     def reported(self, what: What) -> list[Mapping[str, object]]:
         return [report.fields for report in self.all(Report) if report.what is what]
 
@@ -118,6 +126,16 @@ def test_a_reply_whose_key_is_revoked_while_it_is_examined_is_refused() -> None:
     assert "is not by the client member" in str(refused[0])
     (replies,) = (each.value for each in leader.all(Hand) if isinstance(each.value, Replies))
     assert [reply.code for reply in replies.replies] == [ErrorCode.NODE_UNAVAILABLE]
+
+
+def test_the_best_model_is_told_once_its_answers_are_given_to_the_app() -> None:
+    leader = ALeader()
+    examine = leader.hear_reply(ALICE)
+    layout = ReplyLayout(metrics=(MetricRecordLayout("metrics", (MetricLayout("loss", number=0.5),)),))
+    leader.feed(Examined(examine.id, Examination(layout=layout)))
+    assert leader.best == Best("loss:min", None, None, resumed=False)
+    leader.feed(AppCalled(Wait(2, (leader.message.id,), None)))
+    assert leader.best == Best("loss:min", 3, 0.5, resumed=False)
 
 
 def test_what_a_client_app_raised_is_told_as_soon_as_its_reply_is_here() -> None:
