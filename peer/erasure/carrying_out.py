@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from crypto.identity import Identity
+from crypto.identity import MAX_RETIRED, Identity
 from peer.apps.app_log import before
 from peer.base import posix
 from peer.engine.interface import EngineError
@@ -76,6 +76,18 @@ class Erasing:
     @property
     def _keys(self) -> KeyStore:
         return KeyStore(self.home.path)
+
+    def needs_keys(self) -> bool:
+        """Whether the next step is to make new keys. Needs no passphrase, and is cheap."""
+        public = self._keys.public(self.name).public
+        with self._journal() as journal:
+            parts = own_parts(self.home, public.id, journal).values()
+        return next_step(public.id, public.encryption.raw, parts) is Step.NEW_KEYS
+
+    def rotations_left(self) -> int:
+        """How often the identity can be rotated yet."""
+        handovers = self._keys.public(self.name).public.handovers
+        return MAX_RETIRED - (len(handovers.old) if handovers else 0)
 
     def is_due(self) -> bool:
         """Whether this home can do something now. Needs no passphrase, and is cheap."""

@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
+from crypto.errors import CryptoError
 from crypto.identity import Identity
 from peer.base import logs
-from peer.base.errors import PeerError
+from peer.base.errors import ExitCode, PeerError
 from peer.engine.chosen_engine import borrowed
 from peer.engine.interface import Engine, EngineError
 from peer.engine.record_fetcher import RecordFetcher
@@ -48,6 +49,9 @@ TELL_EVERY: Final = 60.0
 
 TRY_AGAIN: Final = 60.0
 """Seconds until what could not be carried out is tried again."""
+
+LEFT_TO_OWNER: Final = 8
+"""How many rotations of an identity a running peer leaves to its owner."""
 
 FETCH_EVERY: Final = 5.0
 """Seconds between two times that manifests are fetched which words name."""
@@ -146,14 +150,13 @@ class ErasureDesk:
             return
         if now >= self._try_at:
             self._try_at = now + TRY_AGAIN
-            try:
-                self._carry_out()
-                self._list_keys()
+            troubles = [why for step in (self._carry_out, self._list_keys) if (why := _trouble(step))]
+            if troubles:
+                self._tell_why("; ".join(troubles))
+            else:
                 self._why = ""
-            except (PeerError, EngineError) as error:
-                fix = f"; {error.fix}" if error.fix else ""
-                self._tell_why(f"{error}{fix}")
-        self._tell(stored, now)
+        if why := _trouble(lambda: self._tell(stored, now)):
+            self._tell_why(why)
 
     def wait_is_over(self) -> None:
         """Look at everything at the next `look`, because the manifest has changed or somebody has said something."""
@@ -180,6 +183,13 @@ class ErasureDesk:
         work = Erasing(self.home, self.keys.identity.name, self.keys.passphrases, self._engine_at)
         if not work.is_due():
             return
+        if work.needs_keys() and work.rotations_left() <= LEFT_TO_OWNER:
+            raise PeerError(
+                f"only {work.rotations_left()} rotations of the keys of {self.keys.identity.name} are left, and orders "
+                "to shred must not use them up: you may need one after a theft",
+                fix="carry it out by hand: peer federation shred --carry-out; or make a new identity",
+                code=ExitCode.UNFINISHED,
+            )
         self._report(work.carry_out())
 
     def _engine_at(self, address: str) -> AbstractContextManager[Engine]:
@@ -236,6 +246,18 @@ class ErasureDesk:
         if part.said.body.version < stored.manifest.version:
             word = word_of(identity, stored.manifest, destroyed=True, now=time.time())
             self.journal.keep_erasure(stored.id, identity.id, word.block, time.time())
+
+
+def _trouble(do: Callable[[], None]) -> str:
+    """Do it, and return what went wrong and what helps; empty if nothing did. One member's trouble with its own keys
+    must not keep it from listing those of others."""
+    try:
+        do()
+    except (PeerError, EngineError, CryptoError) as error:
+        return f"{error}; {error.fix}" if error.fix else str(error)
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def new_keys(stored: StoredFederation, journal: Journal) -> list[ErasureWord]:

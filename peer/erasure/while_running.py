@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Final
 
+from peer.base import logs
+from peer.base.errors import PeerError
 from peer.erasure.telling import ErasureDesk
 from peer.home.federations import FederationStore
 from peer.home.home import Stamp
@@ -40,11 +43,14 @@ async def erasing(session: Session) -> AsyncIterator[None]:
 async def _keep_looking(desk: ErasureDesk, session: Session) -> None:
     seen: tuple[Stamp | None, int] | None = None
     while True:
-        now = await asyncio.to_thread(_state, session)
-        if now != seen:
-            seen = now
-            desk.wait_is_over()
-        await asyncio.to_thread(desk.look)
+        try:
+            now = await asyncio.to_thread(_state, session)
+            if now != seen:
+                seen = now
+                desk.wait_is_over()
+            await asyncio.to_thread(desk.look)
+        except (PeerError, OSError) as error:  # a full disk, say: it is looked at again
+            logs.event("erasure-not-looked-at", logging.WARNING, why=str(error))
         await asyncio.sleep(LOOK)
 
 

@@ -12,13 +12,14 @@ from types import MappingProxyType
 import pytest
 from chains import ADMIN, ALICE, BOB, CAROL, STRANGER, Scribe, decryption_key, id_of, reader_of
 
-from crypto.identity import Identity
+from crypto.errors import TooManyKeys
+from crypto.identity import MAX_RETIRED, Identity
 from crypto.keys import DecryptionKey, SigningKey
 from peer.base.errors import PeerError
 from peer.engine import open_engine
 from peer.engine.interface import Engine
 from peer.erasure.carrying_out import Erasing, Moment, Outcome
-from peer.erasure.telling import NEW_KEYS_AT_ONCE, OF_ONE_AT_ONCE, ErasureDesk
+from peer.erasure.telling import LEFT_TO_OWNER, NEW_KEYS_AT_ONCE, OF_ONE_AT_ONCE, ErasureDesk
 from peer.erasure.words import kept_words, said_by, statuses, word_of
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
@@ -33,6 +34,7 @@ from protocol.chain.chain import Chain
 from protocol.federation.erasures import Step, closed_word, read_word
 from protocol.records.bodies import Role
 from protocol.records.signed_records import read_chained, sign_record
+from protocol.roles.effects import Report
 
 PASSPHRASE = "open sesame"
 
@@ -216,6 +218,14 @@ def test_what_is_forgotten_leaves_no_keys_behind(alice: AliceAtHome) -> None:
         assert not journal.kept_keys()
 
 
+def listed_with_newest_keys(alice: AliceAtHome) -> None:
+    """The manifest lists Alice with the keys that her home has, which she rotated herself."""
+    admin, stored = Identity("admin", ADMIN, DecryptionKey.generate()), alice.store.current()
+    keys = alice.identity.public_for(bytes(stored.id))
+    alice.store.save(change_keys(stored, admin, [keys], time=time.time()))
+    alice.store.opened(alice.store.current(), reader_in(alice.home, alice.identity))
+
+
 def test_its_word_is_heard_and_says_since_when(alice: AliceAtHome) -> None:
     alice.shred()
 
@@ -315,14 +325,69 @@ def test_a_key_that_was_copied_before_opens_the_run_still(alice: AliceAtHome) ->
     assert alice.opens(alice.goes) == [True, True], "which is why the command says: destroy key backups"
 
 
+# -- in a running peer ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk(alice: AliceAtHome) -> Iterator[tuple[ErasureDesk, list[Report]]]:
+    """Alice's running peer, where no key watch has opened her keys before, and what it reports."""
+    reports: list[Report] = []
+    keys = KeyWatch(KeyStore(alice.home.path), alice.identity, alice.passphrases)
+    with Journal(alice.home.journal) as journal:
+        federation = alice.store.current().id
+        yield ErasureDesk(alice.home, federation, keys, alice.engine, "", journal, reports.append), reports
+
+
+def rotated(alice: AliceAtHome, times: int) -> None:
+    keys = KeyStore(alice.home.path)
+    opened = keys.opened("alice", alice.passphrases)
+    identity = opened.identity
+    for _ in range(times):
+        identity = identity.rotated()
+    keys.replace(identity, PASSPHRASE, opened)
+
+
+def test_orders_do_not_use_up_the_rotations_that_an_owner_needs_after_a_theft(
+    alice: AliceAtHome, desk: tuple[ErasureDesk, list[Report]]
+) -> None:
+    running, reports = desk
+    rotated(alice, MAX_RETIRED - LEFT_TO_OWNER)
+    listed_with_newest_keys(alice)
+    alice.shred()
+    running.look()
+    assert "only 8 rotations of the keys of alice are left" in str(reports[0].fields["why"])
+    assert len(alice.identity.signing_keys) == 1 + MAX_RETIRED - LEFT_TO_OWNER
+    alice.carry_out()
+    assert len(alice.identity.signing_keys) == 2 + MAX_RETIRED - LEFT_TO_OWNER, "its owner may"
+
+
+@pytest.mark.parametrize("trouble", [PeerError("its run is gone", fix=""), TooManyKeys("32"), OSError("no space")])
+def test_trouble_with_its_own_keys_does_not_keep_it_from_listing_those_of_others(
+    alice: AliceAtHome,
+    desk: tuple[ErasureDesk, list[Report]],
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Exception,
+) -> None:
+    running, reports = desk
+    listed: list[ErasureDesk] = []
+
+    def fails(_: ErasureDesk) -> None:
+        raise trouble
+
+    monkeypatch.setattr(ErasureDesk, "_carry_out", fails)
+    monkeypatch.setattr(ErasureDesk, "_list_keys", lambda running: listed.append(running))
+    alice.shred()
+    running.look()
+    assert listed == [running]
+    assert str(trouble) in str(reports[0].fields["why"])
+
+
 # -- hearing others ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def hearing(alice: AliceAtHome) -> Iterator[ErasureDesk]:
-    keys = KeyWatch(KeyStore(alice.home.path), alice.identity, alice.passphrases)
-    with Journal(alice.home.journal) as journal:
-        yield ErasureDesk(alice.home, alice.store.current().id, keys, alice.engine, "", journal, lambda _: None)
+def hearing(desk: tuple[ErasureDesk, list[Report]]) -> ErasureDesk:
+    return desk[0]
 
 
 def heard_of(hearing: ErasureDesk) -> set[bytes]:
