@@ -49,10 +49,18 @@ class CatchUp:
     """One run, caught up with. `steps` does what is possible; `wanted` says what to fetch meanwhile."""
 
     def __init__(
-        self, run: CID, server: bytes, manifest: Manifest, manifest_blocks: Mapping[CID, bytes], chain: Chain
+        self,
+        run: CID,
+        server: bytes,
+        manifest: Manifest,
+        manifest_blocks: Mapping[CID, bytes],
+        chain: Chain,
+        held_bytes: int = HELD_BYTES,
     ) -> None:
         """``server`` says that it leads the run. ``manifest`` is the newest known, ``manifest_blocks`` all versions of
-        it; they may be replaced and grow. ``chain`` is what is verified of the run so far."""
+        it; they may be replaced and grow. ``chain`` is what is verified of the run so far. ``held_bytes`` of fetched
+        blocks are kept in memory at most."""
+        self._most_held = held_bytes
         self.run = run
         self.server = server
         self.chain = chain
@@ -82,6 +90,11 @@ class CatchUp:
     def is_idle(self) -> bool:
         """Whether nothing is being caught up with."""
         return self._target is None
+
+    @property
+    def records_between(self) -> int:
+        """How many records lie between what is known and the target, as far as it was walked back."""
+        return len(self._path)
 
     @property
     def is_behind(self) -> bool:
@@ -240,7 +253,7 @@ class CatchUp:
             return
         self._held[cid] = blocks
         self._held_bytes += sum(map(len, blocks.values()))
-        while self._held_bytes > HELD_BYTES and len(self._held) > 1:
+        while self._held_bytes > self._most_held and len(self._held) > 1:
             self._drop(next(iter(self._held)))
 
     def _drop(self, cid: CID) -> None:

@@ -16,7 +16,7 @@ from protocol.chain.chain import Chain, Step
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Chained, Member
 from protocol.records.signed_records import WellSigned
-from protocol.roles.catch_up import CatchUp, Forked, Lost, keep_step
+from protocol.roles.catch_up import AHEAD, MAX_BEHIND, CatchUp, Forked, Lost, keep_step
 from protocol.roles.effects import FetchRecord, What
 from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.keeper.kept_contents import KeptContents
@@ -30,6 +30,12 @@ OPEN_RUNS_OF_ONE: Final = 64
 
 UNCHECKED_RUNS: Final = 4
 """Runs of one server of which no record was had yet, and that are looked for side by side."""
+
+BEHIND_OF_ONE: Final = MAX_BEHIND
+"""Records of all runs of one server that are walked back at a time: they take memory for a CID each."""
+
+HELD_OF_ONE_RUN: Final = 4 << 20
+"""Bytes of fetched records of a run kept in memory: many are followed side by side."""
 
 CLOSED_RUNS: Final = 4_096
 """Closed runs whose heads are remembered, so that nobody has us follow them again."""
@@ -148,7 +154,8 @@ class KeptRuns:
     def _follow(self, run: CID, server: bytes, now: float) -> KeptRun:
         newest = self._newest
         chain = Chain(newest.manifest.federation, newest.author.reader, self._remembered.well_signed)
-        kept = KeptRun(CatchUp(run, server, newest.manifest, newest.blocks, chain), now)
+        verified = CatchUp(run, server, newest.manifest, newest.blocks, chain, HELD_OF_ONE_RUN)
+        kept = KeptRun(verified, now)
         self.followed[run] = kept
         return kept
 
@@ -201,11 +208,22 @@ class KeptRuns:
             self._outbox.report(What.RUN_LOST, run=str(kept.run), why=str(error))
             self._give_up(kept, now)
             return
+        if self._is_too_far_behind(kept):
+            self._outbox.report(
+                What.RUN_LOST, run=str(kept.run), why="its server has us catch up with too much at once"
+            )
+            self._give_up(kept, now)
         for cid in kept.verified.wanted():
             if cid not in kept.fetching:
                 kept.fetching.add(cid)
                 here, not_here = partial(self._here, kept, cid), partial(self._not_here, kept, cid)
                 self._outbox.ask(FetchRecord, here, not_here, cid, Chained)
+
+    def _is_too_far_behind(self, kept: KeptRun) -> bool:
+        """Whether the walk back of this run is more than its server has left, with those of its other runs."""
+        runs = self.followed.values()
+        theirs = (each.verified.records_between for each in runs if each.verified.leader == kept.verified.leader)
+        return kept.verified.records_between > AHEAD and sum(theirs) > BEHIND_OF_ONE
 
     def _is_on_disk(self, kept: KeptRun, height: int, now: float) -> None:
         kept.on_disk = height

@@ -43,6 +43,7 @@ from protocol.roles.effects import (
     WriteHead,
 )
 from protocol.roles.events import Done, RoomChanged
+from protocol.roles.keeper import kept_runs
 from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.keeper.kept_contents import NAMED_AT_ONCE, SOUGHT_AT_ONCE
 from protocol.roles.keeper.kept_runs import Remembered
@@ -232,6 +233,28 @@ def test_a_server_that_has_not_heard_that_its_run_is_all_here_is_told_again() ->
     assert said[-1] == said[0] + 1, "once, however often it asks"
     told = parse_announcement(keeper.all(Publish)[-1].data).announcement.body
     assert told.position == position(scribe)
+
+
+def test_a_server_whose_runs_are_far_ahead_has_only_so_much_of_them_walked_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept_runs, "BEHIND_OF_ONE", 100)
+    long = [Scribe(WITH_KEEPER), Scribe(WITH_KEEPER)]
+    keeper = keeping(long[0])
+    for number, scribe in enumerate(long):
+        scribe.add(scribe.run(time=TIME - number))
+        scribe.fill_until(80)
+        keeper.scribe = scribe
+        keeper.say(SERVER, Head(position(scribe)))
+        while fetch := next((each for each in keeper.fetching.values() if isinstance(each, FetchRecord)), None):
+            if parse_record(Block(fetch.cid, scribe.source[fetch.cid])).body.height < 5:
+                break
+            keeper.give(fetch)
+        keeper.fetching.clear()
+    (lost,) = keeper.reported(What.RUN_LOST)
+    assert "too much at once" in lost["why"]
+    (left,) = keeper.machine._runs.followed.values()
+    assert left.verified.records_between > 50, "the other run is walked back"
 
 
 # -- contents ------------------------------------------------------------------------------------------------------
