@@ -60,10 +60,12 @@ class Asking:
         call_back: Callable[[str, CallBack], CalledBack],
         take_job: Callable[[bytes], bytes | None],
         tell_job: Callable[[bytes], bytes | None],
+        judges_pubsub: Callable[[], bool],
         on_report: Callable[[Report], None],
     ) -> None:
         """``own`` is the channel on which we are asked, ``asked`` are the members to ask. ``receive`` takes an
-        announcement and returns whether it is news. ``call_back`` calls addresses for a node."""
+        announcement and returns whether it is news. ``call_back`` calls addresses for a node. ``judges_pubsub`` says
+        whether pubsub should bring us what those say that we talk with, and them what we say."""
         self._streams = streams
         self._own = own
         self._asked = asked
@@ -71,6 +73,7 @@ class Asking:
         self._call_back = call_back
         self._take_job = take_job
         self._tell_job = tell_job
+        self._judges_pubsub = judges_pubsub
         self._on_report = on_report
         self._board = Board(os.urandom(8))
         self._schedule = AskingSchedule()
@@ -119,7 +122,8 @@ class Asking:
         with self._lock:
             announcements, place = self._board.since(Place(*question.read), now)
         news = self._take(question.announcements)
-        answer = Answer((place.board, place.number), announcements, self._hears(node))
+        hears = not self._judges_pubsub() or self._hears(node)  # a peer that listens to no such topic misses nothing
+        answer = Answer((place.board, place.number), announcements, hears)
         self._heard_from(node, news=news, hears=question.hears)
         return self._own.write(answer)
 
@@ -141,7 +145,8 @@ class Asking:
         with self._lock:
             read, told = self._schedule.places(target)
             announcements, told = self._board.since(told, time.monotonic())
-        question = Question((read.board, read.number), announcements, self._hears(target.node))
+        hears = self._hears(target.node) if self._judges_pubsub() else None
+        question = Question((read.board, read.number), announcements, hears)
         channel = replace(self._own, member=target.member)
         try:
             answer = channel.read(self._streams.ask(target.node, channel.name, channel.write(question)), Answer)
@@ -197,6 +202,8 @@ class Asking:
         """Note what a talk with a node shows about pubsub, and repair pubsub if we can."""
         if node == self._streams.own_name:  # another peer on our node; publishing reports what is wrong
             return
+        if not self._judges_pubsub():
+            return
         with self._lock:
             ago = self._streams.heard_ago(node)
             to_hear = self._unheard.talked(node, news=news, heard_ago=ago, now=time.monotonic())
@@ -229,6 +236,9 @@ class Talker:
     on_report: Callable[[Report], None]
     known: Callable[[], Collection[str]]
     """The addresses that it dials, but for those that members announced."""
+    judges_pubsub: bool = False
+    """Whether pubsub should bring it what those say that it talks with. A standby and an admin's desk listen to no
+    topic of clients, and are silent if no run goes on: to them, and to others of them, that is no fault."""
 
 
 class SharedAsking:
@@ -259,6 +269,7 @@ class SharedAsking:
                     call_back=self._call_back,
                     take_job=lambda signed: self.take_job(signed),
                     tell_job=lambda signed: self.tell_job(signed),
+                    judges_pubsub=lambda: any(talker.judges_pubsub for talker in self._now()),
                     on_report=self._report,
                 )
                 self._asking.start()

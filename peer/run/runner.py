@@ -160,6 +160,7 @@ class Runner:
         upkeep: Upkeep,
         place: int,
         carries: Sequence[str] = (),
+        judges_pubsub: bool = True,
         on_report: Callable[[Report], None],
     ) -> None:
         """``command`` starts the app process; None if the role has none. ``carries`` are topics that the engine passes
@@ -169,6 +170,7 @@ class Runner:
         self._durable = durable
         self._topics = topics
         self._carries = carries
+        self._judges_pubsub = judges_pubsub
         self._keys = keys
         self._on_report = on_report
         self._clock = Clock()
@@ -276,7 +278,7 @@ class Runner:
             members = newest.manifest.members.values()
             return [each.id for each in members if is_asked(each) and each.id != newest.author.member]
 
-        return Talker(asked, self._intake.told, self._report, self._named_by_admins)
+        return Talker(asked, self._intake.told, self._report, self._named_by_admins, self._judges_pubsub)
 
     def _named_by_admins(self) -> tuple[str, ...]:
         """The addresses that we dial, without those that members announced: else each of them could name some, and ask

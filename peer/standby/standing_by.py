@@ -84,7 +84,9 @@ def standing_by(session: Session, choice: AppChoice, *, once: bool, run: CID | N
     standby = Standby(session.author(), trusted, plan, kept, _verified(session))
     topics = [topic_all(session.federation)]
     scratch = session.home.path / "scratch"
-    return StandingBy(Prepared(session, standby.machine, Role.SERVER, topics, AppPlace({}, scratch)), standby)
+    place_of_app = AppPlace({}, scratch)
+    prepared = Prepared(session, standby.machine, Role.SERVER, topics, place_of_app, judges_pubsub=False)
+    return StandingBy(prepared, standby)
 
 
 def _followed(session: Session) -> Iterator[RunHead]:

@@ -52,11 +52,7 @@ def status_lines(status: PeerStatus, *, full: bool) -> Iterator[Line]:
     if not status.running:
         yield (doubtful("no peer runs"), f" with the home {status.home}")
     if not status.parts:
-        yield (
-            ("it has taken part in no run yet; start a peer: peer start --role client",)
-            if not status.running
-            else ("no run goes on here now; those that were: peer ls",)
-        )
+        yield (_without_part(status),)
     for part in status.parts:
         yield from _part_lines(status, part, full=full)
     if status.health is not None:
@@ -68,6 +64,13 @@ def status_lines(status: PeerStatus, *, full: bool) -> Iterator[Line]:
     for part in status.parts:
         for each in part.trouble:
             yield (f"{clock_time(each.at)}  ", doubtful(each.text))
+
+
+def _without_part(status: PeerStatus) -> str:
+    if not status.running:
+        return "it has taken part in no run yet; start a peer: peer start --role client"
+    for_so_long = "" if status.since is None else f", for {duration(status.at - status.since)}"
+    return f"a peer stands here{for_so_long}; no run goes on now: peer ls shows those that were"
 
 
 def live_lines(status: PeerStatus, *, full: bool) -> Iterator[Line]:

@@ -70,6 +70,7 @@ class Wire:
 class Peer:
     def __init__(self, member: bytes, wire: Wire) -> None:
         self.wire = wire
+        self.judges = True
         self.reports: list[Report] = []
         self.heard: list[Received] = []
         self.queue = AnnouncementQueue(self.heard.append)
@@ -81,6 +82,7 @@ class Peer:
             call_back=lambda _node, request: CalledBack([Call.DROPPED] * len(request.addresses)),
             take_job=lambda signed: b"an answer to " + signed,
             tell_job=lambda _: None,
+            judges_pubsub=lambda: self.judges,
             on_report=self.reports.append,
         )
 
@@ -150,6 +152,17 @@ def test_where_the_node_is_the_users_people_are_told_once_how(pair: tuple[Peer, 
         (What.PUBSUB_NOT_HEARING, "hear server node"),
         (What.PUBSUB_UNHEARD, "hear client node"),
     ]
+
+
+def test_a_server_in_no_run_and_its_clients_are_not_told_that_pubsub_fails(pair: tuple[Peer, Peer]) -> None:
+    server, client = pair
+    server.judges = False  # it listens to no topic of clients, and beats on none
+    for peer in pair:
+        peer.wire.managed = False
+    for number in range(UNHEARD_AFTER * 4):
+        client.asking.said("beat", b"c%d" % number)
+        client.ask()
+    assert (server.reports, client.reports, server.wire.heard_again) == ([], [], [])
 
 
 def test_an_engine_that_does_not_ask_is_told_of_with_its_fix() -> None:
