@@ -23,7 +23,7 @@ from protocol.records.signed_records import parse_record, read_chained
 from protocol.roles.effects import StopCause
 from protocol.roles.following.followed_run import Verified
 from protocol.roles.standby.standby import Standby
-from protocol.roles.standby.standby_plan import KeptAcks, RunToReplay, StandbyPlan
+from protocol.roles.standby.standby_plan import RunToReplay, SignedAcks, StandbyPlan
 from protocol.wire.announcements import Position, topic_all
 from strategy.replay.format import REPLAY_FORMAT
 
@@ -68,7 +68,7 @@ def standing_by(session: Session, choice: AppChoice, *, once: bool, run: CID | N
         return choice.unnamed_here(run_config, node_config) if asked == app.id else ""
 
     place = location_of(session.home.path)
-    kept = kept_acks(session.journal, session.federation, session.identity.id)
+    kept = signed_acks(session.journal, session.federation, session.identity.id)
     plan = StandbyPlan(
         app=app.id,
         replay_format=REPLAY_FORMAT,
@@ -106,7 +106,7 @@ def _position(head: RunHead) -> Position:
     return Position(head.run, head.head, head.height, head.term)
 
 
-def _unfinished(session: Session, kept: dict[CID, KeptAcks]) -> RunToReplay | None:
+def _unfinished(session: Session, kept: dict[CID, SignedAcks]) -> RunToReplay | None:
     """The newest run that this peer has followed, unless it has said of its close what it had to say."""
     newest = next(_followed(session), None)
     if newest is None or (newest.closed and (kept[newest.run].acked >= newest.height or _contradicted(kept, newest))):
@@ -118,7 +118,7 @@ def _unfinished(session: Session, kept: dict[CID, KeptAcks]) -> RunToReplay | No
     return RunToReplay(_position(newest), leader)
 
 
-def _contradicted(kept: dict[CID, KeptAcks], head: RunHead) -> bool:
+def _contradicted(kept: dict[CID, SignedAcks], head: RunHead) -> bool:
     return kept[head.run].has_contradicted
 
 
@@ -144,15 +144,15 @@ def _named(session: Session, named: CID) -> RunToReplay:
     return RunToReplay(Position(body.run or head, head, body.height, body.term), body.by)
 
 
-def kept_acks(journal: Journal, federation: CID, member: bytes) -> dict[CID, KeptAcks]:
+def signed_acks(journal: Journal, federation: CID, member: bytes) -> dict[CID, SignedAcks]:
     """What ``member`` has confirmed in the runs of a federation, in whatever role: two words of one key at one place
     are proof against it."""
     heads = (head for head in journal.heads() if head.federation == federation)
-    return {head.run: _kept_acks(journal, head.run, member) for head in heads}
+    return {head.run: _signed_acks_of(journal, head.run, member) for head in heads}
 
 
-def _kept_acks(journal: Journal, run: CID, member: bytes) -> KeptAcks:
-    kept = KeptAcks()
+def _signed_acks_of(journal: Journal, run: CID, member: bytes) -> SignedAcks:
+    kept = SignedAcks()
     for block in journal.beside(run):
         body = parse_record(block).body
         if isinstance(body, Ack) and body.by == member:

@@ -57,7 +57,7 @@ from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.standby.standby import Standby
-from protocol.roles.standby.standby_plan import KeptAcks, StandbyPlan
+from protocol.roles.standby.standby_plan import SignedAcks, StandbyPlan
 from protocol.wire.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
 
 """The app of a scribe's run."""
@@ -173,7 +173,7 @@ def listening(scribe: Scribe) -> Attacked:
     return client
 
 
-def standing_by(scribe: Scribe, kept: Mapping[CID, KeptAcks] = MappingProxyType({}), **changes: Any) -> Attacked:
+def standing_by(scribe: Scribe, kept: Mapping[CID, SignedAcks] = MappingProxyType({}), **changes: Any) -> Attacked:
     """The second server, which has heard of no run yet."""
     trusted = TrustedManifest(scribe.first, scribe.source)
     plan = StandbyPlan(**{"app": APP, "replay_format": 3} | changes)

@@ -117,6 +117,35 @@ def _told(replies: Replies) -> list[tuple[CID | None, int | None, str]]:
 
 
 @dataclass
+class Program:
+    """An app as it runs: it goes on until it asks for something."""
+
+    disk: Disk
+    app: Callable[[Keep], App]
+
+    def __post_init__(self) -> None:
+        self._running = self.app(self._keep)
+        self.asked: ServerCall | None = None
+        """What it waits for."""
+
+    def _keep(self, *parts: object) -> CID:
+        root, blocks = content_of(*parts)
+        self.disk.put(blocks)
+        return root
+
+    def go_on(self, answer: ServerAnswer | None) -> None:
+        """Give it the answer; None: let it begin. All that it is told of has to be on its disk."""
+        if isinstance(answer, Replies):
+            for reply in answer.replies:
+                if reply.content is not None:
+                    read_content(reply.content, self.disk)
+        try:
+            self.asked = self._running.send(answer)
+        except StopIteration as end:
+            self.asked = Finished(0, end.value)
+
+
+@dataclass
 class Front:
     """The Grid of the simulated app process: ``send`` hands a call to the peer, later."""
 
@@ -125,13 +154,11 @@ class Front:
     send: Callable[[ServerCall], None]
 
     def __post_init__(self) -> None:
+        self._program = Program(self.disk, self.app)
         self._call = 0
         self._replaying = False
         self._epoch: int | None = None
         """The epoch of what the app sends. Contents stay plain here all the same."""
-        self._running: App | None = None
-        self._asked: ServerCall | None = None
-        """What the app waits for."""
         self._script: deque[tuple[ServerAnswer, tuple[Outgoing, ...]]] = deque()
         """Recorded answers. The answer to a push has the push's messages with it."""
 
@@ -139,7 +166,6 @@ class Front:
         """The peer says that the run may begin, from a script if there is one."""
         self._replaying = start.scripted
         self._epoch = start.key and start.key.epoch
-        self._running = self.app(self._keep)
         self._advance(None)
 
     def answer(self, answer: ServerAnswer) -> None:
@@ -164,32 +190,19 @@ class Front:
             case Ended():
                 pass
 
-    def _keep(self, *parts: object) -> CID:
-        root, blocks = content_of(*parts)
-        self.disk.put(blocks)
-        return root
-
     def _advance(self, answer: ServerAnswer | None) -> None:
         """Let the app go on until it asks for something."""
-        assert self._running is not None
-        if isinstance(answer, Replies):
-            for reply in answer.replies:
-                if reply.content is not None:
-                    read_content(reply.content, self.disk)
-        try:
-            self._asked = self._running.send(answer)
-        except StopIteration as end:
-            self._asked = Finished(0, end.value)
+        self._program.go_on(answer)
         self._ask()
 
     def _ask(self) -> None:
         """Answer the app from the script, or ask the peer: for more of the script, or for what the app wants."""
-        assert self._asked is not None
+        assert self._program.asked is not None
         if self._script:
-            self._advance(self._scripted(self._asked))
+            self._advance(self._scripted(self._program.asked))
             return
         self._call += 1
-        asked = self._asked
+        asked = self._program.asked
         if isinstance(asked, Push | Finished):
             asked = replace(asked, epoch=self._epoch)
         self.send(NextEntry(self._call) if self._replaying else _numbered(asked, self._call))
@@ -232,9 +245,8 @@ class Replayer:
     send: Callable[[list[ServerCall]], None]
 
     def __post_init__(self) -> None:
+        self._program = Program(self.disk, self.app)
         self._call = 0
-        self._running: App | None = None
-        self._asked: ServerCall | None = None
         self._script: deque[tuple[ServerAnswer, tuple[Outgoing, ...], int]] = deque()
         """Recorded answers. The answer to a push has the push's messages and height with it."""
         self._says: list[ServerCall] = []
@@ -242,7 +254,6 @@ class Replayer:
     def start(self, start: Start) -> None:
         """The peer says that the replay may begin."""
         assert start.scripted
-        self._running = self.app(self._keep)
         self._advance(None)
 
     def answer(self, answer: ServerAnswer) -> None:
@@ -254,22 +265,17 @@ class Replayer:
                 self._script.extend((*each, answer.head.height) for each in _scripted_answers(answer))
                 self._ask()
             case CloseEntry(head=head, model=model):
-                assert isinstance(self._asked, Finished)
-                if model == self._asked.model:
-                    self._flush(self._asked)
+                assert isinstance(self._program.asked, Finished)
+                if model == self._program.asked.model:
+                    self._flush(self._program.asked)
                 else:
-                    self._differs(head.height, None, self._asked.model)
+                    self._differs(head.height, None, self._program.asked.model)
             case ScriptEnd(live=False):
                 self._flush(Replayed())
             case Ended():
                 pass
             case other:
                 raise AssertionError(f"the app got {other}")
-
-    def _keep(self, *parts: object) -> CID:
-        root, blocks = content_of(*parts)
-        self.disk.put(blocks)
-        return root
 
     def _flush(self, last: ServerCall) -> None:
         says, self._says = [*self._says, last], []
@@ -280,19 +286,11 @@ class Replayer:
         self._flush(Diverged(height, "it differs", message, ours=ours, content=content))
 
     def _advance(self, answer: ServerAnswer | None) -> None:
-        assert self._running is not None
-        if isinstance(answer, Replies):
-            for reply in answer.replies:
-                if reply.content is not None:
-                    read_content(reply.content, self.disk)
-        try:
-            self._asked = self._running.send(answer)
-        except StopIteration as end:
-            self._asked = Finished(0, end.value)
+        self._program.go_on(answer)
         self._ask()
 
     def _ask(self) -> None:
-        asked = self._asked
+        asked = self._program.asked
         if not self._script or isinstance(asked, Finished):
             self._call += 1
             self._flush(NextEntry(self._call))

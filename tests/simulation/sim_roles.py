@@ -32,7 +32,7 @@ from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE, LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.standby.standby import Standby
-from protocol.roles.standby.standby_plan import KeptAcks, RunToReplay, StandbyPlan
+from protocol.roles.standby.standby_plan import RunToReplay, SignedAcks, StandbyPlan
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 
 ENVIRONMENT = Environment(
@@ -74,6 +74,15 @@ def acks_of(member: bytes, disk: Disk) -> list[Ack]:
     """The acks of a member that are kept on a disk."""
     bodies = (parse_record(block).body for block in disk.acks.values())
     return [body for body in bodies if isinstance(body, Ack) and body.by == member]
+
+
+def _to_front(front: Front | Replayer | None, value: ToApp) -> None:
+    assert front is not None
+    if isinstance(value, Start):
+        front.start(value)
+    else:
+        assert not isinstance(value, Task)
+        front.answer(value)
 
 
 class Server:
@@ -122,12 +131,7 @@ class Server:
 
     def to_app(self, peer: Peer, value: ToApp) -> None:
         """As `sim_peer.Role` says."""
-        assert self._front is not None
-        if isinstance(value, Start):
-            self._front.start(value)
-        else:
-            assert not isinstance(value, Task)
-            self._front.answer(value)
+        _to_front(self._front, value)
 
 
 class TrainingClient:
@@ -194,9 +198,9 @@ class StandingServer:
 
     def machine(self, disk: Disk) -> Standby:
         """As `sim_peer.Role` says."""
-        kept: dict[CID, KeptAcks] = {}
+        kept: dict[CID, SignedAcks] = {}
         for ack in acks_of(self.identity.member, disk):
-            kept.setdefault(ack.run, KeptAcks()).keep(ack)
+            kept.setdefault(ack.run, SignedAcks()).keep(ack)
         disk.unpacked.add(BUNDLE.cid)
         known = {head.run: Position(head.run, head.head, head.height, head.term) for head in disk.heads.values()}
         run = next((RunToReplay(each, key_of("server").verify_key.raw) for each in known.values()), None)
@@ -215,12 +219,7 @@ class StandingServer:
 
     def to_app(self, peer: Peer, value: ToApp) -> None:
         """As `sim_peer.Role` says."""
-        assert self._front is not None
-        if isinstance(value, Start):
-            self._front.start(value)
-        else:
-            assert not isinstance(value, Task)
-            self._front.answer(value)
+        _to_front(self._front, value)
 
 
 class HistoryKeeper:

@@ -17,7 +17,7 @@ from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.machine import Machine
-from protocol.roles.standby.standby_plan import KeptAcks
+from protocol.roles.standby.standby_plan import SignedAcks
 from protocol.wire.announcements import Announcement, Recall, Recalled
 
 
@@ -26,7 +26,7 @@ class ForgottenAcks:
 
     def __init__(
         self,
-        kept: Mapping[CID, KeptAcks],
+        kept: Mapping[CID, SignedAcks],
         remembers: Callable[[CID], bool],
         servers: MembersHere,
         followed: FollowedRun,

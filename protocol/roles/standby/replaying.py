@@ -48,7 +48,7 @@ from protocol.roles.following.app_approval import WantedApp
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from protocol.roles.machine import Machine
-from protocol.roles.standby.findings import Findings, VerifiedRecord
+from protocol.roles.standby.own_acks import OwnAcks, VerifiedRecord
 from protocol.roles.standby.standby_plan import StandbyPlan
 from protocol.status.role_status import Recomputation
 
@@ -107,9 +107,9 @@ class _InHand:
 class Replaying:
     """The one process there is. `protocol.roles.following.app_approval.RunsApp`."""
 
-    def __init__(self, plan: StandbyPlan, findings: Findings, machine: Machine[FollowerState]) -> None:
+    def __init__(self, plan: StandbyPlan, acks: OwnAcks, machine: Machine[FollowerState]) -> None:
         self._plan = plan
-        self._findings = findings
+        self._acks = acks
         self._machine, self._newest, self._outbox = machine, machine.newest, machine.outbox
         self._app: CID | None = None
         self._stage = Stage.ABSENT
@@ -429,7 +429,7 @@ class Replaying:
     def _confirm(self, height: int) -> None:
         if height >= self._since:
             equal = Recomputed(since=self._since, comparison=Comparison.EQUAL, message=None, content=None)
-            self._findings.confirm(self._records[height], equal)
+            self._acks.confirm(self._records[height], equal)
 
     def _differs(self, height: int, outcome: Outcome, said: Compared | Diverged, what: str) -> None:
         if outcome is Outcome.BEYOND:
@@ -462,7 +462,7 @@ class Replaying:
             message=suspect.message,
             content=suspect.content,
         )
-        self._findings.confirm(self._records[height], found)
+        self._acks.confirm(self._records[height], found)
 
     def _not_pinned(self, why: str, now: float) -> None:
         self._outbox.report(What.FETCH_FAILED, why=why)

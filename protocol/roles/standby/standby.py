@@ -25,10 +25,10 @@ from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.roles.standby.findings import Findings
 from protocol.roles.standby.forgotten_acks import ForgottenAcks
+from protocol.roles.standby.own_acks import OwnAcks
 from protocol.roles.standby.replaying import Replaying
-from protocol.roles.standby.standby_plan import KeptAcks, StandbyPlan
+from protocol.roles.standby.standby_plan import SignedAcks, StandbyPlan
 from protocol.roles.state_table import StateTable, on, turn
 from protocol.status.standby_status import StandbyStatus
 from protocol.wire.announcements import (
@@ -53,13 +53,13 @@ class Standby:
         author: Author,
         trusted: TrustedManifest,
         plan: StandbyPlan,
-        kept: Mapping[CID, KeptAcks],
+        kept: Mapping[CID, SignedAcks],
         verified: Verified = NOTHING,
     ) -> None:
         """``kept`` is what earlier processes of this peer have signed, by run; ``verified`` what they verified."""
         topic = topic_leader(trusted.manifest.federation)
         self.machine = machine = Machine[FollowerState](author, trusted, Role.SERVER, topic)
-        kept = defaultdict(KeptAcks, kept)
+        kept = defaultdict(SignedAcks, kept)
         self._plan = plan
         self._part = part = TakingPart(machine)
         self._servers = servers = MembersHere(machine)
@@ -67,8 +67,8 @@ class Standby:
         self._leaders = leaders = HeardLeaders(part, servers, followed, machine)
         self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
         self._told = told = ToldAcks(machine)
-        self._findings = findings = Findings(kept, forgotten, told, machine)
-        self._replaying = replaying = Replaying(plan, findings, machine)
+        self._acks = acks = OwnAcks(kept, forgotten, told, machine)
+        self._replaying = replaying = Replaying(plan, acks, machine)
         self._app = app = AppApproval(plan, part, replaying, machine)
         self._is_leaving = False
         """Whether the close of the run followed is acked, or will not be."""
@@ -143,7 +143,7 @@ class Standby:
                 self._stepped(run, step, now)
             self._forgotten.ask(now)
             self._replaying.go_on(now)
-            self._findings.sign(run)
+            self._acks.sign(run)
             if run.chain.closed:
                 self._end(run, now)
             elif run.caught_up:
@@ -201,11 +201,11 @@ class Standby:
         follows, last = self.machine.state is FollowerState.FOLLOWING, self._replaying.newest
         if self._is_leaving or last is None or self._app.is_unapproved or (follows and not self._replaying.is_over):
             return
-        self._findings.confirm_verified(last)
-        self._findings.sign(run)
-        if why := self._findings.why_never(run, leader_is_here=run.leader in self._servers.here):
+        self._acks.confirm_verified(last)
+        self._acks.sign(run)
+        if why := self._acks.why_never(run, leader_is_here=run.leader in self._servers.here):
             self.machine.outbox.report(What.NOT_SIGNED, run=str(run.run), why=why)
-        elif not self._findings.are_kept:
+        elif not self._acks.are_kept:
             return
         self._is_leaving = True
         self.machine.announcer.say(Beat, now)
@@ -230,5 +230,5 @@ class Standby:
 
     def _leave(self) -> None:
         """Nothing of the run before is to be replayed any more."""
-        self._findings.leave()
+        self._acks.leave()
         self._app.leave()

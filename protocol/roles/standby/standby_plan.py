@@ -48,7 +48,7 @@ class StandbyPlan:
 
 
 @dataclass(slots=True)
-class KeptAcks:
+class SignedAcks:
     """What a home has of its own acks of one run."""
 
     acked: int = -1

@@ -10,7 +10,7 @@ from chains import ALICE, TIME, id_of
 
 from peer.home.journal import Journal, RunHead
 from peer.run.training import kept_runs
-from peer.standby.standing_by import kept_acks
+from peer.standby.standing_by import signed_acks
 from protocol.blocks.cid import CID, cbor_block
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import Ack, Role
@@ -35,7 +35,7 @@ def acked(journal: Journal, role: Role, federation: CID = FEDERATION) -> None:
 @pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER, Role.AUDITOR])
 def test_a_standby_signs_nothing_where_its_member_has_signed_before(journal: Journal, role: Role) -> None:
     acked(journal, role)
-    assert kept_acks(journal, FEDERATION, id_of(ALICE))[RUN].acked == 7
+    assert signed_acks(journal, FEDERATION, id_of(ALICE))[RUN].acked == 7
 
 
 @pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER])
@@ -46,5 +46,5 @@ def test_a_client_signs_nothing_where_its_member_has_signed_before(journal: Jour
 
 def test_what_was_confirmed_in_another_federation_is_left_alone(journal: Journal) -> None:
     acked(journal, Role.CLIENT, cbor_block("another").cid)
-    assert not kept_acks(journal, FEDERATION, id_of(ALICE))
+    assert not signed_acks(journal, FEDERATION, id_of(ALICE))
     assert not kept_runs(journal, FEDERATION, id_of(ALICE))

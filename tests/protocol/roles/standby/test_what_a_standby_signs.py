@@ -20,7 +20,7 @@ from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Difference
 from protocol.roles.effects import FetchContent, FetchRecord, Hand, KeepAcks, StartApp, What
 from protocol.roles.events import AppCalled, AppLost, Done, Fetched, RoomChanged
-from protocol.roles.standby.standby_plan import KeptAcks
+from protocol.roles.standby.standby_plan import SignedAcks
 from protocol.status.role_status import Lack, Wait
 from protocol.wire.announcements import Beat, Head, PeerState
 
@@ -43,9 +43,9 @@ def scribe(**planned: str) -> Scribe:
 class Replayed:
     """A standby whose app does what the test says. Everything that it fetches is there."""
 
-    def __init__(self, kept: KeptAcks | None = None, run: Scribe | None = None, **changes: Any) -> None:
+    def __init__(self, kept: SignedAcks | None = None, run: Scribe | None = None, **changes: Any) -> None:
         self.scribe = run or scribe()
-        self.peer = standing_by(self.scribe, {self.scribe.chain.run: kept or KeptAcks()}, **changes)
+        self.peer = standing_by(self.scribe, {self.scribe.chain.run: kept or SignedAcks()}, **changes)
         self._call = 0
         self.hear()
 
@@ -265,7 +265,7 @@ def test_what_another_processor_may_have_caused_is_in_no_word_and_the_next_excha
 
 
 def test_a_standby_that_has_contradicted_a_run_says_nothing_else_of_it_after_a_restart() -> None:
-    standby = Replayed(KeptAcks(3, has_contradicted=True))
+    standby = Replayed(SignedAcks(3, has_contradicted=True))
     standby.scribe.add(standby.scribe.dispatch())
     standby.hear()
     standby.ready()
@@ -276,7 +276,7 @@ def test_a_standby_that_has_contradicted_a_run_says_nothing_else_of_it_after_a_r
 
 
 def test_nothing_is_signed_twice_at_one_height() -> None:
-    standby = Replayed(KeptAcks(3))
+    standby = Replayed(SignedAcks(3))
     standby.ready()
     standby.asks(3)
     standby.says(Compared(1, 2))

@@ -14,7 +14,7 @@ from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.told_acks import ToldAcks
 from protocol.roles.machine import Machine
 from protocol.roles.standby.forgotten_acks import ForgottenAcks
-from protocol.roles.standby.standby_plan import KeptAcks
+from protocol.roles.standby.standby_plan import SignedAcks
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class _Due:
     recomputed: Recomputed | None
 
 
-class Findings:
+class OwnAcks:
     """Signs once at most at one height, and nothing else of a run that it has contradicted."""
 
     def __init__(
         self,
-        kept: Mapping[CID, KeptAcks],
+        kept: Mapping[CID, SignedAcks],
         forgotten: ForgottenAcks,
         told: ToldAcks,
         machine: Machine[FollowerState],
