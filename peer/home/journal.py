@@ -314,6 +314,15 @@ class Journal:
             for message, reply, state in rows
         ]
 
+    def states_of(self, run: CID) -> list[CID]:
+        """All `Context.state` of a run that no other run has, nor links as a content."""
+        rows = self._file.rows(
+            "SELECT DISTINCT state FROM replies WHERE run = ?1 AND state IS NOT NULL AND state NOT IN "
+            "(SELECT state FROM replies WHERE run != ?1 AND state IS NOT NULL UNION SELECT content FROM linked)",
+            bytes(run),
+        )
+        return [CID(state) for (state,) in rows]
+
     def state_of(self, run: CID) -> CID | None:
         """The newest `Context.state` of a run; None if there is none yet."""
         row = self._file.row(

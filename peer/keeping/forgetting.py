@@ -25,6 +25,8 @@ class Forgetting:
 
     head: RunHead
     contents: tuple[CID, ...]
+    states: tuple[CID, ...]
+    """Those of its ClientApp, if it is closed: an open run may come again."""
     blocks: tuple[CID, ...]
     """Records, and what belongs to them."""
     proofs: int
@@ -60,7 +62,8 @@ def to_forget(head: RunHead, dropping: Dropping) -> Forgetting:
     stored = dropping.federations.get(head.federation)
     whole = {ack.by for cid, ack in acks.items() if ack.head == head.head and journal.own(cid) is None}
     names = () if stored is None else tuple(sorted(stored.manifest.called(member) for member in whole))
-    return Forgetting(head, tuple(contents), tuple(blocks), len(journal.proofs(head.run)), names, unread)
+    states = tuple(journal.states_of(head.run)) if head.closed else ()
+    return Forgetting(head, tuple(contents), states, tuple(blocks), len(journal.proofs(head.run)), names, unread)
 
 
 def forget(home: Home, what: Forgetting, dropping: Dropping) -> None:
@@ -73,7 +76,7 @@ def forget(home: Home, what: Forgetting, dropping: Dropping) -> None:
     dropping.engine.drop([])  # raises if that is not possible here at all
     for content in what.contents:
         journal.contents.let_go(content, dropping.stock.blocks_of(content), time.time())
-    dropping.engine.drop(what.contents, what.blocks)
+    dropping.engine.drop((*what.contents, *what.states), what.blocks)
     journal.contents.forget(run)
     journal.forget_run(run, what.blocks if what.head.closed else ())
     for log in (home.run_log(run), before(home.run_log(run))):

@@ -42,7 +42,9 @@ def forget_run(
     with opened_dropping(place, ipfs) as dropping:
         what = to_forget(head, dropping)
         stock = dropping.journal.contents.stock_of(head.run)
-        bytes_gone = dropping.sizes(what.contents) + (0 if stock is None else stock.records)
+        of_states = {block for state in what.states for block in dropping.stock.blocks_of(state)}
+        bytes_gone = dropping.sizes(what.contents) + sum(dropping.engine.sizes(list(of_states)).values())
+        bytes_gone += 0 if stock is None else stock.records
         label = str(head.run)[:SHOWN]
         say(f"forgetting the run {label}: {len(what.contents)} contents and its records, {size(bytes_gone)}")
         for line in _about(what):

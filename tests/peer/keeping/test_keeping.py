@@ -408,6 +408,19 @@ def test_a_run_taken_in_without_all_its_contents_is_counted_and_forgotten(
     assert there.status().bytes_stored < 1000  # of 6 MB
 
 
+def test_a_clients_states_go_with_its_closed_run_unless_another_run_has_them(kept: Kept, command: Peer) -> None:
+    kept.role = Role.CLIENT
+    run = closed_run(kept, 1)
+    states = [run.model(number) for number in (500, 501)]
+    for number, state in enumerate(states):
+        blocks = [Block(cid, data) for cid, data in run.scribe.source.items() if cid not in kept._put]
+        kept.engine.put_content(state, blocks)
+        kept.journal.keep_reply(run.scribe.chain.run, b"%d" % number, run.sent[0], state)
+    kept.journal.keep_reply(run.app, b"of another run", run.sent[0], states[1])
+    assert command("forget", "latest", "--yes").code == 0
+    assert kept.here(*states) == [False, True]
+
+
 def test_an_open_run_is_forgotten_without_what_was_signed_in_it(kept: Kept, command: Peer) -> None:
     run = TracedRun(Scribe())
     run.exchange(1)
