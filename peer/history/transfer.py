@@ -38,6 +38,8 @@ class MayLack:
         self._dropped = dropped
         self.lacked = 0
         """How many contents were not here, and need not be."""
+        self.lacked_here = 0
+        """How many of them the run's plan keeps, and this home dropped by its own."""
         self._exchanges = LinkedExchanges()
         self._plan = KEEP_EVERYTHING
         self._run = RunSoFar(0, closed=False)
@@ -57,9 +59,16 @@ class MayLack:
                 scratch.use(content, "" if kind is None else kind.value, number)
         self._run = RunSoFar(len(self._exchanges), closed, audited=scratch.length())
 
-    def __contains__(self, content: CID) -> bool:
-        if content in self._dropped:
-            return True
+    def lack(self, content: CID) -> bool:
+        """Whether a content, which is not here, need not be in the file. It is counted then."""
+        by_run = self._may_go(content)
+        if not by_run and content not in self._dropped:
+            return False
+        self.lacked += 1
+        self.lacked_here += not by_run
+        return True
+
+    def _may_go(self, content: CID) -> bool:
         uses = [] if self._scratch is None else self._scratch.uses_of(content)
         return bool(uses) and not any(
             not kind or stays(Kind(kind), self._exchanges.at(number), self._plan, self._run) for kind, number in uses
@@ -141,9 +150,8 @@ def _content(root: CID, source: RunSource, scratch: Scratch, may_lack: MayLack) 
     try:
         yield from (each for each in source.content(root, CONTENT_LIMIT) if scratch.see(each.cid, len(each.data)))
     except MissingBlock:
-        if root not in may_lack:
+        if not may_lack.lack(root):
             raise
-        may_lack.lacked += 1
         source.hurry()
         if scratch.size_of(root) is None:
             with contextlib.suppress(MissingBlock):  # its first block has what clients measured, and may be here

@@ -71,7 +71,16 @@ def export(
         json,
         f"{file} holds the run up to {cid}: {counted.blocks} blocks, {size(counted.bytes)}",
         *([f"{may_lack.lacked} contents are not in it: not kept by policy"] if may_lack.lacked else []),
+        *([_about_ours(may_lack.lacked_here)] if may_lack.lacked_here else []),
         f"next: peer audit {file}, or on another machine: peer import {file.name}",
+    )
+
+
+def _about_ours(count: int) -> str:
+    """What others will say of what this home alone let go. Its word is not the run's plan, on which they rely."""
+    return (
+        f"of these, {count} went by this home's own plan (peer keep), which is not the run's: an audit of the file "
+        "calls them missing. An export by a member that has them is whole"
     )
 
 

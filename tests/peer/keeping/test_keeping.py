@@ -144,6 +144,7 @@ def test_a_plan_drops_what_does_not_stay_and_the_rest_still_reads(kept: Kept, co
         assert len(list(kept.engine.read_content(content)))
     exported = command("export", "latest", tmp_path / "run.car", "--json").json
     assert exported["not_kept"] == 6
+    assert "of these, 6 went by this home's own plan" in command("export", "latest", tmp_path / "run.car").out
     audited = command("audit", "latest", "--json").json
     assert (audited["verdict"], audited["findings"], audited["not_kept"]["dropped_here"]) == ("verified", [], 6)
 
