@@ -18,7 +18,7 @@ from typing import Any, Self
 from peer.home.home import Home
 from peer.home.journal_file import JournalFile, connected, translated
 from peer.home.kept_contents import KeptContents
-from peer.home.kept_jobs import KeptJobs, keep_run, names_taken
+from peer.home.kept_jobs import KeptJobs, forget_job, keep_run, names_taken
 from protocol.blocks.cid import CID, Block, cbor_data_block
 from protocol.records.bodies import Grant, Role
 from protocol.records.signed_records import WellSigned
@@ -258,7 +258,7 @@ class Journal:
                 database.execute(f"DELETE FROM {table} WHERE run = ?", (raw,))
             for table in ("own", "well_signed"):
                 database.executemany(f"DELETE FROM {table} WHERE cid = ?", ours)
-            database.execute("DELETE FROM jobs WHERE run = ?", (raw,))
+            forget_job(database, run)
             database.execute("UPDATE apps SET run = NULL WHERE run = ? AND approved", (raw,))
             database.execute("DELETE FROM apps WHERE run = ? AND NOT approved", (raw,))
             database.execute("DELETE FROM facts WHERE name IN (?, ?)", (_forgotten(run), f"finished {run}"))
@@ -453,7 +453,7 @@ class Journal:
                 )
                 states = [CID(bytes(state)) for (state,) in found.fetchall()]
                 database.execute("UPDATE replies SET state = NULL WHERE run = ?", (bytes(run),))
-                database.execute("DELETE FROM jobs WHERE run = ?", (bytes(run),))
+                forget_job(database, run)
         self._file.forget_for_good()
         return states
 

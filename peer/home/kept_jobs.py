@@ -64,11 +64,13 @@ class KeptJobs:
         after its app.
 
         Raises:
-            PeerError: if another run has that name.
+            PeerError: if another run has that name, or the job's run was forgotten.
         """
         with self._file.transaction() as database:
             row = database.execute("SELECT * FROM jobs WHERE key = ?", (key,)).fetchone()
             if row is None:
+                if database.execute("SELECT 1 FROM facts WHERE name = ?", (_forgotten(key),)).fetchone():
+                    raise PeerError("that job's run was forgotten here", fix="for another run, ask without --key")
                 taken = names_taken(database)
                 if wanted in taken:
                     raise PeerError(f"another run is called {wanted}", fix="give this one another name: --name NAME")
@@ -122,6 +124,19 @@ def keep_run(database: sqlite3.Connection, job: int, run: CID, now: float) -> No
         "SELECT run, name, app_name, ? FROM jobs WHERE number = ? AND run = ?",
         (now, job, bytes(run)),
     )
+
+
+def forget_job(database: sqlite3.Connection, run: CID) -> None:
+    """Forget the job of a run, but for its key: whoever has kept the request for it cannot have it done once more."""
+    raw = bytes(run)
+    for (key,) in database.execute("SELECT key FROM jobs WHERE run = ?", (raw,)).fetchall():
+        database.execute("INSERT OR REPLACE INTO facts VALUES (?, '')", (_forgotten(bytes(key)),))
+    database.execute("DELETE FROM jobs WHERE run = ?", (raw,))
+
+
+def _forgotten(key: bytes) -> str:
+    """The name of the fact that a job was forgotten."""
+    return f"forgotten job {key.hex()}"
 
 
 def names_taken(database: sqlite3.Connection) -> set[str]:

@@ -35,6 +35,14 @@ def test_a_job_that_is_asked_for_twice_is_one_job(journal: Journal) -> None:
     assert [job.name for job in journal.jobs.all()] == ["digits-1"]
 
 
+def test_a_request_that_somebody_has_kept_does_not_bring_back_a_run_that_was_forgotten(journal: Journal) -> None:
+    journal.keep_head(head(RUN, 0), job=accept(journal, 1).number)
+    journal.forget_run(RUN, [])
+    with pytest.raises(PeerError, match="forgotten"):
+        accept(journal, 1)
+    assert accept(journal, 2).name == "digits-1"
+
+
 def test_jobs_have_numbers_in_their_order_and_names_of_their_own(journal: Journal) -> None:
     jobs = [accept(journal, key) for key in (1, 2)]
     assert [(job.number, job.name) for job in jobs] == [(1, "digits-1"), (2, "digits-2")]
