@@ -88,8 +88,7 @@ class FollowerStatus:
         )
 
     def _server(self, server: Member, manifest: Manifest) -> MemberStatus:
-        heard = self._servers.here.get(server.id)
-        doing = Doing.AWAY if heard is None else Doing.HERE
+        doing, heard = self._servers.doing(server.id)
         if self._machine.equivocations.distrust.proof_against(server) is not None:
             doing = Doing.DISTRUSTED
         return MemberStatus(manifest.name_of(server.id), Role.SERVER, doing, heard)

@@ -56,8 +56,7 @@ class KeeperStatus:
         return None if last is None else RunStatus(last.run, last.head, last.height, True, "", None, None)
 
     def _member(self, member: Member, manifest: Manifest) -> MemberStatus:
-        heard = self._members.here.get(member.id)
-        doing = Doing.AWAY if heard is None else Doing.HERE
+        doing, heard = self._members.doing(member.id)
         if self._machine.equivocations.distrust.proof_against(member) is not None:
             doing = Doing.DISTRUSTED
         return MemberStatus(manifest.name_of(member.id), member.roles[0], doing, heard)

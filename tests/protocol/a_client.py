@@ -36,6 +36,7 @@ from protocol.wire.announcements import (
     Head,
     PeerStatus,
     Position,
+    Said,
     parse_announcement,
     sign_announcement,
 )
@@ -82,8 +83,11 @@ class AClient:
         """The server announces the newest head."""
         chain = self.scribe.chain
         assert chain.head is not None
+        self.hear_say(Head(Position(chain.run, chain.head, chain.height, chain.term)))
+
+    def hear_say(self, body: Said) -> None:
+        """The server announces something."""
         self._counter += 1
-        body = Head(Position(chain.run, chain.head, chain.height, chain.term))
         said = Announcement(self.scribe.first.cid, id_of(SERVER), self._counter, body, (), ())
         seals = AnnouncementSeals(self.scribe.manifest, self.scribe.source)
         self.feed(Received(seals.seal(sign_announcement(said, SERVER))))

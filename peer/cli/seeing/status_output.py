@@ -208,7 +208,8 @@ def _about(member: MemberStatus, now: float) -> str:
     """What matters of a member: why it takes no part, since when it is silent, or what it has answered."""
     if member.why:
         return quoted(member.why, _WHY_SHOWN)
-    parts = [] if member.heard is None else [f"heard {duration(now - member.heard)} ago"]
+    how = "said goodbye" if member.doing is Doing.LEFT else "heard"
+    parts = [] if member.heard is None else [f"{how} {duration(now - member.heard)} ago"]
     if member.doing.is_here:
         parts = [] if member.answers is None else [_answered(member.answers)]
     elif member.answer_by is not None:

@@ -15,16 +15,16 @@ from protocol.wire.announcements import Beat, Head, PeerState, Recalled, parse_a
 def looks(attacked: Attacked, act: Callable[[], None]) -> int:
     """How often the machine asks what is due, while ``act`` is done."""
     machine, count = attacked.machine.machine, 0
-    moments = machine._moments
+    moments = machine._own_moments
 
     def counted() -> Iterator[float]:
         nonlocal count
         count += 1
         yield from moments()
 
-    machine._moments = counted
+    machine._own_moments = counted
     act()
-    machine._moments = moments
+    machine._own_moments = moments
     return count
 
 

@@ -8,6 +8,7 @@ from chains import ALICE, APP, MEMBERS, begun, member
 from protocol.records.bodies import Role
 from protocol.roles.events import AppsApproved
 from protocol.status.role_status import Doing, Lack, RoleStatus, Wait
+from protocol.wire.announcements import Bye
 
 
 def status(client: AClient) -> RoleStatus:
@@ -17,7 +18,7 @@ def status(client: AClient) -> RoleStatus:
 def test_a_client_that_hears_no_server_waits_for_one() -> None:
     client = AClient(plan())
     assert status(client).waits == (Wait(Lack.SERVER),)
-    assert {each.doing for each in status(client).members} == {Doing.AWAY}
+    assert {each.doing for each in status(client).members} == {Doing.UNHEARD}
 
 
 def test_a_client_names_the_run_that_it_follows_and_its_server() -> None:
@@ -28,8 +29,20 @@ def test_a_client_names_the_run_that_it_follows_and_its_server() -> None:
     assert (told.state, told.run.run, told.run.height) == ("following", client.scribe.chain.run, 1)
     assert {each.name: (each.doing, each.heard) for each in told.members} == {
         "server": (Doing.HERE, client.now),
-        "second server": (Doing.AWAY, None),
+        "second server": (Doing.UNHEARD, None),
     }
+
+
+def test_a_server_that_said_goodbye_has_left_and_a_silent_one_is_away() -> None:
+    client = AClient(plan(app=APP))
+    client.hear()
+    heard = client.now
+    client.hear_say(Bye())
+    assert {each.name: (each.doing, each.heard) for each in status(client).members}["server"] == (Doing.LEFT, heard)
+    client.hear()
+    for _ in range(100):
+        client.wait(60.0)
+    assert {each.name: each.doing for each in status(client).members}["server"] is Doing.AWAY
 
 
 def test_an_app_that_nobody_approved_is_waited_for_until_the_owner_does() -> None:

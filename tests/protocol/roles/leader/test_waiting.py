@@ -228,14 +228,14 @@ def test_a_client_whose_server_has_no_run_says_so_once() -> None:
     assert [fields["name"] for fields in client.reported(What.PEER_HERE)] == ["server"]
 
 
-@pytest.mark.parametrize("leaves", [True, False], ids=["it says goodbye", "it is silent"])
-def test_a_client_says_that_its_server_is_away_and_back(leaves: bool) -> None:
+@pytest.mark.parametrize("went", [What.PEER_LEFT, What.PEER_AWAY], ids=["it says goodbye", "it is silent"])
+def test_a_client_says_that_its_server_is_gone_and_back(went: What) -> None:
     client = following()
-    if leaves:
+    if went is What.PEER_LEFT:
         client.say(SERVER, Bye())
     for _ in range(25):
         client.wait(1.0)
-    assert [fields["name"] for fields in client.reported(What.PEER_AWAY)] == ["server"]
+    assert [fields["name"] for fields in client.reported(went)] == ["server"]
     assert "server" in lacking(client)
     client.say(SERVER, Hello(client.manifest, PeerState.LEADING))
     assert [fields["name"] for fields in client.reported(What.PEER_HERE)] == ["server", "server"]
