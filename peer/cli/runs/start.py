@@ -46,6 +46,7 @@ from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
+    from peer.run.runner import Ending
     from peer.run.session import Session
 
 app = new_app()
@@ -282,6 +283,15 @@ def _approved(texts: list[str], app_dir: Path | None, *, follows: bool) -> list[
     return [app_cid(text) for text in texts]
 
 
+def _told(session: Session, ending: Ending, kept: str) -> ExitCode:
+    """Say how a peer ended that follows runs, and what stays."""
+    if ending.why:
+        return unfinished(session, ending, kept)
+    if ending.interrupted:
+        say("stopped")
+    return ExitCode.DONE
+
+
 def _stand_by(session: Session, choice: AppChoice, live: Live, *, once: bool, run: CID | None) -> ExitCode:
     from peer.run.peer import run_alone
     from peer.standby.standing_by import standing_by
@@ -289,11 +299,7 @@ def _stand_by(session: Session, choice: AppChoice, live: Live, *, once: bool, ru
     stands = standing_by(session, choice, once=once, run=run)
     with live() as show:
         ending = stands.ended(run_alone(stands.prepared, show))
-    if ending.why:
-        return unfinished(session, ending, "what it signed is kept")
-    if ending.interrupted:
-        say("stopped")
-    return ExitCode.DONE
+    return _told(session, ending, "what it signed is kept")
 
 
 def _train(session: Session, choice: AppChoice, works_in: Path, live: Live, *, once: bool) -> ExitCode:
@@ -305,11 +311,7 @@ def _train(session: Session, choice: AppChoice, works_in: Path, live: Live, *, o
         return ExitCode.DONE
     with live() as show:
         ending = trained.ended(run_alone(trained.prepared, show))
-    if ending.why:
-        return unfinished(session, ending, "all replies are kept: start again to go on")
-    if ending.interrupted:
-        say("stopped")
-    return ExitCode.DONE
+    return _told(session, ending, "all replies are kept: start again to go on")
 
 
 def _keep(options: MemberOptions, reach: ReachOptions, budget: Budget | None, *, full: bool, json: bool) -> ExitCode:
