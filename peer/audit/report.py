@@ -19,6 +19,7 @@ from protocol.federation.run_keys import RunKeys, read_private
 from protocol.keeping.best import Direction
 from protocol.records.bodies import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
 from protocol.records.signed_records import Record
+from protocol.replay.differences import Reason
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # they import flwr, which the report of a run verified before does not need
@@ -290,9 +291,11 @@ def verdict_in_words(report: Report, *, contents: bool = True) -> str:
         case Verdict.INCOMPLETE:
             return _incomplete(report)
         case Verdict.INCONCLUSIVE:
+            is_doubtful = report.replay is not None and Reason.NOT_KEPT in report.replay.reasons
+            why = "replies that may tell why are not kept by policy" if is_doubtful else "this machine cannot tell why"
             return (
                 "inconclusive: every record keeps every rule, but the app, run again here, does not do quite what is "
-                "recorded, and this machine cannot tell why"
+                f"recorded, and {why}"
             )
         case Verdict.FAILED:
             return _failed(report)

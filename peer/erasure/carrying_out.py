@@ -55,6 +55,8 @@ class Outcome:
     """Those that were carried out."""
     kept: int = 0
     """How many epochs' keys the home keeps."""
+    unlisted: list[str] = field(default_factory=list)
+    """The federations whose manifests do not list the new keys yet. One without shreddings is told nothing of them."""
     left: list[Path] = field(default_factory=list)
     """Files of shredded runs, which are the owner's to delete: nothing in the home deletes them."""
 
@@ -134,6 +136,13 @@ class Erasing:
                 self._destroy(outcome, opened, journal)
                 outcome.step = self._step(outcome.identity, journal)
             outcome.words = said_by(identity.id, self.home, journal)
+            if outcome.step is Step.WAIT:
+                newest = identity.decryption.public.raw
+                outcome.unlisted = [
+                    stored.manifest.title
+                    for stored in FederationStore(self.home).all()
+                    if (member := stored.manifest.members.get(identity.id)) and member.encryption.key != newest
+                ]
             return outcome
 
     def _step(self, identity: Identity, journal: Journal) -> Step:
@@ -143,7 +152,13 @@ class Erasing:
     def _destroy(self, outcome: Outcome, opened: OpenedKeys, journal: Journal) -> None:
         identity = outcome.identity
         parts = own_parts(self.home, identity.id, journal)
-        outcome.shredded = [each for part in parts.values() for each in part.open_shreddings(identity.id)]
+        heeded = [
+            (each, head)
+            for federation, part in parts.items()
+            for each in part.open_shreddings(identity.id)
+            if (head := journal.head_of(each.run)) is None or head.federation == federation  # no other one decides
+        ]
+        outcome.shredded = [shredding for shredding, _ in heeded]
         for stored in FederationStore(self.home).all():  # so that the home has the manifest keys without the wraps
             FederationStore(self.home).opened(stored, reader_in(self.home, identity))
         stays = list(keys_that_stay(self.home, identity, journal, self.engines, self.without))
@@ -154,12 +169,9 @@ class Erasing:
         outcome.identity = identity = identity.without_retired_decryption()
         self._keys.replace(identity, opened.passphrase, opened)
         self.reached(Moment.KEYS_DESTROYED)
-        for federation, part in parts.items():
-            for shredding in part.open_shreddings(identity.id):
-                head = journal.head_of(shredding.run)
-                if head is None or head.federation == federation:  # no other federation's admins decide
-                    self._remove_traces(shredding, head, journal)
-                    outcome.left += [each for each in left_of(self.home, shredding.run) if each not in outcome.left]
+        for shredding, head in heeded:
+            self._remove_traces(shredding, head, journal)
+            outcome.left += [each for each in left_of(self.home, shredding.run) if each not in outcome.left]
         self.reached(Moment.TRACES_GONE)
         self._say(identity, journal, destroyed=True)
 

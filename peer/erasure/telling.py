@@ -200,7 +200,10 @@ class ErasureDesk:
             runs = ", ".join(sorted({str(each.run) for each in outcome.shredded}))
             self.on_report(Report(What.KEYS_DESTROYED, {"runs": runs}))
         if outcome.step is Step.WAIT:
-            self._tell_why("the manifest has to list this member's new keys first, which an admin's peer does")
+            where = " and of ".join(outcome.unlisted)
+            self._tell_why(
+                f"the manifest of {where} has to list this member's new keys first, which an admin's peer does"
+            )
 
     def _tell_why(self, why: str) -> None:
         if why != self._why:

@@ -196,7 +196,8 @@ def _lines(
         lines.append(KEPT_BY_COPIES)
         lines.append("make a new backup, and destroy those before it: peer keys backup FILE")
     if outcome.step is Step.WAIT:
-        lines.append("this home has new keys, and the manifest has to list them before the old ones can go")
+        where = " and of ".join(outcome.unlisted)
+        lines.append(f"this home has new keys, and the manifest of {where} has to list them before the old ones can go")
     for word in outcome.words.values():
         what = "these keys are destroyed" if word.body.destroyed else "this home has new keys"
         if peer_runs:

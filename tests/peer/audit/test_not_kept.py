@@ -23,10 +23,12 @@ from peer.history.verdict import MISSING_BLOCK, Verdict
 from peer.home.acks_grants_proofs import AcksGrantsProofs
 from peer.home.home import Home
 from peer.home.journal import Journal
+from peer.replay.replay import ComparedExchange, Replay
 from protocol.blocks.car import write_car
-from protocol.blocks.cid import CID, Block
+from protocol.blocks.cid import CID, Block, raw_block
 from protocol.records.bodies import Ack, Role
 from protocol.records.signed_records import sign_record
+from protocol.replay.differences import Outcome as ReplayOutcome
 
 LOSSES = (0.9, 0.3, 0.6)
 """Of the exchanges of each run here."""
@@ -224,3 +226,14 @@ def test_nobody_confirms_what_nobody_can_see(tmp_path: Path, peers: Callable[[st
         audit.run()
         with pytest.raises(PeerError, match="not kept"):
             confirm(audit, Home(peers("auditor").home).create(), identity, at=1.0)
+
+
+@pytest.mark.parametrize(
+    ("after_gap", "why"),
+    [(False, "this machine cannot tell why"), (True, "replies that may tell why are not kept by policy")],
+)
+def test_no_machine_is_asked_for_that_could_not_tell_either(after_gap: bool, why: str) -> None:
+    told = ComparedExchange(11, 3, 6, 2, ReplayOutcome.UNDECIDED, "the model differs", after_gap=after_gap)
+    replay = Replay(undecided=1, first=told, last=told)
+    report = Report(raw_block(b"head").cid, Verdict.INCONCLUSIVE, replay=replay)
+    assert verdict_in_words(report).endswith(f"and {why}")
