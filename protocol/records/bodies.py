@@ -13,6 +13,7 @@ from protocol.blocks.listing import Listing
 from protocol.keeping.best import LONGEST_TEXT, BestBy, parse_best
 from protocol.keeping.plan import KEEP_EVERYTHING, LONGEST, KeepPlan, parse_plan
 from protocol.records.environment import EarlierEnvironment, Environment
+from protocol.records.roles import Role as Role  # a part of bodies, by itself for what needs no other
 
 VERSION: Final = 1
 
@@ -61,17 +62,6 @@ class RecordType(StrEnum):
     GRANT = "grant"
     ACK = "ack"
     ERASURE = "erasure"
-
-
-class Role(StrEnum):
-    """What a member may do: lead runs, train, read everything, or keep what it cannot read."""
-
-    SERVER = "server"
-    CLIENT = "client"
-    AUDITOR = "auditor"
-    KEEPER = "keeper"
-    """It stores and serves runs, passes on what members announce, and has no key of a run. It is a member's only
-    role."""
 
 
 class Outcome(StrEnum):

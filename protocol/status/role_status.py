@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from protocol.blocks.cid import CID
-from protocol.records.bodies import Role, RunConfig
+from protocol.records.roles import Role
 from protocol.status.measures import Measures
+
+if TYPE_CHECKING:
+    from protocol.records.bodies import RunConfig
 
 ROUNDS_KEY: Final = "num-server-rounds"
 """The setting with which Flower's own apps name their number of rounds."""

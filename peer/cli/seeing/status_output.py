@@ -10,7 +10,7 @@ from peer.cli.output import bad, clock_time, doubtful, duration, good, size
 from peer.status.peer_status import Health, Part, PeerStatus
 from protocol.blocks.cid import CID
 from protocol.keeping.best import Direction
-from protocol.records.bodies import Role
+from protocol.records.roles import Role
 from protocol.status.measures import in_words
 from protocol.status.role_status import (
     Answers,

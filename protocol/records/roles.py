@@ -1,0 +1,16 @@
+"""The roles of members. `protocol.records.bodies` has them too: what shows a status must not import all of those."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a member may do: lead runs, train, read everything, or keep what it cannot read."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    AUDITOR = "auditor"
+    KEEPER = "keeper"
+    """It stores and serves runs, passes on what members announce, and has no key of a run. It is a member's only
+    role."""
