@@ -47,9 +47,7 @@ def ran(root: Path, app: str, config: str, cheat: str) -> Path:
     server = federation.server(APPS / app, *options, clients=3, CHEAT=cheat)
     clients = [federation.client(name, APPS / app) for name in federation.names]
     assert [peer.code() for peer in (server, *clients)] == [0] * 4, server.said
-    car = root / "run.car"
-    home = str(federation.home("server").path)
-    assert federation.run("server", "export", str(federation.head("server").head), car, "--home", home).code() == 0
+    car = federation.exported()
     federation.end()
     return car
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from federation import APPS, Federation, PeerProcess
+from federation import APPS, Federation
 from safetensors.numpy import load_file
 
 from strategy.apps.bundling import bundle_folder
@@ -45,49 +45,34 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     yield from ran(tmp_path_factory.mktemp("hospitals"), encrypted=True)
 
 
-def exported(federation: Federation, head: str) -> Path:
-    car = federation.root / "run.car"
-    assert federation.run("server", "export", head, car, "--home", federation.home("server").path).code() == 0
-    return car
-
-
-def admin(federation: Federation, *words: str) -> None:
-    """A command of the admin's, which succeeds."""
-    done = federation.run("server", *words, "--home", federation.home("server").path)
-    assert done.code() == 0, done.said
-
-
-def test_a_client_reads_the_models_and_no_update_of_another(hospitals: Federation) -> None:
+def test_a_client_reads_the_models_and_no_update_of_another(
+    hospitals: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
     head = str(hospitals.head("server").head)
 
-    def model(whose: str, *which: str) -> PeerProcess:
-        file, home = hospitals.root / f"{whose}.safetensors", hospitals.home(whose).path
-        written = hospitals.run(whose, "model", head, *which, "-o", file, "--home", home)
-        written.code()
-        return written
+    def model(whose: str, *which: str, code: int = 0) -> None:
+        hospitals.done(whose, "model", head, *which, "-o", hospitals.root / f"{whose}.safetensors", code=code)
 
     def bytes_of(whose: str) -> dict[str, bytes]:
         return {name: array.tobytes() for name, array in load_file(hospitals.root / f"{whose}.safetensors").items()}
 
     for which in (("--round", "1"), ()):  # sent to it, and the final one, which the close record links
-        assert [model(whose, *which).code() for whose in ("server", "hospital-one")] == [0, 0]
+        for whose in ("server", "hospital-one"):
+            model(whose, *which)
         assert bytes_of("server") == bytes_of("hospital-one")
     for other in hospitals.names:
-        refused = model("hospital-one", "--of", other)
-        assert refused.code() == 3
-        assert f"what {other} answered in round 2 is encrypted for servers and auditors" in refused.said
+        model("hospital-one", "--of", other, code=3)
+        assert f"what {other} answered in round 2 is encrypted for servers and auditors" in capsys.readouterr().err
 
 
-def test_a_file_that_a_client_cannot_compare_is_not_denied_by_it(hospitals: Federation) -> None:
-    file, homes = (
-        hospitals.root / "update.npz",
-        {name: hospitals.home(name).path for name in ("server", "hospital-one")},
-    )
-    options = ("--of", "hospital-two", "-o", file, "--home", homes["server"])
-    assert hospitals.run("server", "model", str(hospitals.head("server").head), *options).code() == 0
-    traced = {name: hospitals.run(name, "trace", file, "--home", home) for name, home in homes.items()}
-    assert {name: each.code() for name, each in traced.items()} == {"server": 0, "hospital-one": 3}
-    assert "is encrypted for servers and auditors" in traced["hospital-one"].said
+def test_a_file_that_a_client_cannot_compare_is_not_denied_by_it(
+    hospitals: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = hospitals.root / "update.npz"
+    hospitals.done("server", "model", str(hospitals.head("server").head), "--of", "hospital-two", "-o", file)
+    hospitals.done("server", "trace", file)
+    hospitals.done("hospital-one", "trace", file, code=3)
+    assert "is encrypted for servers and auditors" in capsys.readouterr().err
 
 
 def captured(federation: Federation) -> bytes:
@@ -118,13 +103,12 @@ def test_what_is_searched_for_is_there_if_nothing_is_encrypted(tmp_path: Path) -
 
 
 def test_an_auditor_that_came_after_the_run_replays_it_from_a_car_alone(hospitals: Federation) -> None:
-    head = str(hospitals.head("server").head)
     auditor = ("--home", str(hospitals.home("auditor").path))
     public = hospitals.identity("auditor").public_for(bytes(hospitals.stored.id))
-    assert hospitals.replay(exported(hospitals, head), APP, *auditor)[0] == 3
-    admin(hospitals, "federation", "add", public.key_text(), "--name", "auditor", "--role", "auditor")
-    admin(hospitals, "federation", "grant", "auditor")
-    car = exported(hospitals, head)
+    assert hospitals.replay(hospitals.exported(), APP, *auditor)[0] == 3
+    hospitals.done("server", "federation", "add", public.key_text(), "--name", "auditor", "--role", "auditor")
+    hospitals.done("server", "federation", "grant", "auditor")
+    car = hospitals.exported()
     engine = hospitals.root / "engine"
     engine.rename(hospitals.root / "away")
 

@@ -19,17 +19,14 @@ def test_flwr_run_takes_the_example_app() -> None:
     assert (config["project"]["name"], warnings) == ("digits", [])
 
 
-def test_the_example_app_trains_and_the_example_script_audits_it(
-    federation_in_the_clear: Federation, tmp_path: Path
-) -> None:
+def test_the_example_app_trains_and_the_example_script_audits_it(federation_in_the_clear: Federation) -> None:
     federation = federation_in_the_clear
-    app, car = EXAMPLES / "digits", tmp_path / "run.car"
+    app = EXAMPLES / "digits"
     server = federation.server(app)
     clients = [federation.client(name, app) for name in ("one", "two")]
     assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
-    head, home = str(federation.head("server").head), str(federation.home("server").path)
-    assert federation.run("export", "export", head, car, "--ipfs", federation.engine, "--home", home).code() == 0
 
+    car = federation.exported()
     script = [sys.executable, str(EXAMPLES / "audit_a_run.py"), str(car), str(federation.stored.id)]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,15 +37,14 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
 
 def ran(root: Path, cheat: str, rounds: int) -> Path:
     federation = Federation(root, f"local:{root / 'engine'}", encrypted=False)
-    federation.add("one", "two", *(["three"] if cheat == "reorder" else []))  # in either order, two add up to the same
-    config = f"num-server-rounds={rounds}"
-    server = federation.server(APP, "--run-config", config, clients=len(federation.names), CHEAT=cheat)
+    count = {"scale": 1, "reorder": 3}.get(cheat, 2)  # in either order, two add up to the same
+    federation.add(*("one", "two", "three")[:count])
+    config = f"num-server-rounds={rounds} min-nodes={count}"
+    server = federation.server(APP, "--run-config", config, clients=count, CHEAT=cheat)
     clients = [federation.client(name, APP) for name in federation.names]
     codes = [peer.code() for peer in (server, *clients)]
     assert codes == [4 if cheat == "raise" else 0, *[0] * len(clients)], server.said
-    car = root / "run.car"
-    home = str(federation.home("server").path)
-    assert federation.run("server", "export", str(federation.head("server").head), car, "--home", home).code() == 0
+    car = federation.exported()
     federation.end()
     shutil.rmtree(root / "engine")
     return car
@@ -111,8 +112,27 @@ def test_a_cheat_shows_in_the_next_dispatch(
     assert f"'{tensor}'" in report["findings"][0]["message"]
 
 
-def test_a_cheat_in_the_last_round_shows_in_the_final_model(federation: Federation, recorded: Recorded) -> None:
-    code, report = found(federation, recorded("scale", 2))
+@dataclass(frozen=True)
+class Attested:
+    """The replay of a run whose server cheats in the last round, and what an auditor signed of it."""
+
+    code: int
+    report: Any
+    file: Path
+    by: str
+
+
+@pytest.fixture(scope="module")
+def attested(tmp_path_factory: pytest.TempPathFactory, recorded: Recorded) -> Attested:
+    root = tmp_path_factory.mktemp("attested")
+    federation = Federation(root, f"local:{root / 'engine'}", encrypted=False)
+    did = federation.identity("auditor").public.signing.did
+    code, report = found(federation, recorded("scale", 2), APP, "--attest", str(root / "a.json"))
+    return Attested(code, report, root / "a.json", did)
+
+
+def test_a_cheat_in_the_last_round_shows_in_the_final_model(attested: Attested) -> None:
+    code, report = attested.code, attested.report
 
     assert (code, report["replay"]["first_divergence"]["tensor"]) == (1, "b")
     assert "the final model differs" in report["findings"][0]["message"]
@@ -120,17 +140,10 @@ def test_a_cheat_in_the_last_round_shows_in_the_final_model(federation: Federati
     assert report["replay"]["not_checked"] is None
 
 
-def test_a_failed_replay_is_attested_and_checked_in_a_third_home(
-    federation: Federation, recorded: Recorded, tmp_path: Path
-) -> None:
-    did = federation.identity("auditor").public.signing.did
-    file, third = tmp_path / "a.json", federation.root / "third"
+def test_a_failed_replay_is_attested_and_checked_in_a_third_home(federation: Federation, attested: Attested) -> None:
+    checked = federation.done("third", "attest", "verify", attested.file, "--by", attested.by, "--json", code=1)
 
-    code, _ = found(federation, recorded("scale", 2), APP, "--attest", str(file))
-    checked = federation.run("third", "attest", "verify", file, "--by", did, "--json", "--home", third)
-
-    assert (code, checked.code()) == (1, 1)
-    said = checked.json["statement"]["predicate"]
+    said = json.loads(checked)["statement"]["predicate"]
     assert (said["verdict"], said["compared"]["replay"]["outcome"]) == ("failed", "beyond")
     assert said["environment"]["recorded"] == said["environment"]["here"]
 

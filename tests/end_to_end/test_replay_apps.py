@@ -39,9 +39,7 @@ def ran(federation: Federation, app: Path, config: str = "", **variables: str) -
 
 def exported(federation: Federation) -> Path:
     """The run as a CAR, and its engine gone."""
-    car = federation.root / "run.car"
-    home = federation.home("server").path
-    assert federation.run("server", "export", str(federation.head("server").head), car, "--home", home).code() == 0
+    car = federation.exported()
     shutil.rmtree(federation.root / "engine")
     return car
 

@@ -33,8 +33,7 @@ def trained(federation: Federation, *options: str | Path) -> Any:
 
 def model_of(federation: Federation, run: str | Path, *options: str) -> dict[str, np.ndarray]:
     file = federation.root / "model.safetensors"
-    home = ("--home", str(federation.home("server").path))
-    assert federation.run("server", "model", run, "-o", file, *options, *home).code() == 0
+    federation.done("server", "model", run, "-o", file, *options)
     return load_file(file)
 
 
@@ -50,9 +49,7 @@ def test_a_run_begins_with_the_model_of_a_file_and_is_replayed_from_a_car_alone(
     run = trained(federation, "--initial-model", file)
 
     assert equal(model_of(federation, run["head"], "--round", "0"), load_file(file))
-    car = federation.root / "run.car"
-    home = str(federation.home("server").path)
-    assert federation.run("server", "export", run["head"], car, "--home", home).code() == 0
+    car, home = federation.exported(), str(federation.home("server").path)
     shutil.rmtree(federation.root / "engine")
     auditor = federation.run("auditor", "audit", car, "--replay", "--json", "--home", home)  # who has the keys
     assert (auditor.code(), auditor.json["verdict"]) == (0, "verified"), auditor.said

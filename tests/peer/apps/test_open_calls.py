@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from peer.apps import app_process
 from peer.apps.app_process import AppCommand, AppProcess
 from peer.apps.open_calls import MAX_BYTES, MAX_CALLS, OpenCalls
 from protocol.app.calls import FromApp, GetNodes, Nodes, Progress
@@ -62,8 +63,15 @@ def process_of(source: str, folder: Path, heard: list[FromApp], lost: asyncio.Qu
     return AppProcess(command, heard.append, lost.put_nowait)
 
 
-def test_an_app_that_calls_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def in_a_folder_and_soon_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process whose calls nobody reads is seen to end only once its pipe is given up."""
     monkeypatch.chdir(tmp_path)
+    for name in ("_END_SECONDS", "_DRAIN_SECONDS"):
+        monkeypatch.setattr(app_process, name, 0.2)
+
+
+def test_an_app_that_calls_without_end_is_not_read(tmp_path: Path) -> None:
     heard: list[FromApp] = []
 
     async def flood() -> None:
@@ -81,9 +89,7 @@ def test_an_app_that_calls_without_end_is_not_read(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "all").exists()
 
 
-def test_the_end_of_an_app_is_noticed_while_its_calls_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
+def test_the_end_of_an_app_is_noticed_while_its_calls_wait(tmp_path: Path) -> None:
     async def ending() -> str:
         lost: asyncio.Queue[str] = asyncio.Queue()
         process = process_of(CALLS_AND_ENDS, tmp_path, [], lost)
