@@ -171,9 +171,10 @@ class Engine(Protocol):
             Unreachable: if a block that was left out is not here, as it may have been dropped. It is not pinned then.
         """
 
-    def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = ()) -> None:
+    def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = (), *, keep: Sequence[CID] = ()) -> None:
         """Undo what pinned these ``contents`` recursively, and these single ``blocks``; then delete for good whatever
-        of them no other pin leads to, whoever set that. What is not here, or not pinned, does no harm.
+        of them no other pin leads to, whoever set that. What is not here, or not pinned, does no harm. Those of
+        ``keep``, which are here, stay at each moment, pinned by themselves.
 
         Raises:
             SharedEngine: if another home uses this node, whose pins cannot be told from ours.

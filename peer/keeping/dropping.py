@@ -108,9 +108,7 @@ class Dropping:
     def finish(self) -> None:
         """Drop what was to go. The first block of each stays: it is small, and says what a client measured."""
         if going := self.journal.contents.going():
-            first = [Block(cid, self.engine.get(cid, timeout=1.0)) for cid in going if self.engine.has(cid)]
-            self.engine.drop(going)
-            self.engine.put(first, pin=[block.cid for block in first])
+            self.engine.drop(going, keep=[cid for cid in going if self.engine.has(cid)])
             self.journal.contents.dropped(going, time.time())
 
     def _pin_apart(self, head: RunHead) -> None:

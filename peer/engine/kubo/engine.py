@@ -101,13 +101,15 @@ class KuboEngine:
             why = self._api.meaning(failure)
             raise Unreachable(root, f"{root} could not be pinned: {failure}") if isinstance(why, KuboRefused) else why
 
-    def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = ()) -> None:
+    def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = (), *, keep: Sequence[CID] = ()) -> None:
         """As `peer.engine.interface.Engine` says. Kubo's ``block/rm`` leaves what a pin leads to, whoever set it."""
         if self._homes is not None:
             self._homes.refuse_if_shared()
         unneeded = list(dict.fromkeys((*(cid for root in contents for cid in reached(root, self._links)), *blocks)))
         for cid in (*contents, *blocks):
             self.unpin(cid)
+        if keep:
+            self._pin_alone(keep)
         unneeded.reverse()  # what links others goes after them, so a crash loses no way to them
         for start in range(0, len(unneeded), _REMOVED_AT_ONCE):
             some = map(str, unneeded[start : start + _REMOVED_AT_ONCE])

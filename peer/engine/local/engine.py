@@ -30,6 +30,9 @@ _FEW: Final = 65_536
 """A content may have so few chunks with fewer than `_SMALL` bytes. That bounds the CIDs in memory that are still to be
 fetched."""
 
+_KINDS: Final = ("recursive", "direct")
+"""How something may be pinned."""
+
 _LAYOUT: Final = "1"
 """The version of the directory's layout."""
 
@@ -76,10 +79,11 @@ class LocalEngine:
             self._check_whole(self._reach(root))
             self._pin([root], "recursive")
 
-    def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = ()) -> None:
+    def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = (), *, keep: Sequence[CID] = ()) -> None:
         with self._locked(posix.lock):
+            self._pin(keep, "direct")
             for cid in (*contents, *blocks):
-                self._unpin(cid)
+                self._unpin(cid, ("recursive",) if cid in keep else _KINDS)
             sync_folder(self._pins)
             unneeded = dict.fromkeys((*(cid for root in contents for cid in self._reach(root)), *blocks))
             for needed in self._pinned():
@@ -161,8 +165,8 @@ class LocalEngine:
             self._unpin(cid)
             sync_folder(self._pins)
 
-    def _unpin(self, cid: CID) -> None:
-        for kind in ("recursive", "direct"):
+    def _unpin(self, cid: CID, kinds: Sequence[str] = _KINDS) -> None:
+        for kind in kinds:
             (self._pins / f"{cid}.{kind}").unlink(missing_ok=True)
 
     def _pinned(self) -> Iterator[CID]:

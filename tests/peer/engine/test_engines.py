@@ -292,6 +292,17 @@ def test_what_is_dropped_is_deleted_and_what_another_content_links_stays(pair: P
     assert here == {shared.cid, kept.cid}
 
 
+def test_the_first_block_of_what_is_dropped_may_stay_and_can_go_later(pair: Pair, fresh: random.Random) -> None:
+    chunks = chunks_of(fresh, 2)
+    root = content_of(chunks)
+    pair.one.put_content(root.cid, [root, *chunks])
+    for _ in range(2):  # as after a crash
+        pair.one.drop([root.cid], keep=[root.cid])
+        assert [pair.one.has(block.cid) for block in (root, *chunks)] == [True, False, False]
+    pair.one.drop([root.cid])
+    assert not pair.one.has(root.cid)
+
+
 def test_dropping_what_is_not_here_does_no_harm(pair: Pair, fresh: random.Random) -> None:
     pair.one.drop([content_of(chunks_of(fresh, 1)).cid], [raw_block(fresh.randbytes(100)).cid])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from inspected_runs import WrittenRun
 from peer.cli.keeping.opened_dropping import opened_dropping
 from peer.engine import open_engine
 from peer.engine.interface import EngineUnavailable, SharedEngine, Unreachable
+from peer.engine.local.block_files import BlockFiles
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.keeping.dropped import dropped_here
@@ -353,6 +354,26 @@ def test_stock_that_a_crash_interrupted_lacks_nothing_later(kept: Kept, monkeypa
         kept.say(budget=500 * MODEL)
         kept.wrote(run)
     Upkeep(kept.home, kept.engine, kept.journal).wrote(run.scribe.chain.run)
+    assert kept.journal.contents.used_in_all() == pytest.approx(kept.on_disk(), rel=0.02)
+
+
+def test_a_crash_while_something_is_dropped_loses_nothing_that_a_client_measured(
+    kept: Kept, command: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = closed_run(kept)
+    remove = BlockFiles.remove
+
+    def cut_short(files: BlockFiles, cids: Iterable[CID]) -> None:
+        remove(files, cids)
+        raise EngineUnavailable("it was stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlockFiles, "remove", cut_short)
+        assert command("keep", "models=last:1", "updates=last:1").code == 3
+    assert kept.here(*run.stored) == [True] * len(run.stored)
+    with opened_dropping(kept.home, kept.address):
+        pass  # it finishes what was begun
+    assert kept.here(*run.stored) == [True] * len(run.stored)
     assert kept.journal.contents.used_in_all() == pytest.approx(kept.on_disk(), rel=0.02)
 
 
