@@ -67,8 +67,8 @@ class KeptRun:
     spoken: float
     """When its leader said last how far it is."""
     fetching: set[CID] = field(default_factory=set)
-    on_disk: int = -1
-    """The height up to which its records are on disk."""
+    writing: int = 0
+    """How many of its records are on their way to disk."""
     hint: bytes | None = None
     """The member by whose word a newer head is looked for, if it is not the leader's."""
 
@@ -85,7 +85,7 @@ class KeptRun:
     @property
     def has_all_records(self) -> bool:
         """Whether it is closed, and each of its records is on disk."""
-        return self.chain.closed and self.on_disk == self.chain.height
+        return self.chain.closed and not self.writing
 
 
 class KeptRuns:
@@ -198,7 +198,8 @@ class KeptRuns:
             for step, blocks in kept.verified.steps():
                 if step.height == 0:
                     self._has_begun(kept)
-                keep_step(self._outbox, kept.run, step, blocks, partial(self._is_on_disk, kept, step.height))
+                kept.writing += 1
+                keep_step(self._outbox, kept.run, step, blocks, partial(self._is_on_disk, kept))
                 yield step, blocks
             if kept.verified.is_idle:
                 self._hint_held(kept)
@@ -225,8 +226,8 @@ class KeptRuns:
         theirs = (each.verified.records_between for each in runs if each.verified.leader == kept.verified.leader)
         return kept.verified.records_between > AHEAD and sum(theirs) > BEHIND_OF_ONE
 
-    def _is_on_disk(self, kept: KeptRun, height: int, now: float) -> None:
-        kept.on_disk = height
+    def _is_on_disk(self, kept: KeptRun, now: float) -> None:
+        kept.writing -= 1
 
     def _has_begun(self, kept: KeptRun) -> None:
         if kept.verified.server:  # a process before ours followed the others
