@@ -14,6 +14,9 @@ from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader_choice import ReaderChoice
+from peer.web.board import Board
 from protocol.blocks.cid import CID, raw_block
 from protocol.records.bodies import Role
 
@@ -85,6 +88,18 @@ def test_the_status_fits_a_line_and_shows_whole_ids_if_asked(admin: Peer) -> Non
     short, whole = (admin("federation", "shred", "--status", *words).out for words in ((), ("--full",)))
     assert (str(RUN) in short, RUN.label in short, str(RUN) in whole) == (False, True, True)
     assert max(map(len, short.splitlines()[:-1])) <= 80
+
+
+def test_the_page_says_what_is_shredded_and_how_many_say_that_they_did_it(admin: Peer, member: Peer) -> None:
+    has_run(admin)
+    admin("federation", "shred", str(RUN), "--yes", "--reason", "asked for")
+    readers = ReaderChoice(None, Passphrases.of_process(None), needed=False)
+    with Board(Home(admin.home), None, readers).watching() as board:
+        ((federation,), (run,)) = board.federations(), board.runs()
+    (shredding,) = federation["shredded"]
+    assert (shredding["run"], shredding["destroyed"], shredding["of"]) == (str(RUN), 0, 2)
+    assert shredding["what"].endswith('by a ("asked for")')
+    assert (run["shredded"], run["state"]) == (True, "closed")
 
 
 def test_a_home_that_has_an_older_manifest_is_told_what_it_lacks(admin: Peer, member: Peer) -> None:
