@@ -102,6 +102,11 @@ def doubtful(text: str) -> Coloured:
     return Coloured(text, Colour.YELLOW)
 
 
+def counted(count: int, one: str) -> str:
+    """``1 message``, ``2 messages``."""
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"
+
+
 def size(count: int) -> str:
     """Bytes as people read them: ``1.5 MB``."""
     number = float(count)

@@ -74,7 +74,7 @@ _LINES: Final[Mapping[What, str]] = {
     What.KEYS_DESTROYED: "the keys of {runs} are destroyed in this home, as its federation's admins ordered",
     What.KEYS_TO_DESTROY: "keys of shredded runs are not destroyed yet: {why}",
     What.KEYS_LISTED: "manifest version {version} lists the new keys of {whom}, who can destroy their old ones now",
-    What.RECOMPUTED: "computed the same as the server (height {height}, {messages} messages)",
+    What.RECOMPUTED: "computed the same as the server (height {height}; messages: {messages})",
     What.COMPUTED_OTHERWISE: "computed something else than the server has recorded, twice, and signs that (height "
     "{height}): {why}",
     What.NOT_TOLD: "cannot tell if the server computed right (height {height}): {why}",

@@ -11,7 +11,7 @@ from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import confirm, put, say
 from peer.cli.keeping.opened_dropping import opened_dropping
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, OneRunArgument, new_app
-from peer.cli.output import put_result, size
+from peer.cli.output import counted, put_result, size
 from peer.history.listed_runs import RunState, listed_runs
 from peer.history.named_runs import run_here
 from peer.home.home import Home
@@ -46,7 +46,7 @@ def forget_run(
         bytes_gone = dropping.sizes(what.contents) + sum(dropping.engine.sizes(list(of_states)).values())
         bytes_gone += 0 if stock is None else stock.records
         label = str(head.run)[:SHOWN]
-        say(f"forgetting the run {label}: {len(what.contents)} contents and its records, {size(bytes_gone)}")
+        say(f"forgetting the run {label}: {counted(len(what.contents), 'content')} and its records, {size(bytes_gone)}")
         for line in _about(what):
             say(line)
         if not yes and not _agreed(label):

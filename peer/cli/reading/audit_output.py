@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from peer.audit.report import Report, extent_in_words, root_in_words, verdict_in_words
 from peer.base.terminal import Coloured, put, put_json_part, put_table, put_whole
-from peer.cli.output import bad, doubtful, good, moment, put_fields, schema_name, size
+from peer.cli.output import bad, counted, doubtful, good, moment, put_fields, schema_name, size
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, Verdict
 from protocol.replay.differences import Difference, Outcome
@@ -42,7 +42,7 @@ def put_compared(exchange: ComparedExchange) -> None:
         where = "final model"
     found = exchange.difference
     if exchange.outcome is Outcome.EQUAL:
-        put(f"{where}, height {exchange.height}: {exchange.messages} messages compared and equal")
+        put(f"{where}, height {exchange.height}: {counted(exchange.messages, 'message')} compared and equal")
     elif exchange.outcome is Outcome.UNDECIDED and found is not None and found.ulps is not None:
         put(f"{where}, height {exchange.height}: compared, differs by {measured(found)}")
 
@@ -151,12 +151,21 @@ def _errors(exchange: dict[str, Any]) -> Iterator[str]:
         yield f"no answer from {', '.join(map(named, exchange['unanswered']))}"
 
 
+def _app(report: Report) -> str:
+    if report.app:
+        return named(report.app)
+    return "shredded with the run" if report.shredded else "encrypted, and not for this home"
+
+
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "run", str(report.run or "unknown")
     yield "head", str(report.head)
     if report.federation is not None:
-        yield "federation", f"{named(report.federation_name or str(report.federation))}, {report.members} members"
-        yield "app", named(report.app) if report.app else "encrypted, and not for this home"
+        yield (
+            "federation",
+            f"{named(report.federation_name or str(report.federation))}, {counted(report.members, 'member')}",
+        )
+        yield "app", _app(report)
         yield "leader", named(report.leader)
         ended = report.outcome.value if report.outcome else "still open"
         yield "ended", f"{ended}{f': {quoted(report.reason)}' if report.reason else ''}"
@@ -166,10 +175,10 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "keeps", report.keep
     if report.best is not None:
         yield "best", report.best.in_words()
-    rounds = f"{report.rounds} rounds, " if report.numbered else ""
+    rounds = f"{counted(report.rounds, 'round')}, " if report.numbered else ""
     if report.environments > 1:
         yield "environments", f"{report.environments}: the server went on with the run in another one"
-    yield "size", f"{report.records} records, {rounds}{report.exchanges} exchanges"
+    yield "size", f"{counted(report.records, 'record')}, {rounds}{counted(report.exchanges, 'exchange')}"
 
 
 def _replayed(report: Report) -> Iterator[str]:
@@ -177,7 +186,7 @@ def _replayed(report: Report) -> Iterator[str]:
     if replay is None:
         yield "not replayed, because of the findings above"
         return
-    extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
+    extent = f"{counted(replay.exchanges, 'exchange')}, {counted(replay.messages, 'message')} compared and equal"
     if replay.not_kept:
         extent = extent_in_words(replay, report.exchanges)
     yield f"replayed in {replay.seconds:.1f} s: {extent}"

@@ -351,3 +351,8 @@ def test_a_terminal_is_spared_colour_if_its_owner_says_so(
 def test_a_missing_choice_is_named_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["completion"]) == ExitCode.WRONG_USE
     assert "Choose from: bash, zsh, fish" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 rounds"), (1, "1 round"), (2, "2 rounds")])
+def test_one_thing_is_not_counted_as_several(count: int, words: str) -> None:
+    assert output.counted(count, "round") == words
