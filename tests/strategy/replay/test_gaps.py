@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cheating_server import a_server_that_cheats, untouched
+from flwr.serverapp import strategy as flower
 from recorded_app import RecordedApp, ScriptPipe, run_of
 
 from protocol.app.calls import CollectEntry, DispatchEntry, Diverged, Finished, Replayed, ScriptEntry
@@ -88,3 +89,23 @@ def test_a_strategy_that_keeps_something_of_the_replies_accuses_nobody(strategy:
     assert pipe.differences
     for compared in pipe.differences:
         assert judged(compared.difference, Cause.ROUNDING, flowers_own=False) is Outcome.UNDECIDED
+
+
+REGISTRY = [name for name in flower.__all__ if name not in ("Result", "Strategy")]
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("strategy", REGISTRY)
+def test_no_strategy_of_flowers_accuses_an_honest_server(strategy: str, tmp_path: Path) -> None:
+    recorded = run_of(strategy, tmp_path, ROUNDS)
+    first = sent(recorded, 2)
+    for rounds, model in (({1}, None), ({1, 2}, None), ({1}, first)):
+        gone = updates(recorded, rounds)
+        if model is not None:
+            del recorded.store[model]
+            gone.add(model)
+        ending, pipe, loose = replayed(recorded, gone)
+        if isinstance(ending, Diverged):  # where nothing is compared: FedXgbBagging decodes what stands in
+            assert ending.height in {dispatches(recorded)[number - 1].head.height for number in loose}
+        for compared in pipe.differences:
+            assert judged(compared.difference, Cause.ROUNDING, flowers_own=False) is Outcome.UNDECIDED
