@@ -191,11 +191,12 @@ async function now() {
 
 async function runs() {
   const found = await ask("api/runs");
-  const rows = found.runs.map((run) => [
-    run.name, el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), bdi(run.federation), run.role,
-    run.shredded ? `${run.state}, shredded` : run.closed ? el("span", run.state === "failed" ? { class: "bad" } : {}, run.state) : el("span", { class: "good" }, run.state), run.round === null ? "" : String(run.round), String(run.height), moment(run.updated),
+  const rows = found.runs.map((run) => [  // what is asked for most comes first: a narrow page shows that much
+    run.name, el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)),
+    run.shredded ? `${run.state}, shredded` : run.closed ? el("span", run.state === "failed" ? { class: "bad" } : {}, run.state) : el("span", { class: "good" }, run.state),
+    run.round === null ? "" : String(run.round), run.role, bdi(run.federation), String(run.height), moment(run.updated),
   ]);
-  return [el("h1", {}, "Runs of this home"), rows.length ? table("The last changed first", ["name", "run", "federation", "role", "state", "round", "height", "changed"], rows)
+  return [el("h1", {}, "Runs of this home"), rows.length ? table("The last changed first", ["name", "run", "state", "round", "role", "federation", "height", "changed"], rows)
     : el("p", {}, "There is no run here yet.")];
 }
 
@@ -397,7 +398,7 @@ async function federation() {
     page.push(el("section", { class: "panel" }, el("h2", {}, bdi(each.name || label(each.id))), facts([
       ["id", el("code", {}, each.id)], ["manifest", [`version ${each.version}, `, cidLink(each.manifest)]], ["encrypted", each.encrypted ? "yes" : "no"],
       ["changes", `take ${each.threshold} of ${each.admins} admins`], ["bootstrap", each.bootstrap.length ? each.bootstrap.map((address) => el("div", {}, el("code", {}, address))) : null],
-    ]), table(`${each.members.length} members`, ["member", "roles"], each.members.map((member) => [bdi(member.name), member.roles.join(", ")])),
+    ]), table(each.members.length === 1 ? "1 member" : `${each.members.length} members`, ["member", "roles"], each.members.map((member) => [bdi(member.name), member.roles.join(", ")])),
     each.waits.length ? [el("h3", {}, "Waits for an admin"), el("ul", {}, each.waits.map((wait) => el("li", {}, bdi(wait))))] : null,
     each.shredded.length ? table("Shredded runs", ["run", "shredded", "keys destroyed, members say"], each.shredded.map((run) => [
       el("span", { class: "cid", title: run.run }, label(run.run)), el("td", { class: "reason" }, bdi(run.what)), `${run.destroyed} of ${run.of}`])) : null));
