@@ -6,7 +6,7 @@ from typing import Any
 
 from peer.base.terminal import put, put_table, say
 from peer.cli.keeping.opened_dropping import opened_dropping
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, new_app
+from peer.cli.options import DEFAULT_HOME, EngineOption, FullOption, HomeOption, JsonOption, new_app
 from peer.cli.output import put_fields, put_json, size
 from peer.history.listed_runs import listed_runs
 from peer.home.home import Home
@@ -17,7 +17,12 @@ app = new_app()
 
 
 @app.command("du")
-def du(ipfs: EngineOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+def du(
+    ipfs: EngineOption = None,
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
     """Show what this home takes on the disk, by run and kind, and what may go by its plan.
 
     Contents that several runs or rounds share are counted once. `peer keep` says what stays.

@@ -132,3 +132,8 @@ def test_an_error_shows_whole_ids_if_asked(peer: Peer, tmp_path: Path, words: tu
 def test_what_is_kept_is_said_in_80_columns(peer: Peer, tmp_path: Path, words: tuple[str, ...]) -> None:
     shown = peer(*words, "--ipfs", f"local:{tmp_path / 'engine'}").out
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_run_that_cannot_be_counted_is_named_by_its_first_characters(peer: Peer, tmp_path: Path) -> None:
+    said = peer("du", "--ipfs", f"local:{tmp_path / 'engine'}").err
+    assert (RUN.label in said, str(RUN) in said) == (True, False)
