@@ -177,20 +177,26 @@ ELSEWHERE = {
 bound."""
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
+METHODS = ("encrypt", "decrypt", "derive")
+
+
+def sources(*words: str) -> Iterator[tuple[str, ast.Module]]:
+    """The modules with one of these words in them. The others are not parsed: there are hundreds."""
     for package in ("protocol", "strategy", "peer"):
         for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))
+            text = path.read_text("utf-8")
+            if any(word in text for word in words):
+                yield path.relative_to(ROOT).as_posix(), ast.parse(text)
 
 
 def test_keys_are_used_through_contexts_alone() -> None:
     called = {
         (path, node.func.attr)
-        for path, tree in sources()
+        for path, tree in sources(*METHODS)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("encrypt", "decrypt", "derive")
+        and node.func.attr in METHODS
         and path != "protocol/records/contexts.py"
     }
     assert called == set(ELSEWHERE)
@@ -199,9 +205,10 @@ def test_keys_are_used_through_contexts_alone() -> None:
 def test_nobody_else_seals() -> None:
     imports = {
         path
-        for path, tree in sources()
+        for path, tree in sources("sealing")
         for node in ast.walk(tree)
         if (isinstance(node, ast.ImportFrom) and node.module == "crypto.sealing")
+        or (isinstance(node, ast.ImportFrom) and node.module == "crypto" and "sealing" in {n.name for n in node.names})
         or (isinstance(node, ast.Import) and any(each.name == "crypto.sealing" for each in node.names))
     }
     assert imports == {"protocol/records/contexts.py"}
