@@ -15,11 +15,10 @@ from peer.base.faults import Victim
 from peer.engine.chosen_engine import MANAGED
 
 SAMPLE = {
-    "server-peer-store-after-4",
     "one-peer-keep-reply-before-4",
     "one-app-hand-after-4",
 }
-"""Of nodes there is one in `test_own_node`, and more in `tests/kubo/test_run_kubo.py`."""
+"""A server is killed in `test_encrypted_faults.py`, a node in `test_own_node.py` and `tests/kubo/test_run_kubo.py`."""
 
 
 def params(victim: Victim) -> list[object]:
