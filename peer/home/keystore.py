@@ -6,6 +6,7 @@ Files have mode 0600, in a directory of mode 0700. A file is there whole or not 
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from crypto.identity import Identity, parse_name
 from crypto.keyfile import KeyFile
 from peer.base import posix
 from peer.base.errors import ExitCode, PeerError
-from peer.home.home import PRIVATE_FILE, Stamp, overwrite_file, overwrite_leftovers, stamp_of, write_new_file
+from peer.home.home import Stamp, overwrite_file, overwrite_leftovers, stamp_of, write_new_file
 from peer.home.passphrase import Passphrases
 
 DEFAULT_NAME: Final = "default"
@@ -122,9 +123,12 @@ class KeyStore:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """No two processes replace a key file at once."""
-        with posix.new_files_have(PRIVATE_FILE), (self.directory / ".lock").open("w") as file:
-            posix.lock(file)
+        folder = os.open(self.directory, os.O_RDONLY)  # a lock on the folder leaves no file beside the keys
+        try:
+            posix.lock(folder)
             yield
+        finally:
+            os.close(folder)
 
     def file(self, name: str) -> bytes:
         """The bytes of a key file."""
