@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Final
 
 from crypto.errors import CryptoError
@@ -47,6 +49,9 @@ from protocol.visible import named
 TELL_EVERY: Final = 60.0
 """Seconds between two times that a member says the same, because others may not have been here."""
 
+TELL_AGAIN: Final = 5.0
+"""The same, if somebody says that it knows only an older version of the manifest: it may wait for what ours lists."""
+
 TRY_AGAIN: Final = 60.0
 """Seconds until what could not be carried out is tried again."""
 
@@ -77,13 +82,17 @@ class ErasureDesk:
     engine_name: str
     journal: Journal
     on_report: Callable[[Report], None]
-    _told: dict[CID, bytes] = field(default_factory=dict)
-    _tell_at: float = 0.0
+    _told: bytes = b""
+    _told_at: float = -math.inf
+    _is_ahead: bool = False
+    """Whether somebody has said since that it knows only an older version."""
     _try_at: float = 0.0
     _fetch_at: float = 0.0
     _why: str = ""
     _named: dict[CID, bytes] = field(default_factory=dict)
     """Newer versions of the manifest that words name, and whose word it was. One for each member at a time."""
+    _naming: Lock = field(default_factory=Lock)
+    """Held while `_named` changes: words come in a thread of the engine's."""
     _provided: CID | None = None
     """The newest version whose blocks are in the engine, for those who hear of it by our word."""
     _new_keys: TokenBucket = field(default_factory=lambda: TokenBucket(NEW_KEYS_AT_ONCE, NEW_KEYS_A_SECOND))
@@ -107,13 +116,21 @@ class ErasureDesk:
             claim = open_claim(data, stored.id, stored.swarm_key)
             if not self._is_known(claim) and not self._is_taken(claim, stored, time.monotonic()):
                 return
-            if claim.body.version > stored.manifest.version and claim.body.by in stored.manifest.members:
-                named = {cid: by for cid, by in self._named.items() if by != claim.body.by}
-                self._named = {**named, claim.body.manifest: claim.body.by}
+            if claim.body.by in stored.manifest.members:
+                self._compare(claim, stored)
         except NotAWord as error:
             logs.event("erasure-dropped", logging.DEBUG, why=str(error))
         except (PeerError, OSError) as error:  # it is told again
             logs.event("erasure-not-kept", logging.WARNING, why=str(error))
+
+    def _compare(self, claim: Claim, stored: StoredFederation) -> None:
+        """Note whose manifest is newer, a member's or ours."""
+        if claim.body.version > stored.manifest.version:
+            with self._naming:
+                named = {cid: by for cid, by in self._named.items() if by != claim.body.by}
+                self._named = {**named, claim.body.manifest: claim.body.by}
+        elif claim.body.version < stored.manifest.version:
+            self._is_ahead = True
 
     def _is_known(self, claim: Claim) -> bool:
         """Whether this home has that very word, verified: each member says it again every minute."""
@@ -165,7 +182,8 @@ class ErasureDesk:
     def _fetched(self, stored: StoredFederation) -> StoredFederation:
         """The federation with the newest version that a word names. So a shredding comes to everybody, although no run
         is going."""
-        named, self._named = self._named, {}
+        with self._naming:
+            named, self._named = self._named, {}
         for cid in named:
             try:
                 with contextlib.closing(RecordFetcher(SoundBlocks(self.engine))) as fetcher:
@@ -231,14 +249,15 @@ class ErasureDesk:
     def _tell(self, stored: StoredFederation, now: float) -> None:
         self._say_again(stored)
         word = said_by(self.keys.identity.id, self.home, self.journal).get(self.federation)
-        if word is None or (self._told.get(self.federation) == word.block.data and now < self._tell_at):
+        pause = TELL_AGAIN if self._is_ahead else TELL_EVERY
+        if word is None or (self._told == word.block.data and now < self._told_at + pause):
             return
         with contextlib.suppress(EngineError):  # the engine's own troubles are told elsewhere
             if self._provided != word.body.manifest:
                 self.engine.put((Block(cid, data) for cid, data in stored.blocks.items()), pin=list(stored.blocks))
                 self._provided = word.body.manifest
             self.engine.publish(topic_erasure(self.federation), closed_word(word, stored.id, stored.swarm_key))
-            self._told[self.federation], self._tell_at = word.block.data, now + TELL_EVERY
+            self._told, self._told_at, self._is_ahead = word.block.data, now, False
 
     def _say_again(self, stored: StoredFederation) -> None:
         """Once all is done, say so of the newest manifest too: so those hear of it who wait for what it lists."""

@@ -429,3 +429,25 @@ def test_what_all_members_say_again_each_minute_leaves_room_for_what_is_new(hear
     says(hearing, bob, BOB, at=2.0)
     (block,) = hearing.journal.erasures(hearing.federation)
     assert read_word(block.data).body.time == 2.0
+
+
+def test_who_knows_only_an_older_manifest_is_told_at_once_and_all_others_each_minute(
+    alice: AliceAtHome, hearing: ErasureDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = [0.0]
+    told: list[float] = []
+    monkeypatch.setattr("peer.erasure.telling.time.monotonic", lambda: moments[0])
+    monkeypatch.setattr(type(alice.engine), "publish", lambda *_: told.append(moments[0]))
+    older = alice.store.current()
+    alice.shred()
+
+    def look_at(*times: float) -> None:
+        for moments[0] in times:
+            hearing.look()
+
+    look_at(0.0, 10.0)
+    assert told == [0.0]
+    word = word_of(Identity("bob", BOB, decryption_key(BOB)), older.manifest, destroyed=False, now=1.0)
+    hearing.receive(closed_word(word, older.id, older.swarm_key))
+    look_at(11.0, 20.0, 70.0, 72.0)
+    assert told == [0.0, 11.0, 72.0]
