@@ -34,7 +34,7 @@ from peer.home.home import Home
 from peer.home.journal import Journal, KnownRun, RunHead
 from peer.home.kept_jobs import CANCELLED, KeptJob
 from peer.jobs.settings import JobSettings, adopted, queued, with_settings
-from peer.run.leading import Leading, leading, resuming, seed_of
+from peer.roles.leading import Leading, leading, resuming, seed_of
 from peer.run.peer import Peer
 from peer.run.runner import Ending
 from peer.run.session import Session

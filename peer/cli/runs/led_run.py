@@ -20,7 +20,7 @@ from protocol.visible import quoted
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
-    from peer.run.leading import ClosedRun
+    from peer.roles.leading import ClosedRun
     from peer.run.session import Session
 
 
@@ -42,8 +42,8 @@ def lead(
         PeerError: if the app or the settings cannot be used, or a run was left open that is not the same.
     """
     from peer.apps.taken_apps import take_app, tell_what_goes_along
+    from peer.roles.leading import leading, seed_of
     from peer.run.initial_model import initial_model
-    from peer.run.leading import leading, seed_of
     from peer.run.peer import run_alone
 
     app = take_app(session.home, choice.app_folder)

@@ -54,11 +54,11 @@ from strategy.apps.builtin_app import model_class
 if TYPE_CHECKING:  # they import flwr
     from peer.apps.app_choice import AppChoice
     from peer.jobs.job_server import JobServer
+    from peer.roles.standing_by import StandingBy
+    from peer.roles.training import Training
     from peer.run.peer import Peer, Prepared
     from peer.run.runner import Ending
     from peer.run.session import Session
-    from peer.run.training import Training
-    from peer.standby.standing_by import StandingBy
 
 app = new_app()
 
@@ -143,10 +143,10 @@ def serve(
         contextlib.ExitStack() as nodes,
     ):
         from peer.jobs.job_server import JobServer
-        from peer.run.keeping import keeping as prepared_keeper
+        from peer.roles.keeping import keeping as prepared_keeper
+        from peer.roles.training import training as prepared_training
         from peer.run.peer import Peer
         from peer.run.session import ActingAuthor
-        from peer.run.training import training as prepared_training
 
         engines = _nodes(nodes, place, base, served)
         trained = partial(prepared_training, choice=choice, works_in=works_in, once=False)
@@ -271,7 +271,7 @@ async def _tell_what_waits(peer: Peer, waits: Callable[[], list[str]], tell: Cal
 
 async def _standbys(sessions: Iterable[Session], choice: AppChoice) -> list[StandingBy]:
     """What replays the runs that other servers lead, one for each federation."""
-    from peer.standby.standing_by import standing_by
+    from peer.roles.standing_by import standing_by
 
     return [await asyncio.to_thread(standing_by, each, choice, once=False, run=None) for each in sessions]
 

@@ -293,8 +293,8 @@ def _told(session: Session, ending: Ending, kept: str) -> ExitCode:
 
 
 def _stand_by(session: Session, choice: AppChoice, live: Live, *, once: bool, run: CID | None) -> ExitCode:
+    from peer.roles.standing_by import standing_by
     from peer.run.peer import run_alone
-    from peer.standby.standing_by import standing_by
 
     stands = standing_by(session, choice, once=once, run=run)
     with live() as show:
@@ -303,8 +303,8 @@ def _stand_by(session: Session, choice: AppChoice, live: Live, *, once: bool, ru
 
 
 def _train(session: Session, choice: AppChoice, works_in: Path, live: Live, *, once: bool) -> ExitCode:
+    from peer.roles.training import training
     from peer.run.peer import run_alone
-    from peer.run.training import training
 
     trained = training(session, choice, works_in=works_in, once=once)
     if trained is None:
@@ -346,7 +346,7 @@ def _keep(options: MemberOptions, reach: ReachOptions, budget: Budget | None, *,
         starts=starts,
         budget=budget,
     ) as session:
-        from peer.run.keeping import keeping
+        from peer.roles.keeping import keeping
         from peer.run.peer import run_alone
 
         with live_status(wanted=not json, full=full) as show:

@@ -134,7 +134,7 @@ def _closed_here(
         on_report=Narrator(None if quiet else say).tell,
         starts=lambda _: None,
     ) as session:
-        from peer.run.leading import closing
+        from peer.roles.leading import closing
         from peer.run.peer import STOPPED_BY_OWNER, run_alone
 
         led = closing(session, head.run, STOPPED_BY_OWNER)

@@ -13,7 +13,7 @@ from peer.home.federations import FederationStore
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.membership.changes import add_member, remove_member, rotate_in
-from peer.run.leading import leading
+from peer.roles.leading import leading
 from peer.run.peer import Prepared
 from protocol.records.bodies import Role
 from protocol.replies.checks_and_limits import Admission

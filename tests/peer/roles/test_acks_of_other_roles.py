@@ -9,8 +9,8 @@ import pytest
 from chains import ALICE, TIME, id_of
 
 from peer.home.journal import Journal, RunHead
-from peer.run.training import kept_runs
-from peer.standby.standing_by import signed_acks
+from peer.roles.standing_by import signed_acks
+from peer.roles.training import kept_runs
 from protocol.blocks.cid import CID, cbor_block
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import Ack, Role

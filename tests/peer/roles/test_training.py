@@ -1,11 +1,11 @@
-"""`peer.run.training`: what a client that starts has from its home."""
+"""`peer.roles.training`: what a client that starts has from its home."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from peer.home.journal import Journal, RunHead
-from peer.run.training import TOLD_AGAIN, kept_runs
+from peer.roles.training import TOLD_AGAIN, kept_runs
 from protocol.blocks.cid import CID, raw_block
 from protocol.records.bodies import Role
 
