@@ -50,7 +50,8 @@ def last_record(federation: Federation) -> Record:
 
 def test_a_servers_keys_are_rotated_in_mid_run(federation: Federation, gate: Gate) -> None:
     founder = identity(federation, "server")
-    key_file(federation, "server").replace(founder, PASSPHRASE)
+    keys = key_file(federation, "server")
+    keys.replace(founder, PASSPHRASE, keys.opened("server", Passphrases()))
     gate.open("round-1")
     server, one, two = start(federation, gate, POLLEN_PASSPHRASE=PASSPHRASE)
     let_train(gate, "one", round=1)

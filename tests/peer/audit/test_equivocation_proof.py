@@ -105,7 +105,7 @@ def test_two_records_that_contradict_nothing_are_wrong_use(peer: Peer, tmp_path:
 def test_what_a_stranger_signed_in_the_servers_name_proves_nothing_about_the_server(peer: Peer, tmp_path: Path) -> None:
     scribe = begun()
     framed = proven(scribe, scribe.dispatch(), scribe.close(), STRANGER)
-    outcome = peer("audit", car_of(tmp_path / "proof.car", *framed.blocks()))
+    outcome = peer("audit", car_of(tmp_path / "proof.car", *framed.blocks()), "--full")
     assert outcome.code == ExitCode.WRONG_USE
     assert f"the key {STRANGER.verify_key.did} signed both records" in outcome.err
     assert "proves nothing about that member" in outcome.err

@@ -147,7 +147,10 @@ def test_the_best_model_and_what_was_dropped_are_seen(window: Browser, tmp_path:
 def test_a_chart_is_zoomed_with_keys_and_keeps_that_in_other_colours(window: Browser, tmp_path: Path) -> None:
     growing, range_shown = Growing(tmp_path), "return document.querySelector('figure [role=status]').textContent"
     first_line = (
-        "const { data } = document.querySelector('figure canvas').getContext('2d').getImageData(0, 0, 800, 480);"
+        "const copy = Object.assign(document.createElement('canvas'), { width: 800, height: 480 });"
+        "const drawn = copy.getContext('2d', { willReadFrequently: true });"
+        "drawn.drawImage(document.querySelector('figure canvas'), 0, 0);"
+        "const { data } = drawn.getImageData(0, 0, 800, 480);"
         "const seen = {}; for (let at = 0; at < data.length; at += 4) if (data[at + 3] === 255)"
         "{ const key = data.slice(at, at + 3).join(); seen[key] = (seen[key] || 0) + 1; }"
         "return Object.keys(seen).sort((a, b) => seen[b] - seen[a]).slice(0, 3).join(' ')"
