@@ -45,7 +45,9 @@ from protocol.records.environment import Numerics
 from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE
 from strategy.apps.builtin_app import model_class
 
-if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
+if TYPE_CHECKING:  # the last two import flwr, so they come after the checks of key and federation
+    from crypto.identity import Identity
+    from peer.home.federations import StoredFederation
     from peer.run.runner import Ending
     from peer.run.session import Session
 
@@ -218,8 +220,7 @@ def start(
 
     def starts(engine: str) -> None:
         if not json:
-            over = f"{stored.manifest.title} over {without_credentials(engine)}"
-            say(f"{person.name} starts as a {'standby' if stands_by else role} of {over}; Ctrl-C stops it")
+            _say_start(person, "standby" if stands_by else role, stored, engine)
             if role is Role.CLIENT:
                 say(f"its app works in {works_in}, with the packages of {' '.join(python)}")
 
@@ -257,6 +258,11 @@ def start(
         else:
             code = _train(session, choice, works_in, live, once=once)
     leave(code)
+
+
+def _say_start(person: Identity, role: str, stored: StoredFederation, engine: str) -> None:
+    over = f"{stored.manifest.title} over {without_credentials(engine)}"
+    say(f"{person.name} starts as a {role} of {over}; Ctrl-C stops it")
 
 
 def _refuse_unfit(role: Role, app_dir: Path | None, initial_model: str | None) -> None:
@@ -323,13 +329,13 @@ def _keep(options: MemberOptions, reach: ReachOptions, budget: Budget | None, *,
     asked = reach.asked()
     home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
     person, stored = options.unlocked(passphrases)
-    require_role(stored.manifest, person.public, Role.KEEPER)
+    role = Role.KEEPER
+    require_role(stored.manifest, person.public, role)
     narrator = Narrator(None if json else say, whole_ids=full)
 
     def starts(engine: str) -> None:
         if not json:
-            over = f"{stored.manifest.title} over {without_credentials(engine)}"
-            say(f"{person.name} starts as a keeper of {over}; Ctrl-C stops it")
+            _say_start(person, role, stored, engine)
 
     with opened_session(
         home,
