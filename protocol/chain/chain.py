@@ -45,6 +45,7 @@ from protocol.records.bodies import (
 )
 from protocol.records.environment import Environment
 from protocol.records.signed_records import Record, WellSigned, checked_record, parse_record, typed_items
+from protocol.witnesses.needed import witnesses_needed
 
 __all__ = ["AnsweredMessage", "Chain", "InForce", "OpenMessage", "Step", "check_reply"]
 
@@ -104,6 +105,8 @@ class Chain:
         self._open: dict[bytes, OpenMessage] = {}
         self._ordinals: Counter[int] = Counter()
         self._recent: deque[CID] = deque(maxlen=INDEX_EVERY)
+        self._witnesses_asked = 0
+        """How many witnesses the run itself asks for."""
         self.last_look: tuple[int, ...] = ()
         """The newest recorded answer of ``get_node_ids``. A resumed run waits for these nodes."""
         self.environment: Environment | None = None
@@ -122,6 +125,11 @@ class Chain:
     def in_force(self) -> InForce:
         """What the next record is judged by."""
         return InForce(self.run, self.manifest, self.keys, self.well_signed)
+
+    @property
+    def witnesses_needed(self) -> int:
+        """How many servers besides the leader have to have recomputed a training message before it is answered."""
+        return 0 if self.head is None else witnesses_needed(self._witnesses_asked, self.manifest)
 
     @property
     def index_due(self) -> bool:
@@ -271,7 +279,7 @@ class Chain:
 
     def _advance(self, step: Step, body: Chained, manifest: Manifest, keys: RunKeys) -> None:
         if isinstance(body, Run):
-            self.run, self.by = step.record.cid, body.by
+            self.run, self.by, self._witnesses_asked = step.record.cid, body.by, body.witnesses
         self.head, self.height, self.manifest = step.record.cid, body.height, manifest
         self.keys = keys
         self.closed = isinstance(body, Close)

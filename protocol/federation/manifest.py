@@ -66,6 +66,9 @@ class Settings:
     """A content, all its chunks together."""
     max_reason_chars: int = 2_000
     """Why a reply is an error. The writer cuts a longer reason, and readers refuse it."""
+    witnesses: int = 0
+    """How many servers besides the leader have to have recomputed what clients train on
+    (`protocol.witnesses.needed`)."""
 
     @classmethod
     def parse(cls, pairs: Iterable[tuple[str, int]]) -> Settings:

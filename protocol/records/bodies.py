@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from protocol.blocks.cid import CID
 from protocol.blocks.listing import Listing
+from protocol.blocks.typed import left_out
 from protocol.keeping.best import LONGEST_TEXT, BestBy, parse_best
 from protocol.keeping.plan import KEEP_EVERYTHING, LONGEST, KeepPlan, parse_plan
 from protocol.records.environment import EarlierEnvironment, Environment
@@ -31,6 +32,9 @@ MAX_SHREDDED: Final = 1_024
 
 MAX_SHREDDED_REASON: Final = 200
 """Characters of why."""
+
+MAX_WITNESSES: Final = 64
+"""How many servers a run may ask to have recomputed what is trained on."""
 
 INDEX_EVERY: Final = 256
 """Every record whose height is a multiple of this is an `Index`, except at height 0."""
@@ -256,24 +260,17 @@ class Run(Chained):
     keys: CID | None
     """The `Keys` of epoch 1; None if the federation does not encrypt."""
 
-    @property
-    def plan(self) -> KeepPlan:
-        """Which contents its leader keeps."""
-        return KEEP_EVERYTHING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedRun(Run):
-    """`Run` of a leader that does not keep everything. One that does is written without the field, as all were before
-    there was one."""
-
-    keep: Annotated[str, Meta(max_length=LONGEST)]
-    """The text of the plan (`protocol.keeping.plan`), for all: who holds ciphertext alone has to know it too."""
+    keep: Annotated[str, Meta(max_length=LONGEST)] = left_out("")
+    """The text of its leader's plan (`protocol.keeping.plan`), for all: who holds ciphertext alone has to know it too.
+    Empty if everything stays."""
+    witnesses: Annotated[int, Meta(ge=0, le=MAX_WITNESSES)] = left_out(0)
+    """How many servers besides the leader have to have recomputed what is trained on; the federation may ask for more
+    (`protocol.witnesses.needed`)."""
 
     @property
     def plan(self) -> KeepPlan:
         """Which contents its leader keeps."""
-        return parse_plan(self.keep)
+        return parse_plan(self.keep) if self.keep else KEEP_EVERYTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,23 +285,13 @@ class RunPrivate:
     replay_format: Natural
     environment: Environment
 
+    best: Annotated[str, Meta(max_length=LONGEST_TEXT)] = left_out("")
+    """The text of a `protocol.keeping.best.BestBy`; empty if its best model is not marked."""
+
     @property
     def best_by(self) -> BestBy | None:
         """By which metric its best model is marked; None if none is."""
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarkedRunPrivate(RunPrivate):
-    """`RunPrivate` of a run that marks its best model. One that does not is written without the field."""
-
-    best: Annotated[str, Meta(max_length=LONGEST_TEXT)]
-    """The text of a `protocol.keeping.best.BestBy`."""
-
-    @property
-    def best_by(self) -> BestBy | None:
-        """By which metric its best model is marked."""
-        return parse_best(self.best)
+        return parse_best(self.best) if self.best else None
 
 
 EARLIER_FORMATS: Final = (1, 2)

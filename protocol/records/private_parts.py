@@ -18,7 +18,6 @@ from protocol.records.bodies import (
     EarlierRunPrivate,
     FederationPrivate,
     FederationPrivates,
-    MarkedRunPrivate,
     RunPrivate,
     ShreddingFederationPrivate,
 )
@@ -80,17 +79,18 @@ def _parsed(plain: bytes, kind: type[object]) -> object:
         value = decode_cbor(plain)
         if kind is RunPrivate and isinstance(value, dict) and value.get("replay_format") in EARLIER_FORMATS:
             return from_plain(value, EarlierRunPrivate).as_now()
-        if kind is RunPrivate and isinstance(value, dict) and "best" in value:
-            return _marked(from_plain(value, MarkedRunPrivate))
-        return from_plain(value, kind)
+        parsed = from_plain(value, kind)
     except ShapeError as error:
         raise RecordError(str(error)) from error
+    if isinstance(parsed, RunPrivate) and parsed.best:
+        _check_best(parsed)
+    return parsed
 
 
-def _marked(private: MarkedRunPrivate) -> MarkedRunPrivate:
+def _check_best(private: RunPrivate) -> None:
     try:
         if str(private.best_by) == private.best:
-            return private
+            return
     except BestError as error:
         raise RecordError(f"best: {error}") from error
     raise RecordError(f"best: {private.best!r} is not written in its one way")

@@ -39,9 +39,9 @@ from protocol.records.bodies import (
     Collect,
     GridError,
     Key,
-    PlannedRun,
     RecomputedAck,
     RecordType,
+    Run,
     SignatureBytes,
     TakenReply,
 )
@@ -192,22 +192,22 @@ def _parse_body(body: dict[str, Any]) -> Body:
     kind = fields.pop("type", None)
     if not isinstance(kind, str) or kind not in BODIES:
         raise RecordError(f"{kind!r} is no record type")
-    if kind == RecordType.RUN and "keep" in fields:
-        return _planned(from_plain(fields, PlannedRun))
     if kind == RecordType.ACK and "recomputed" in fields:
         return from_plain(fields, RecomputedAck)
-    return from_plain(fields, BODIES[kind])
+    parsed = from_plain(fields, BODIES[kind])
+    if isinstance(parsed, Run) and parsed.keep:
+        _check_plan(parsed)
+    return parsed
 
 
-def _planned(run: PlannedRun) -> PlannedRun:
-    """``run``, if its plan is written in the one way, and is one that has to be said."""
+def _check_plan(run: Run) -> None:
+    """Raise RecordError unless the plan is written in the one way, and is one that has to be said."""
     try:
         plan = run.plan
     except PlanError as error:
         raise RecordError(f"keep: {error}") from error
     if plan == KEEP_EVERYTHING or str(plan) != run.keep:
         raise RecordError(f"keep: {run.keep!r} is not written in its one way")
-    return run
 
 
 def body_value(body: Body) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from crypto import dsse
@@ -35,11 +35,9 @@ from protocol.records.bodies import (
     Handover,
     Index,
     Look,
-    MarkedRunPrivate,
     Member,
     NewEnvironment,
     Outcome,
-    PlannedRun,
     ReasonPrivate,
     RecordType,
     Reply,
@@ -287,14 +285,14 @@ class Scribe:
         """``made`` is the first epoch, if it is not the honest one; ``app`` is the app's id. ``keep`` is its plan, if
         not everything stays, and ``best`` what marks its best model."""
         made = made or (self.keys() if self.first.encrypted else None)
-        private_type = partial(MarkedRunPrivate, best=best) if best else RunPrivate
-        private = private_type(
+        private = RunPrivate(
             name="app",
             version="1.0",
             config=(("num-rounds", 3),),
             app=app,
             replay_format=3,
             environment=ENVIRONMENT,
+            best=best,
         )
         links = {
             "manifest": self.manifest.cid,
@@ -304,8 +302,7 @@ class Scribe:
             "keys": self.begin(made),
         }
         shown = self.private(private, Run.TYPE, made and made.epoch)
-        run_type = partial(PlannedRun, keep=keep) if keep else Run
-        return run_type(**self.place(**shown, **links) | changes)
+        return Run(**self.place(**shown, **links) | {"keep": keep} | changes)
 
     def group(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
@@ -16,7 +15,7 @@ from protocol.chain.chain import Chain
 from protocol.federation.run_keys import Epoch, RunKeys, private_fields
 from protocol.keeping.best import BestBy
 from protocol.keeping.plan import KEEP_EVERYTHING, KeepPlan
-from protocol.records.bodies import MarkedRunPrivate, PlannedRun, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Run, RunConfig, RunPrivate
 from protocol.records.contexts import RunPlace, SentContent, content_key
 from protocol.records.environment import Environment
 from protocol.replies.checks_and_limits import Admission
@@ -57,6 +56,8 @@ class RunPlan:
     """Which contents of it stay."""
     best_by: BestBy | None = None
     """By which metric its best model is marked; None if none is."""
+    witnesses: int = 0
+    """How many servers besides the leader have to have recomputed what is trained on, as the run record says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,7 @@ def run_body(
     """The first record of a run; ``seed`` is the block with the plan's (`protocol.federation.epochs.seed_block`)."""
     private = _private(plan, environment)
     empty, _ = pack([])
-    made = Run if plan.keep == KEEP_EVERYTHING else partial(PlannedRun, keep=str(plan.keep))
-    return made(
+    return Run(
         by=member,
         time=now,
         **private_fields(private, None if keys is None else keys.epoch, Run.TYPE, 0),
@@ -136,18 +136,20 @@ def run_body(
         seed=seed,
         initial_model=None if plan.initial_model is None else plan.initial_model.content,
         keys=None if keys is None else keys.record,
+        keep=plan.keep.text_if_any,
+        witnesses=plan.witnesses,
     )
 
 
 def _private(plan: RunPlan, environment: Environment) -> RunPrivate:
-    made = RunPrivate if plan.best_by is None else partial(MarkedRunPrivate, best=str(plan.best_by))
-    return made(
+    return RunPrivate(
         name=plan.name,
         version=plan.version,
         config=plan.config,
         app=plan.bundle.app,
         replay_format=plan.replay_format,
         environment=environment,
+        best="" if plan.best_by is None else str(plan.best_by),
     )
 
 

@@ -36,7 +36,7 @@ from protocol.chain.replay_script import UnreadableRecord, script_entry
 from protocol.federation.epochs import read_seed
 from protocol.federation.run_keys import read_private
 from protocol.pacing.backoff import Backoff
-from protocol.records.bodies import Chained, Comparison, Dispatch, NewEnvironment, PlannedRun, Recomputed
+from protocol.records.bodies import Chained, Comparison, Dispatch, NewEnvironment, Recomputed
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Cause, Difference, Outcome, judged
@@ -354,7 +354,7 @@ class Replaying:
         if work is not self._in_hand:
             return
         body = wanted.body
-        if isinstance(body, PlannedRun) and (body.plan.drop_updates or wanted.run.chain.closed):
+        if body.keep and (body.plan.drop_updates or wanted.run.chain.closed):
             self._cannot_tell(f"what the app is given at height {self._next} is not kept by policy: {body.plan}")
         else:
             self._not_here(wanted, self._fetch_contents, why, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from protocol.blocks.cid import CID, Block, cbor_block
 from protocol.keeping.budget import AtMost
 from protocol.keeping.home_plan import Keeping
 from protocol.keeping.plan import KeepPlan, Last, parse_plan
-from protocol.records.bodies import PlannedRun, Role, Run
+from protocol.records.bodies import Role, Run
 
 MODEL = 1_200_000
 """Bytes of a model, about."""
@@ -37,10 +37,7 @@ class PlannedScribe(Scribe):
 
     def run(self, *arguments: Any, **changes: Any) -> Run:
         run = super().run(*arguments, **changes)
-        return PlannedRun(
-            keep="models=all updates=last:1 drop-updates",
-            **{each.name: getattr(run, each.name) for each in fields(run)},
-        )
+        return replace(run, keep="models=all updates=last:1 drop-updates")
 
 
 class TracedRun(WrittenRun):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from protocol.blocks.cid import CID, decode_cbor, encode_cbor, raw_block
 from protocol.blocks.listing import Listing
-from protocol.blocks.typed import ShapeError, from_plain, to_plain
+from protocol.blocks.typed import ShapeError, from_plain, left_out, to_plain
 
 LINK = raw_block(b"").cid
 
@@ -35,6 +35,12 @@ class Thing:
     colours: tuple[Colour, ...]
     inner: Inner
     listing: Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    number: int
+    later: int = left_out(0)
 
 
 THING = Thing(1, 0.5, 2.0, b"x", LINK, (Colour.RED,), Inner(3), Listing((1,)))
@@ -108,3 +114,10 @@ def test_whatever_is_accepted_writes_the_same_value_again(field: str, value: obj
     except ShapeError:
         return
     assert encode_cbor(to_plain(thing)) == encode_cbor(changed)
+
+
+@pytest.mark.parametrize("plain", [{"number": 1}, {"number": 1, "later": 2}])
+def test_a_field_that_came_later_is_left_out_unless_it_says_something(plain):
+    assert to_plain(from_plain(plain, Grown)) == plain
+    with pytest.raises(ShapeError):
+        from_plain({"number": 1, "later": 0}, Grown)
