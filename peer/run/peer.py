@@ -56,10 +56,8 @@ from protocol.blocks.cid import CID
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Role
 from protocol.roles.effects import Report
-from protocol.roles.following.follower_states import FollowerState
-from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.leader.leader_states import LeaderState
-from protocol.roles.machine import Machine
+from protocol.roles.server.running_role import RunningRole
 from protocol.run_names import SHOWN
 from protocol.wire.asking import Channel
 
@@ -88,7 +86,7 @@ class Prepared:
     """A role of one member in one federation, ready to run."""
 
     session: Session
-    machine: Machine[LeaderState] | Machine[FollowerState] | Machine[KeeperState]
+    machine: RunningRole
     role: Role
     topics: Sequence[str]
     app: AppPlace | None

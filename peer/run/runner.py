@@ -94,9 +94,8 @@ from protocol.roles.events import (
     ToClose,
 )
 from protocol.roles.following.follower_states import FollowerState
-from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.leader.leader_states import LeaderState
-from protocol.roles.machine import Machine
+from protocol.roles.server.running_role import RunningRole
 from protocol.wire.asking import is_asked
 from strategy.apps.dependencies import lacking
 from strategy.replay.format import server_environment
@@ -148,7 +147,7 @@ class Runner:
 
     def __init__(
         self,
-        machine: Machine[LeaderState] | Machine[FollowerState] | Machine[KeeperState],
+        machine: RunningRole,
         engine: Engine,
         durable: DurableEffects,
         command: AppCommand | None,

@@ -36,15 +36,16 @@ TELL_AGAIN: Final = 1.0
 
 
 class Announcer:
-    """Announces to all, or to the server's topic; ``topic`` is where hellos, beats and the bye go."""
+    """Announces to all, or to the server's topic."""
 
+    topic: str
+    """Where hellos, beats and the bye go. The machine sets it."""
     present: Callable[[type[Hello] | type[Beat]], Hello | Beat]
     """What our hellos and beats say now. The role sets it."""
 
-    def __init__(self, newest: NewestManifest, copies: CopiedHomes, topic: str, outbox: Outbox, acting: Acting) -> None:
+    def __init__(self, newest: NewestManifest, copies: CopiedHomes, outbox: Outbox, acting: Acting) -> None:
         self._newest = newest
         self._copies = copies
-        self.topic = topic
         self._outbox = outbox
         self._acting = acting
         self.addresses: tuple[str, ...] = ()

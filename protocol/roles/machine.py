@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
+from functools import partial
 from typing import Any, Final, Generic
 
 from protocol.app.calls import Failed
@@ -13,7 +14,7 @@ from protocol.records.bodies import Member, Role
 from protocol.roles.acting import Acting
 from protocol.roles.announcer import Announcer
 from protocol.roles.copied_homes import CopiedHomes
-from protocol.roles.effects import Connect, Effect, Publish, WakeAt, What
+from protocol.roles.effects import Connect, Effect, Publish, StopCause, WakeAt, What
 from protocol.roles.equivocations import Equivocations
 from protocol.roles.events import (
     Done,
@@ -29,7 +30,7 @@ from protocol.roles.events import (
 )
 from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManifest
 from protocol.roles.offline_times import OfflineTimes
-from protocol.roles.outbox import Outbox
+from protocol.roles.outbox import Outbox, Post
 from protocol.roles.state_table import IllegalEvent, Rule, S, StateTable, on
 from protocol.status.role_status import RoleStatus
 from protocol.wire.announcements import Announcement, Beat, Bye, Drop, Hello, ProposalReady, topic_all
@@ -37,6 +38,29 @@ from protocol.wire.inbox import Inbox
 
 CONNECT_AGAIN: Final = 5.0
 """Seconds until another address of a member's is called at once; others wait for the next look at who is connected."""
+
+
+class CommonParts:
+    """What a member has in a federation whatever it does there, and keeps when that is something else."""
+
+    def __init__(self, author: Author, trusted: TrustedManifest, role: Role) -> None:
+        self.post = Post()
+        self.outbox = outbox = Outbox(self.post)
+        self.newest = NewestManifest(author, trusted, role, outbox)
+        self.offline = OfflineTimes()
+        self.copies = CopiedHomes(author.session, author.first_counter, self.offline)
+        self.acting = author.acting or Acting(author.first_counter)
+        """What it shares with other machines of its author."""
+        self.announcer = Announcer(self.newest, self.copies, outbox, self.acting)
+        self.equivocations = Equivocations(trusted.proofs, self.newest, self.announcer, outbox)
+        self.inbox = Inbox(trusted.manifest.federation, self.newest.seals, author.member)
+        self.addresses: dict[bytes, tuple[str, ...]] = {}
+        """Where each member has said that its engine is."""
+        self.may_connect = AtMostEvery(CONNECT_AGAIN)
+        """To each member's engine, for what the member said."""
+        self.wake_at: float | None = None
+        self.no_room = ""
+        """Why no other exchange may begin here; empty if one may. What has begun goes on."""
 
 
 class Machine(Generic[S]):
@@ -49,25 +73,24 @@ class Machine(Generic[S]):
     _own_moments: Callable[[], Iterable[float]]
     _said: Callable[[Announcement, float], bool]
 
-    def __init__(self, author: Author, trusted: TrustedManifest, role: Role, topic: str) -> None:
+    def __init__(self, parts: CommonParts, topic: str) -> None:
         """``topic`` is where the role says that it is here."""
-        self.outbox = Outbox(self._stop)
-        self.newest = NewestManifest(author, trusted, role, self.outbox)
-        self.offline = OfflineTimes()
-        self.copies = CopiedHomes(author.session, author.first_counter, self.offline)
-        self.acting = author.acting or Acting(author.first_counter)
-        """What it shares with other machines of its author."""
-        self.announcer = Announcer(self.newest, self.copies, topic, self.outbox, self.acting)
-        self.equivocations = Equivocations(trusted.proofs, self.newest, self.announcer, self.outbox)
-        self.inbox = Inbox(trusted.manifest.federation, self.newest.seals, author.member)
-        self._addresses: dict[bytes, tuple[str, ...]] = {}
-        self._may_connect = AtMostEvery(CONNECT_AGAIN)
-        """To each member's engine, for what the member said."""
-        self._wake_at: float | None = None
-        self.no_room = ""
-        """Why no other exchange may begin here; empty if one may. What has begun goes on."""
+        self.parts = parts
+        self.outbox = Outbox(parts.post)
+        """For the parts of this role alone."""
+        parts.post.on_stop = self._stop
+        parts.announcer.topic = topic
+        parts.newest.left_out = partial(parts.outbox.cannot_go_on, cause=StopCause.REMOVED)
+        self.newest, self.offline, self.copies = parts.newest, parts.offline, parts.copies
+        self.acting, self.announcer = parts.acting, parts.announcer
+        self.equivocations, self.inbox = parts.equivocations, parts.inbox
         self._unchanged = False
         """Whether the event being handled changes nothing for the role."""
+
+    @property
+    def no_room(self) -> str:
+        """As `CommonParts.no_room`."""
+        return self.parts.no_room
 
     def wire(
         self,
@@ -111,7 +134,7 @@ class Machine(Generic[S]):
             self.outbox.report(What.PAUSED, why=event.why)
         elif self.no_room and not event.why:
             self.outbox.report(What.UNPAUSED)
-        self.no_room = event.why
+        self.parts.no_room = event.why
 
     # -- driving ----------------------------------------------------------------------------------------------------
 
@@ -126,7 +149,7 @@ class Machine(Generic[S]):
             self.announcer.addresses = event.addresses
             self.copies.begin(now)
         if isinstance(event, Due):
-            self._wake_at = None
+            self.parts.wake_at = None
         self.offline.comes_to(now)
         self._unchanged = False
         if rule.do is not None:
@@ -139,6 +162,17 @@ class Machine(Generic[S]):
             self._set_alarm(now)
         if self.state is self.table.last:
             self.acting.leave(self)
+        return self.outbox.take(now)
+
+    def succeed(self, before: Machine[Any], turn: Enum, now: float) -> list[Effect]:
+        """Go on in the place of another machine with the same parts, whose role is over, with this turn."""
+        before.outbox.lay_down()
+        self.acting.come(self)
+        self.acting.leave(before)
+        self.take(turn)
+        self._settle(now)
+        self.parts.wake_at = None
+        self._set_alarm(now)
         return self.outbox.take(now)
 
     def _settle(self, now: float) -> None:
@@ -167,9 +201,9 @@ class Machine(Generic[S]):
 
     def _set_alarm(self, now: float) -> None:
         soonest = min(self.moments(), default=None)
-        if soonest is not None and (soonest != self._wake_at or soonest <= now):
+        if soonest is not None and (soonest != self.parts.wake_at or soonest <= now):
             self.outbox.emit(WakeAt(max(soonest, now)))
-            self._wake_at = soonest
+            self.parts.wake_at = soonest
 
     def moments(self) -> Iterator[float]:
         """When something is due that the role or a part of all roles does."""
@@ -190,7 +224,7 @@ class Machine(Generic[S]):
     @property
     def known_addresses(self) -> tuple[str, ...]:
         """Where members have said that their engines are."""
-        return tuple(address for addresses in self._addresses.values() for address in addresses)
+        return tuple(address for addresses in self.parts.addresses.values() for address in addresses)
 
     def hear(self, event: Received, now: float) -> None:
         """Take an announcement: what it says of addresses and of the manifest, then what concerns the role."""
@@ -206,7 +240,7 @@ class Machine(Generic[S]):
         if said.by == self.newest.author.member:
             self.announcer.heard_own_key(said, now)
             return
-        self.outbox.speaker = said.by
+        self.parts.post.speaker = said.by
         self._connect(said.by, said.addresses, now)
         if isinstance(said.body, Hello | Beat | ProposalReady):
             self.newest.heard_of(said.by, said.body.manifest, now)
@@ -215,8 +249,8 @@ class Machine(Generic[S]):
 
     def _connect(self, to: bytes, addresses: tuple[str, ...], now: float) -> None:
         """Connect to a member's engine at a new address, but to no more than one place of a member's at a time."""
-        if not addresses or self._addresses.get(to) == addresses:
+        if not addresses or self.parts.addresses.get(to) == addresses:
             return
-        self._addresses[to] = addresses
-        if self._may_connect.take(to, now):
+        self.parts.addresses[to] = addresses
+        if self.parts.may_connect.take(to, now):
             self.outbox.emit(Connect(addresses))

@@ -16,7 +16,7 @@ from protocol.records.bodies import Body, Federation, Role
 from protocol.records.equivocation import Equivocation
 from protocol.records.signed_records import parse_record
 from protocol.roles.acting import Acting
-from protocol.roles.effects import FetchRecord, KeepManifest, StopCause, What
+from protocol.roles.effects import FetchRecord, KeepManifest, What
 from protocol.roles.events import KeysChanged, ManifestChanged
 from protocol.roles.outbox import Outbox
 from protocol.roles.unchecked_claims import UncheckedClaims
@@ -77,6 +77,10 @@ class TrustedManifest:
 class NewestManifest:
     """The newest manifest: learned from our owner, and from members that say there is a newer one."""
 
+    left_out: Callable[[str, float], None]
+    """Called with the reason, and the time, when it gives us no part in the federation, or another one. The machine
+    sets it: a role stops then, unless it has something else to do."""
+
     def __init__(self, author: Author, trusted: TrustedManifest, role: Role, outbox: Outbox) -> None:
         """``role`` is what the manifest has to let us be."""
         self.author = author
@@ -86,8 +90,6 @@ class NewestManifest:
         self.seals = AnnouncementSeals(trusted.manifest, MemoryBlocks(self.blocks), author.reader)
         self._role = role
         self._outbox = outbox
-        self.left_out: Callable[[str, float], None] = partial(outbox.cannot_go_on, cause=StopCause.REMOVED)
-        """Called with the reason, and the time, when it gives us no part in the federation, or another one."""
         self._claims = UncheckedClaims(1, DEEPEST_DOUBT)
         self._fetching: set[CID] = set()
 

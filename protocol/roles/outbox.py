@@ -15,23 +15,41 @@ from protocol.roles.waiting import Awaited, Waiting
 P = ParamSpec("P")
 
 
-class Outbox:
-    """The effects of one event, until the shell takes them, and who waits for their answers."""
+def _nobody_waits(*_: object) -> None:
+    """What is done with an answer for parts that were laid down: nothing."""
 
-    def __init__(self, on_stop: Callable[[], None]) -> None:
-        """``on_stop()`` is called when the role cannot go on."""
-        self._on_stop = on_stop
-        self._effects: list[Effect] = []
-        self._last_id = 0
-        self._asked: dict[int, tuple[Callable[..., None], Callable[[str, float], None]]] = {}
-        self._limits = ReportLimits()
-        self._waiting = Waiting()
+
+class Post:
+    """The effects of one event, until the shell takes them, and who waits for their answers: of all parts of a machine,
+    and of that which takes its place when the role is another."""
+
+    def __init__(self) -> None:
+        self.effects: list[Effect] = []
+        self.last_id = 0
+        self.asked: dict[int, tuple[Callable[..., None], Callable[[str, float], None]]] = {}
+        self.on_stop: Callable[[], None] = _nobody_waits
+        """Called when the role there is cannot go on."""
+        self.limits = ReportLimits()
         self.speaker = b""
+
+
+class Outbox:
+    """Where some parts put their effects: those of one role, or those that stay whatever the role is."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._waits: set[int] = set()
+        """The effects for whose answers these parts wait."""
+        self._waiting = Waiting()
+
+    @property
+    def speaker(self) -> bytes:
         """The member whose announcement is being handled; empty: none is."""
+        return self._post.speaker
 
     def emit(self, *effects: Effect) -> None:
         """Have done what is not answered."""
-        self._effects += effects
+        self._post.effects += effects
 
     def ask(
         self,
@@ -44,9 +62,11 @@ class Outbox:
     ) -> None:
         """Have ``effect(id, ...)`` done. ``done(now)`` is called afterwards (``done(blocks, now)`` for what was
         fetched, ``done(found, now)`` for an examined reply), or ``failed(why, now)``."""
-        self._last_id += 1
-        self._asked[self._last_id] = (done, failed)
-        self._effects.append(effect(self._last_id, *args, **kwargs))
+        post = self._post
+        post.last_id += 1
+        post.asked[post.last_id] = (done, failed)
+        self._waits.add(post.last_id)
+        post.effects.append(effect(post.last_id, *args, **kwargs))
 
     def must(
         self,
@@ -65,9 +85,11 @@ class Outbox:
         Raises:
             IllegalEvent: nobody waits for that.
         """
-        if event.effect not in self._asked:
+        asked = self._post.asked
+        if event.effect not in asked:
             raise IllegalEvent(f"{type(event).__name__} for effect {event.effect}, which waits for no answer")
-        done, failed = self._asked.pop(event.effect)
+        done, failed = asked.pop(event.effect)
+        self._waits.discard(event.effect)
         match event:
             case Done():
                 done(now)
@@ -78,14 +100,23 @@ class Outbox:
             case Failed():
                 failed(event.why, now)
 
+    def lay_down(self) -> None:
+        """These parts are no more: no answer reaches them. A durable step of theirs that fails still stops the peer, as
+        what comes after it would be kept without it."""
+        asked = self._post.asked
+        for waits in self._waits & asked.keys():
+            _, failed = asked[waits]
+            asked[waits] = (_nobody_waits, failed if failed == self.cannot_go_on else _nobody_waits)
+        self._waits.clear()
+
     def cannot_go_on(self, why: str, now: float, cause: StopCause = StopCause.MEANS) -> None:
         """Stop. Nothing was announced of a durable step that failed, and the run stays open to be resumed."""
-        self._effects.append(Stop(why, cause))
-        self._on_stop()
+        self._post.effects.append(Stop(why, cause))
+        self._post.on_stop()
 
     def report(self, what: What, **fields: str | int | float | None) -> None:
         """Tell people and logs."""
-        self._effects.append(Report(what, fields))
+        self._post.effects.append(Report(what, fields))
 
     def tell_wait(self, awaited: Awaited | None, version: int, now: float, whom: str = "") -> None:
         """Tell people what is waited for, once it has lasted, and for ``whom`` if that is known. None: they need to see
@@ -99,9 +130,9 @@ class Outbox:
 
     def take(self, now: float) -> list[Effect]:
         """The effects for the shell. Of what one member alone brings about only so much is told."""
-        effects, self._effects, speaker, self.speaker = self._effects, [], self.speaker, b""
+        post = self._post
+        effects, post.effects, speaker, post.speaker = post.effects, [], post.speaker, b""
         if not speaker:
             return effects
-        return [
-            effect for effect in effects if not isinstance(effect, Report) or self._limits.is_told(effect, speaker, now)
-        ]
+        limits = post.limits
+        return [effect for effect in effects if not isinstance(effect, Report) or limits.is_told(effect, speaker, now)]

@@ -31,12 +31,12 @@ class Moves:
 
     def trace(self, peer: Attacked, event: Event) -> None:
         """Feed the event; what its effects bring about at once is traced as well."""
-        outbox = peer.machine.machine.outbox
+        post = peer.machine.machine.parts.post
         stack: list[tuple[str, int, int]] = []
         resumed: set[FrameType] = set()
 
         def emitted() -> int:
-            return sum(not isinstance(effect, WakeAt) for effect in outbox._effects)
+            return sum(not isinstance(effect, WakeAt) for effect in post.effects)
 
         def profile(frame: FrameType, what: str, _: object) -> None:
             if what == "call":

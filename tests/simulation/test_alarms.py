@@ -21,7 +21,7 @@ def test_the_alarm_is_never_later_than_what_is_due(monkeypatch: pytest.MonkeyPat
         nonlocal skipped
         effects = handle(machine, event, now)
         soonest = min(machine.moments(), default=None)
-        alarm = machine._wake_at
+        alarm = machine.parts.wake_at
         assert soonest is None or (alarm is not None and alarm <= soonest), f"{event}: {alarm} is after {soonest}"
         skipped += machine._unchanged
         return effects

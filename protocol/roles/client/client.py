@@ -31,7 +31,7 @@ from protocol.roles.following.heard_leaders import HeardLeaders
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
-from protocol.roles.machine import Machine
+from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on, turn
 from protocol.status.client_status import ClientStatus
@@ -63,7 +63,7 @@ class Client:
     ) -> None:
         """``kept`` is what earlier processes of this peer have kept, by run; ``verified`` what they verified."""
         topic = topic_leader(trusted.manifest.federation)
-        self.machine = machine = Machine[FollowerState](author, trusted, Role.CLIENT, topic)
+        self.machine = machine = Machine[FollowerState](CommonParts(author, trusted, Role.CLIENT), topic)
         kept = defaultdict(KeptRun, kept)
         self._plan = plan
         self._node = node_id(author.member)

@@ -23,7 +23,7 @@ from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.keeper.kept_acks import KeptAcks
 from protocol.roles.keeper.kept_contents import KeptContents
 from protocol.roles.keeper.kept_runs import NOTHING, KeptRun, KeptRuns, Remembered
-from protocol.roles.machine import Machine
+from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on
 from protocol.status.keeper_status import KeeperStatus
@@ -62,7 +62,7 @@ class Keeper:
     def __init__(self, author: Author, trusted: TrustedManifest, remembered: Remembered = NOTHING) -> None:
         """``remembered`` is what earlier processes of this peer have kept."""
         topic = topic_all(trusted.manifest.federation)
-        self.machine = machine = Machine[KeeperState](author, trusted, Role.KEEPER, topic)
+        self.machine = machine = Machine[KeeperState](CommonParts(author, trusted, Role.KEEPER), topic)
         self._members = members = MembersHere(machine)
         self._contents = kept = KeptContents(machine)
         self._runs = runs = KeptRuns(remembered, kept, machine)

@@ -28,7 +28,7 @@ from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.presence import Presence
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
-from protocol.roles.machine import Machine
+from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import Rule, StateTable, ignored, on, turn
 from protocol.status.best_seen import BestSeen
@@ -71,7 +71,7 @@ class Leader:
         """``resumed`` is a run to go on with; None begins a new one."""
         run = resumed or ResumedRun(Chain(trusted.manifest.federation, author.reader), ())
         topic = topic_all(trusted.manifest.federation)
-        self.machine = machine = Machine[LeaderState](author, trusted, Role.SERVER, topic)
+        self.machine = machine = Machine[LeaderState](CommonParts(author, trusted, Role.SERVER), topic)
         self.chain = run.chain
         """Of the run that it leads; empty before that is open."""
         presence = Presence(settings.away_after, machine.offline)

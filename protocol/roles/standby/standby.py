@@ -23,7 +23,7 @@ from protocol.roles.following.heard_leaders import HeardLeaders
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
-from protocol.roles.machine import Machine
+from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.standby.forgotten_acks import ForgottenAcks
 from protocol.roles.standby.own_acks import OwnAcks
@@ -58,7 +58,7 @@ class Standby:
     ) -> None:
         """``kept`` is what earlier processes of this peer have signed, by run; ``verified`` what they verified."""
         topic = topic_leader(trusted.manifest.federation)
-        self.machine = machine = Machine[FollowerState](author, trusted, Role.SERVER, topic)
+        self.machine = machine = Machine[FollowerState](CommonParts(author, trusted, Role.SERVER), topic)
         kept = defaultdict(SignedAcks, kept)
         self._plan = plan
         self._part = part = TakingPart(machine)
