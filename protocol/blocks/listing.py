@@ -99,6 +99,10 @@ class Listing:
             yield from _root(source.get(self.value))[1]
 
 
+EMPTY: Final = Listing(())
+"""No items."""
+
+
 def pack(items: Iterable[Any], in_place: int = INLINE_LIMIT) -> tuple[Listing, list[Block]]:
     """The listing of plain dag-cbor ``items``, and the blocks to store with it. If the items have ``in_place`` bytes or
     fewer, they stand in place and there are no blocks.

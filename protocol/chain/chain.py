@@ -24,6 +24,7 @@ from protocol.chain.exchange import (
     opened_messages,
     private_of,
 )
+from protocol.chain.left_out import LateReply, LeftOutMessages, late_replies, left_out_messages
 from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import RunKeys
@@ -45,6 +46,7 @@ from protocol.records.bodies import (
 )
 from protocol.records.environment import Environment
 from protocol.records.signed_records import Record, WellSigned, checked_record, parse_record, typed_items
+from protocol.replies.closing_rule import ClosingRule
 from protocol.witnesses.needed import witnesses_needed
 
 __all__ = ["AnsweredMessage", "Chain", "InForce", "OpenMessage", "Step", "check_reply"]
@@ -57,6 +59,10 @@ class Step:
     record: Record
     opened: tuple[OpenMessage, ...] = ()
     answered: tuple[AnsweredMessage, ...] = ()
+    left_out: tuple[OpenMessage, ...] = ()
+    """Those of the answered messages whose replies were not waited for, by the run's own rule."""
+    late: tuple[LateReply, ...] = ()
+    """Replies to messages that were left out before."""
     manifest_changed: bool = False
     environment: Environment | None = None
     """In what the ServerApp runs from here on, if the record says so to this reader."""
@@ -69,12 +75,13 @@ class Step:
 
     @property
     def well_signed(self) -> tuple[CID, ...]:
-        """The records whose signatures were found right: the record itself, its keys, and the replies that it takes or
-        refuses. Manifests are verified apart."""
+        """The records whose signatures were found right: the record itself, its keys, and the replies that it takes,
+        refuses or tells of. Manifests are verified apart."""
         body = self.record.body
         keys = (body.keys,) if isinstance(body, Run | Roster) and body.keys is not None else ()
         replies = (answer.recorded for answer in self.answered)
-        return (self.record.cid, *keys, *(reply for reply in replies if reply is not None))
+        late = (each.reply.cid for each in self.late)
+        return (self.record.cid, *keys, *(reply for reply in replies if reply is not None), *late)
 
 
 class Chain:
@@ -102,7 +109,10 @@ class Chain:
         self.height = -1
         self.term = 1
         self.closed = False
+        self.closing: ClosingRule | None = None
+        """When an exchange of the run closes early; None if it waits for all its replies."""
         self._open: dict[bytes, OpenMessage] = {}
+        self._left_out = LeftOutMessages()
         self._ordinals: Counter[int] = Counter()
         self._recent: deque[CID] = deque(maxlen=INDEX_EVERY)
         self._witnesses_asked = 0
@@ -117,6 +127,11 @@ class Chain:
         """The open messages by id, in the order they were sent."""
         return MappingProxyType(self._open)
 
+    @property
+    def left_out(self) -> Mapping[bytes, OpenMessage]:
+        """The messages that were left out, to which a late reply may still be told of, by id."""
+        return self._left_out.by_id
+
     def ordinal(self, node: int) -> int:
         """How many messages the run has sent to ``node``: the next one's ordinal (`protocol.records.message_ids`)."""
         return self._ordinals.get(node, 0)
@@ -124,7 +139,7 @@ class Chain:
     @property
     def in_force(self) -> InForce:
         """What the next record is judged by."""
-        return InForce(self.run, self.manifest, self.keys, self.well_signed)
+        return InForce(self.run, self.manifest, self.keys, self.well_signed, self.closing)
 
     @property
     def witnesses_needed(self) -> int:
@@ -167,7 +182,7 @@ class Chain:
             last_look = self._check_looks(body, manifest, source)
             keys = self._next_keys(record, manifest, manifest, source) if isinstance(body, Run) else self.keys
             check_epoch(body, keys)
-            in_force = InForce(body.run or record.cid, manifest, keys, self.well_signed)
+            in_force = InForce(body.run or record.cid, manifest, keys, self.well_signed, self.closing)
             step, after = self._judge(record, body, in_force, last_look, source)
             if isinstance(body, Roster):
                 keys = self._next_keys(record, manifest, after, source)
@@ -256,7 +271,9 @@ class Chain:
                 return Step(record, opened=tuple(opened.values())), manifest
             case Collect():
                 answered = answered_messages(body, in_force, still_open=self._open, source=source)
-                return Step(record, answered=tuple(answered.values())), manifest
+                left_out = tuple(left_out_messages(body, in_force, answered, self._open, source))
+                late = tuple(late_replies(body, in_force, self.left_out, source))
+                return Step(record, answered=tuple(answered.values()), left_out=left_out, late=late), manifest
             case Roster():
                 _check_nothing_private(body)
                 return Step(record, manifest_changed=True), self._newer(body, manifest, source)
@@ -280,6 +297,7 @@ class Chain:
     def _advance(self, step: Step, body: Chained, manifest: Manifest, keys: RunKeys) -> None:
         if isinstance(body, Run):
             self.run, self.by, self._witnesses_asked = step.record.cid, body.by, body.witnesses
+            self.closing = body.closing_rule
         self.head, self.height, self.manifest = step.record.cid, body.height, manifest
         self.keys = keys
         self.closed = isinstance(body, Close)
@@ -290,6 +308,7 @@ class Chain:
             self._ordinals[message.node] += 1
         for answer in step.answered:
             del self._open[answer.message.id]
+        self._left_out.advance(step.left_out, step.late)
 
 
 def _check_nothing_private(body: Chained) -> None:

@@ -29,6 +29,7 @@ from protocol.records.bodies import (
 )
 from protocol.records.message_ids import message_id
 from protocol.records.signed_records import Record, WellSigned, answers, checked_record, typed_items
+from protocol.replies.closing_rule import ClosingRule
 
 P = TypeVar("P")
 
@@ -80,6 +81,8 @@ class InForce:
     """As far as the reader can read them."""
     well_signed: WellSigned
     """Records whose signatures are not verified again."""
+    closing: ClosingRule | None = None
+    """By what an exchange may close early; None if it may not."""
 
 
 def private_of(body: Body, kind: type[P], keys: RunKeys) -> P | None:

@@ -226,6 +226,17 @@ class ReplyEpoch(BrokenRule, number=41, name="reply-epoch"):
     """A reply is encrypted in an epoch that has begun, under a key sealed to it; or plain if nothing is."""
 
 
+# -- exchanges that do not wait for all ----------------------------------------------------------------------------
+
+
+class LeftOut(BrokenRule, number=42, name="left-out"):
+    """A message is left out only as the run record says, by an error, beside enough replies to the same dispatch."""
+
+
+class LateReplies(BrokenRule, number=43, name="late-replies"):
+    """A late reply is to a message left out before, of its client's newest two, and is told of once."""
+
+
 def check_signed(record: Record, known: WellSigned) -> None:
     """Check the signatures of ``record``, unless it is ``known``. Compare its signers first: that costs nothing.
 

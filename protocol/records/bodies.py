@@ -9,12 +9,13 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from protocol.blocks.cid import CID
-from protocol.blocks.listing import Listing
+from protocol.blocks.listing import EMPTY, Listing
 from protocol.blocks.typed import left_out
 from protocol.keeping.best import LONGEST_TEXT, BestBy, parse_best
 from protocol.keeping.plan import KEEP_EVERYTHING, LONGEST, KeepPlan, parse_plan
 from protocol.records.environment import EarlierEnvironment, Environment
 from protocol.records.roles import Role as Role  # a part of bodies, by itself for what needs no other
+from protocol.replies.closing_rule import LONGEST_RULE, ClosingRule, parse_closing
 
 VERSION: Final = 1
 
@@ -266,6 +267,14 @@ class Run(Chained):
     witnesses: Annotated[int, Meta(ge=0, le=MAX_WITNESSES)] = left_out(0)
     """How many servers besides the leader have to have recomputed what is trained on; the federation may ask for more
     (`protocol.witnesses.needed`)."""
+    closing: Annotated[str, Meta(max_length=LONGEST_RULE)] = left_out("")
+    """The text of the rule by which an exchange closes early (`protocol.replies.closing_rule`), for all; empty if each
+    waits for all its replies."""
+
+    @property
+    def closing_rule(self) -> ClosingRule | None:
+        """When an exchange closes early; None if it waits for all its replies."""
+        return parse_closing(self.closing) if self.closing else None
 
     @property
     def plan(self) -> KeepPlan:
@@ -404,6 +413,10 @@ class Collect(Chained):
     """Of `TakenReply` and `GridError`."""
     unanswered: Listing
     """Of message ids that the app asked for and did not get this time. They stay open."""
+    messages_left_out: Listing = left_out(EMPTY)
+    """Of message ids that are answered here with an error because the run's rule did not wait for their replies."""
+    late_replies: Listing = left_out(EMPTY)
+    """Of reply records, as the bytes of their blocks: to messages left out before (`protocol.chain.left_out`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,7 @@ from protocol.records.bodies import (
     SignatureBytes,
     TakenReply,
 )
+from protocol.replies.closing_rule import ClosingError, parse_closing
 
 RECORD_TYPE: Final = "application/vnd.pollen.record+dag-cbor"
 """The DSSE payload type of every record."""
@@ -197,6 +198,8 @@ def _parse_body(body: dict[str, Any]) -> Body:
     parsed = from_plain(fields, BODIES[kind])
     if isinstance(parsed, Run) and parsed.keep:
         _check_plan(parsed)
+    if isinstance(parsed, Run) and parsed.closing:
+        _check_closing(parsed)
     return parsed
 
 
@@ -208,6 +211,14 @@ def _check_plan(run: Run) -> None:
         raise RecordError(f"keep: {error}") from error
     if plan == KEEP_EVERYTHING or str(plan) != run.keep:
         raise RecordError(f"keep: {run.keep!r} is not written in its one way")
+
+
+def _check_closing(run: Run) -> None:
+    """Raise RecordError unless the rule for early closing is one, written in the one way."""
+    try:
+        parse_closing(run.closing)
+    except ClosingError as error:
+        raise RecordError(f"closing: {error}") from error
 
 
 def body_value(body: Body) -> dict[str, Any]:

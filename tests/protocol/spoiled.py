@@ -5,7 +5,16 @@ from __future__ import annotations
 import spoiled_blocks
 import spoiled_epochs
 import spoiled_exchanges
+import spoiled_left_out
 import spoiled_places
 from spoiling import CASES, Case
 
-__all__ = ["CASES", "Case", "spoiled_blocks", "spoiled_epochs", "spoiled_exchanges", "spoiled_places"]
+__all__ = [
+    "CASES",
+    "Case",
+    "spoiled_blocks",
+    "spoiled_epochs",
+    "spoiled_exchanges",
+    "spoiled_left_out",
+    "spoiled_places",
+]

@@ -29,6 +29,7 @@ def state_of(scribe: Scribe) -> tuple[object, ...]:
         chain.term,
         chain.closed,
         dict(chain.open),
+        dict(chain.left_out),
         chain.recent,
         chain.keys.next_number,
         ordinals,
