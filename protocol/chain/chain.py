@@ -25,6 +25,7 @@ from protocol.chain.exchange import (
     private_of,
 )
 from protocol.chain.left_out import LateReply, LeftOutMessages, late_replies, left_out_messages
+from protocol.chain.takeover import votes_of
 from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import RunKeys
@@ -43,6 +44,7 @@ from protocol.records.bodies import (
     Roster,
     Run,
     RunPrivate,
+    Takeover,
 )
 from protocol.records.environment import Environment
 from protocol.records.signed_records import Record, WellSigned, checked_record, parse_record, typed_items
@@ -66,6 +68,13 @@ class Step:
     manifest_changed: bool = False
     environment: Environment | None = None
     """In what the ServerApp runs from here on, if the record says so to this reader."""
+    votes: tuple[Record, ...] = ()
+    """Those that a takeover links."""
+
+    @property
+    def took_over(self) -> bool:
+        """Whether the record begins another term, in which its author leads."""
+        return isinstance(self.record.body, Takeover)
 
     @property
     def height(self) -> int:
@@ -75,13 +84,14 @@ class Step:
 
     @property
     def well_signed(self) -> tuple[CID, ...]:
-        """The records whose signatures were found right: the record itself, its keys, and the replies that it takes,
-        refuses or tells of. Manifests are verified apart."""
+        """The records whose signatures were found right: the record itself, its keys, its votes, and the replies that
+        it takes, refuses or tells of. Manifests are verified apart."""
         body = self.record.body
         keys = (body.keys,) if isinstance(body, Run | Roster) and body.keys is not None else ()
+        votes = (vote.cid for vote in self.votes)
         replies = (answer.recorded for answer in self.answered)
         late = (each.reply.cid for each in self.late)
-        return (self.record.cid, *keys, *(reply for reply in replies if reply is not None), *late)
+        return (self.record.cid, *keys, *votes, *(reply for reply in replies if reply is not None), *late)
 
 
 class Chain:
@@ -94,7 +104,7 @@ class Chain:
     run: CID
     """The CID of the run record's block."""
     by: bytes
-    """The leader's member id."""
+    """The member id of the leader in ``term``."""
     manifest: Manifest
     """The manifest in force after the head."""
 
@@ -117,6 +127,8 @@ class Chain:
         self._recent: deque[CID] = deque(maxlen=INDEX_EVERY)
         self._witnesses_asked = 0
         """How many witnesses the run itself asks for."""
+        self._index_owed = False
+        """Whether the head is a takeover at a height at which an index was due."""
         self.last_look: tuple[int, ...] = ()
         """The newest recorded answer of ``get_node_ids``. A resumed run waits for these nodes."""
         self.environment: Environment | None = None
@@ -148,9 +160,9 @@ class Chain:
 
     @property
     def index_due(self) -> bool:
-        """Whether the next record has to be an `Index`."""
+        """Whether the next record has to be an `Index`, unless it is a `Takeover`."""
         height = self.height + 1
-        return height > 0 and height % INDEX_EVERY == 0
+        return self._index_owed or (height > 0 and height % INDEX_EVERY == 0)
 
     @property
     def recent(self) -> tuple[CID, ...]:
@@ -205,9 +217,10 @@ class Chain:
             raise rules.PrevLink(f"it links {body.prev}, not {self.head}")
         if body.height != self.height + 1:
             raise rules.Height(f"it claims height {body.height} at {self.height + 1}")
-        if body.term != self.term:
-            raise rules.Term(f"it claims term {body.term} in {self.term}")
-        if isinstance(body, Index) != self.index_due:
+        takes_over = isinstance(body, Takeover)
+        if body.term <= self.term if takes_over else body.term != self.term:
+            raise rules.Term(f"a {body.TYPE} claims term {body.term} after one in {self.term}")
+        if isinstance(body, Index) != self.index_due and not (takes_over and self.index_due):
             raise rules.IndexPlace(f"a {body.TYPE} at height {body.height}")
 
     def _manifest_for(self, body: Chained, source: BlockSource) -> Manifest:
@@ -216,7 +229,7 @@ class Chain:
         return self.manifest
 
     def _check_author(self, record: Record, body: Chained, manifest: Manifest) -> None:
-        if self.head is not None and body.by != self.by:
+        if self.head is not None and body.by != self.by and not isinstance(body, Takeover):
             raise rules.OneLeader(f"{manifest.called(self.by)} leads term {self.term}")
         leader = manifest.members.get(body.by)
         if leader is None or Role.SERVER not in leader.roles:
@@ -282,6 +295,9 @@ class Chain:
                 if body.records != self.recent:
                     raise rules.IndexLinks(f"it does not link the {INDEX_EVERY} records before it in order")
                 return Step(record), manifest
+            case Takeover():
+                _check_nothing_private(body)
+                return Step(record, votes=votes_of(body, in_force, source)), manifest
             case Close():
                 private_of(body, ReasonPrivate, in_force.keys)
                 return Step(record), manifest
@@ -296,8 +312,10 @@ class Chain:
 
     def _advance(self, step: Step, body: Chained, manifest: Manifest, keys: RunKeys) -> None:
         if isinstance(body, Run):
-            self.run, self.by, self._witnesses_asked = step.record.cid, body.by, body.witnesses
+            self.run, self._witnesses_asked = step.record.cid, body.witnesses
             self.closing = body.closing_rule
+        self.by, self.term = body.by, body.term
+        self._index_owed = step.took_over and self.index_due
         self.head, self.height, self.manifest = step.record.cid, body.height, manifest
         self.keys = keys
         self.closed = isinstance(body, Close)

@@ -21,6 +21,7 @@ from protocol.records.bodies import (
     Roster,
     Run,
     TakenReply,
+    Takeover,
 )
 from protocol.records.signed_records import Record, RecordError, answers, checked_record, typed_items
 
@@ -120,6 +121,8 @@ class _Walk:
                     self.manifests(prev)
                 case Collect() as collect:
                     self.replies(collect)
+                case Takeover(votes=votes):
+                    self.votes(votes)
                 case _:
                     return
         except MissingBlock:
@@ -157,6 +160,12 @@ class _Walk:
             if link is not None:
                 with suppress(MissingBlock):
                     self.get(link)
+
+    def votes(self, listing: Listing) -> None:
+        """Visit the votes of a takeover; they need nothing more."""
+        for vote in typed_items(listing, CID, self):
+            with suppress(MissingBlock):
+                self.get(vote)
 
     def tree(self, listing: Listing) -> None:
         """Visit the blocks of a listing's tree."""

@@ -8,7 +8,7 @@ from protocol.chain import rules
 from protocol.federation.epochs import reads_models, reads_updates
 from protocol.federation.manifest import Manifest
 from protocol.federation.run_keys import RunKeys
-from protocol.records.bodies import Chained, Index, Keys, Reply, Roster, Wrap
+from protocol.records.bodies import Chained, Index, Keys, Reply, Roster, Takeover, Wrap
 from protocol.records.signed_records import Record, WellSigned, checked_record, typed_items
 
 
@@ -71,7 +71,7 @@ def _check_readers(body: Keys, manifest: Manifest, source: BlockSource) -> None:
 
 def check_epoch(body: Chained, keys: RunKeys) -> None:
     """Raise `protocol.chain.rules.RecordEpoch` if a record with a private part is not in the newest epoch."""
-    if isinstance(body, Roster | Index):
+    if isinstance(body, Roster | Index | Takeover):
         return  # they have nothing private
     newest = keys.current.number if keys.current else None
     if body.epoch != newest:

@@ -82,7 +82,7 @@ class Height(BrokenRule, number=10, name="height"):
 
 
 class Term(BrokenRule, number=11, name="term"):
-    """The first term is 1 and changes only by a takeover, so that two leaders are never right at once."""
+    """The first term is 1, and rises only by a takeover, so that two leaders are never right at once."""
 
 
 class AfterClose(BrokenRule, number=12, name="after-close"):
@@ -123,7 +123,7 @@ class LookNodes(BrokenRule, number=18, name="look-nodes"):
 
 
 class IndexPlace(BrokenRule, number=19, name="index-place"):
-    """Every 256th height is an index and no other is, so that a reader knows where to find them."""
+    """Every 256th height is an index, or the next after takeovers there, and no other: readers know where to look."""
 
 
 class IndexLinks(BrokenRule, number=20, name="index-links"):
@@ -235,6 +235,25 @@ class LeftOut(BrokenRule, number=42, name="left-out"):
 
 class LateReplies(BrokenRule, number=43, name="late-replies"):
     """A late reply is to a message left out before, of its client's newest two, and is told of once."""
+
+
+# -- takeover ------------------------------------------------------------------------------------------------------
+
+
+class TakeoverVotes(BrokenRule, number=44, name="takeover-votes"):
+    """A vote is for this very run, term, leader, head and manifest, so that none counts in another election."""
+
+
+class VoteAuthor(BrokenRule, number=45, name="vote-author"):
+    """Only voters by the manifest in force vote, in rising order of member: nobody's vote counts twice."""
+
+
+class VoteKey(BrokenRule, number=46, name="vote-key"):
+    """A vote is signed with the key that the manifest in force gives to its author."""
+
+
+class TakeoverMajority(BrokenRule, number=47, name="takeover-majority"):
+    """More than half of the voters voted for a takeover, and its author if it is one: no two win one term."""
 
 
 def check_signed(record: Record, known: WellSigned) -> None:

@@ -34,6 +34,7 @@ from protocol.records.bodies import (
     Member,
     Role,
     ShreddingFederationPrivate,
+    Voting,
     Wrap,
 )
 from protocol.records.signed_records import Record, checked_record, typed_items
@@ -116,6 +117,10 @@ class Manifest:
     shredded: tuple[Shredding, ...]
     """The runs whose keys every member is to destroy, in rising order of run. Of a version that this reader cannot
     read, those of the newest version before it that it could."""
+    voting: Voting
+    """Which members vote for the leader of a run whose voters are not named (`protocol.federation.voters`)."""
+    voters: Mapping[CID, tuple[bytes, ...]]
+    """The runs whose voters an admin has named: member ids, in rising order. Some may have left since."""
     revoked: tuple[bytes, ...]
     """Signing keys that never count again, in rising order."""
     revoked_encryption: frozenset[bytes] = field(repr=False, compare=False)
@@ -358,6 +363,7 @@ def _parse(
     if len(nodes) != len(members):
         raise ManifestError(ManifestRule.NODES, "two members have one node id")
     _check_key_readers(body, members, before, source)
+    voting, voters = _voters(body)
     listed = members.get(reader.member)
     key = reader.manifest_key(body, listed, source)
     try:
@@ -378,6 +384,8 @@ def _parse(
         settings=settings,
         addresses=addresses,
         shredded=_shredded(private, record, body, before),
+        voting=voting,
+        voters=MappingProxyType(voters),
         revoked=revoked,
         revoked_encryption=unread,
         key=key,
@@ -417,6 +425,16 @@ def _check_key_readers(
         raise ManifestError(
             ManifestRule.KEY_READERS, "a member left, or has other keys, and the manifest key is the old one"
         )
+
+
+def _voters(body: Federation) -> tuple[Voting, dict[CID, tuple[bytes, ...]]]:
+    runs = [bytes(each.run) for each in body.voters]
+    if runs != sorted(set(runs)):
+        raise ManifestError(ManifestRule.VOTERS, "runs whose voters are named are not in rising order, each once")
+    for each in body.voters:
+        if list(each.voters) != sorted(set(each.voters)):
+            raise ManifestError(ManifestRule.VOTERS, f"the voters of {each.run} are not in rising order, each once")
+    return body.voting, {each.run: each.voters for each in body.voters}
 
 
 def _left(member: Member, members: Mapping[bytes, Member]) -> bool:

@@ -46,6 +46,8 @@ class ManifestRule(StrEnum):
     """Addresses are of nodes, each with its name, that others could reach; in rising order, each once."""
     SHREDDED = "manifest-shredded"
     """Shredded runs are in rising order, each once, and stay; only a federation that encrypts has any."""
+    VOTERS = "manifest-voters"
+    """Runs whose voters are named are in rising order, each once, and so are the voters of each."""
     PRIVATE = "manifest-private"
     """The private part, if it can be read, is a manifest's."""
     ENCRYPTION = "manifest-encryption"

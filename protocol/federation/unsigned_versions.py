@@ -18,8 +18,10 @@ from protocol.records.bodies import (
     FederationPrivate,
     FederationPrivates,
     Member,
+    RunVoters,
     ShreddedEpochs,
     ShreddingFederationPrivate,
+    Voting,
 )
 from protocol.records.contexts import ManifestPrivate, version_place
 from protocol.records.private_parts import private_part
@@ -53,6 +55,8 @@ def new_federation(
     settings: Settings | None = None,
     addresses: Iterable[str] = (),
     shredded: ShreddedEpochs = (),
+    voting: Voting = Voting.ALL,
+    voters: Mapping[CID, Iterable[bytes]] | None = None,
     revoked: Iterable[bytes] = (),
     key: SymmetricKey | None = None,
     version: int = 1,
@@ -62,12 +66,13 @@ def new_federation(
     """Version 1, unless another ``version`` is given.
 
     ``admins`` are signing keys, and ``by`` is one of them. ``names`` is by member id. ``key`` is the manifest key,
-    which version ``key_epoch`` brought; None if the federation does not encrypt.
+    which version ``key_epoch`` brought; None if the federation does not encrypt. ``voters`` are the named ones, by run.
     """
     private = _private(name, names, settings or Settings(), tuple(sorted(set(addresses))), shredded)
     in_order = sorted(members, key=lambda member: member.id)
     listing, blocks = pack(to_plain(in_order))
     never_again, more = pack(sorted(revoked))
+    named = tuple(RunVoters(run=run, voters=tuple(sorted(set(each)))) for run, each in sorted((voters or {}).items()))
     body = Federation(
         by=by,
         time=time,
@@ -80,6 +85,8 @@ def new_federation(
         members=listing,
         revoked=never_again,
         key=None,
+        voting=voting,
+        voters=named,
     )
     if key is None:
         return UnsignedVersion(body, (*blocks, *more))
@@ -101,6 +108,8 @@ def next_version(
     settings: Settings | None = None,
     addresses: Iterable[str] | None = None,
     shredded: ShreddedEpochs | None = None,
+    voting: Voting | None = None,
+    voters: Mapping[CID, Iterable[bytes]] | None = None,
     revoked: Iterable[bytes] | None = None,
 ) -> UnsignedVersion:
     """The version after ``manifest``. What is not given stays as it is. If fewer admins are left than have to sign,
@@ -129,6 +138,8 @@ def next_version(
         settings=settings or manifest.settings,
         addresses=manifest.addresses if addresses is None else addresses,
         shredded=with_shredded(manifest.shredded, (), epoch=1, reason="") if shredded is None else shredded,
+        voting=voting or manifest.voting,
+        voters=manifest.voters if voters is None else voters,
         revoked=manifest.revoked if revoked is None else revoked,
         key=key,
         version=manifest.version + 1,

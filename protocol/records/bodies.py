@@ -37,6 +37,12 @@ MAX_SHREDDED_REASON: Final = 200
 MAX_WITNESSES: Final = 64
 """How many servers a run may ask to have recomputed what is trained on."""
 
+MAX_NAMED_RUNS: Final = 64
+"""Runs in a manifest whose voters are named."""
+
+MAX_NAMED_VOTERS: Final = 64
+"""Voters that are named for one run."""
+
 INDEX_EVERY: Final = 256
 """Every record whose height is a multiple of this is an `Index`, except at height 0."""
 
@@ -67,6 +73,8 @@ class RecordType(StrEnum):
     GRANT = "grant"
     ACK = "ack"
     ERASURE = "erasure"
+    TAKEOVER = "takeover"
+    VOTE = "vote"
 
 
 class Outcome(StrEnum):
@@ -143,6 +151,22 @@ class WrappedKey:
     """Of `Wrap`, in rising order of member."""
 
 
+class Voting(StrEnum):
+    """Which members vote for the leader of a run."""
+
+    ALL = "servers-and-clients"
+    SERVERS = "servers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunVoters:
+    """The voters of one run, if an admin has named them."""
+
+    run: CID
+    voters: Annotated[tuple[Key, ...], Meta(min_length=1, max_length=MAX_NAMED_VOTERS)]
+    """Member ids, in rising order."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Federation(Body):
     """One version of a federation's manifest; the federation's id is the CID of version 1's block."""
@@ -161,6 +185,10 @@ class Federation(Body):
     key: WrappedKey | None
     """The *manifest key*, wrapped for every member. It encrypts names, settings and announcements. None if the
     federation does not encrypt. ``epoch`` is the version that brought it."""
+    voting: Voting = left_out(Voting.ALL)
+    """Who votes for the leader of a run. All can read it, since all judge votes (`protocol.federation.voters`)."""
+    voters: Annotated[tuple[RunVoters, ...], Meta(max_length=MAX_NAMED_RUNS)] = left_out(())
+    """Those of single runs, in rising order of run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -467,6 +495,28 @@ class Close(Chained):
     """The final model's content."""
 
 
+class TakeoverCause(StrEnum):
+    """Why another leader, or the same one anew, leads from here on. For people: it takes the votes in any case."""
+
+    SILENCE = "silence"
+    """The leader was not heard any more."""
+    HANDOVER = "handover"
+    """On purpose: an admin or the leader itself wanted it."""
+    DISPUTE = "dispute"
+    """Other servers computed something else than what the leader recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takeover(Chained):
+    """The first record of a term after the first. Its author leads in that term."""
+
+    TYPE: ClassVar[RecordType] = RecordType.TAKEOVER
+
+    cause: TakeoverCause
+    votes: Listing
+    """Of links to a `Vote` each, in rising order of voter."""
+
+
 # -- beside the chain ----------------------------------------------------------------------------------------------
 
 
@@ -571,6 +621,26 @@ class RecomputedAck(Ack):
             raise ValueError("what was recomputed begins after the head")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote(Body):
+    """A member wants another leader, and in this term no second one. It is signed with the member's key in the manifest
+    in force."""
+
+    TYPE: ClassVar[RecordType] = RecordType.VOTE
+
+    run: CID
+    term: Annotated[int, Meta(ge=2, le=2**63 - 1)]
+    """The term that the candidate is to lead."""
+    candidate: Key
+    """The member id of a server."""
+    head: CID
+    """The record after which it is to go on: the ``prev`` of its `Takeover`."""
+    height: Natural
+    """That record's."""
+    manifest: CID
+    """The one in force after ``head``. It says who votes."""
+
+
 # -- beside the manifest -------------------------------------------------------------------------------------------
 
 
@@ -608,5 +678,7 @@ BODIES: Final[dict[str, type[Body]]] = {
         Grant,
         Ack,
         Erasure,
+        Takeover,
+        Vote,
     )
 }

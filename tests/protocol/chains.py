@@ -46,6 +46,9 @@ from protocol.records.bodies import (
     Run,
     RunPrivate,
     TakenReply,
+    Takeover,
+    TakeoverCause,
+    Vote,
 )
 from protocol.records.contexts import OwnKeySeal, ReplyPrivate, seal_for
 from protocol.records.environment import Environment, Kernel, Numerics, Package
@@ -62,6 +65,8 @@ def key(name: str) -> SigningKey:
 ADMIN, SERVER, SECOND, ALICE, BOB, CAROL, DAVE, KEEPER, STRANGER = map(
     key, ("admin", "server", "second server", "alice", "bob", "carol", "dave", "keeper", "stranger")
 )
+VOTERS = (SECOND, ALICE, BOB)
+"""Enough of the tests' federation to make the second server the leader."""
 TIME, TTL = 1_700_000_000.25, 3600.0
 CONTENT = raw_block(b"a content").cid
 ANSWER = raw_block(b"an answer").cid
@@ -215,6 +220,7 @@ class Scribe:
         """``reader`` checks the chain; the scribe itself has every key. ``founders`` are the admins of version
         1, and ``changes`` are to it."""
         self.source = Blocks()
+        self.leader = SERVER
         by = {"admins": list(map(id_of, founders)), "by": id_of(founders[0])}
         members = members_of(founders[0]) if members is MEMBERS else members
         unsigned = unsigned_federation(members, key=SymmetricKey.generate() if encrypted else None, **by, **changes)
@@ -228,8 +234,8 @@ class Scribe:
         self._drafted: dict[CID, Epoch] = {}
 
     def sign(self, body: Body, *signers: SigningKey) -> Block:
-        """The signed and stored record, by the server if nobody else is named."""
-        block = sign_record(body, signers or [SERVER])
+        """The signed and stored record, by the leader if nobody else is named."""
+        block = sign_record(body, signers or [self.leader])
         self.source.add(block)
         return block
 
@@ -248,7 +254,7 @@ class Scribe:
 
     def keys(self, manifest: Manifest | None = None, **changes: Any) -> NewEpoch:
         """The keys of the next epoch for the readers in ``manifest`` (the scribe's if none is named)."""
-        made = new_epoch(manifest or self.manifest, self.epoch, by=id_of(SERVER), time=TIME)
+        made = new_epoch(manifest or self.manifest, self.epoch, by=id_of(self.leader), time=TIME)
         self.source.add(*made.blocks)
         return replace(made, body=replace(made.body, **changes))
 
@@ -269,12 +275,12 @@ class Scribe:
         chain = self.chain
         start = chain.head is None
         return {
-            "by": id_of(SERVER),
+            "by": id_of(self.leader),
             "time": TIME + chain.height + 1,
             "run": None if start else chain.run,
             "prev": chain.head,
             "height": chain.height + 1,
-            "term": 1,
+            "term": chain.term,
             "looks": Listing(()),
             "empties": 0,
         } | changes
@@ -417,6 +423,36 @@ class Scribe:
 
     def index(self, **changes: Any) -> Index:
         return Index(**self.place(records=self.chain.recent) | changes)
+
+    def vote(self, voter: SigningKey, leader: SigningKey = SECOND, **changes: Any) -> Vote:
+        """A vote for ``leader`` to go on after the head, in the next term."""
+        chain = self.chain
+        given = {
+            "by": id_of(voter),
+            "time": TIME,
+            "run": chain.run,
+            "term": chain.term + 1,
+            "candidate": id_of(leader),
+            "head": chain.head,
+            "height": chain.height,
+            "manifest": chain.manifest.cid,
+        }
+        return Vote(**given | changes)
+
+    def takeover(
+        self, *votes: Block, leader: SigningKey = SECOND, voters: Sequence[SigningKey] = VOTERS, **changes: Any
+    ) -> Takeover:
+        """A takeover by ``leader``, with ``votes``, or else those of ``voters``; the record is signed as it is added
+        once the leader has changed (`lead`)."""
+        votes = votes or tuple(self.sign(self.vote(each, leader), each) for each in sorted(voters, key=id_of))
+        given = {"by": id_of(leader), "term": self.chain.term + 1, "cause": TakeoverCause.SILENCE}
+        return Takeover(**self.place(votes=self.pack(block.cid for block in votes)) | given | changes)
+
+    def lead(self, leader: SigningKey = SECOND, **changes: Any) -> Step:
+        """Append a takeover by ``leader``, whose key signs from then on."""
+        body = self.takeover(leader=leader, **changes)
+        self.leader = leader
+        return self.add(body)
 
     def close(self, **changes: Any) -> Close:
         private = self.private(ReasonPrivate(reason=""), Close.TYPE, self.epoch)

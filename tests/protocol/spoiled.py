@@ -7,6 +7,7 @@ import spoiled_epochs
 import spoiled_exchanges
 import spoiled_left_out
 import spoiled_places
+import spoiled_takeovers
 from spoiling import CASES, Case
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "spoiled_exchanges",
     "spoiled_left_out",
     "spoiled_places",
+    "spoiled_takeovers",
 ]

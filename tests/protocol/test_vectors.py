@@ -34,6 +34,7 @@ from protocol.federation.erasures import open_claim, read_word, topic_erasure
 from protocol.federation.manifest import PUBLIC, first_manifest, manifest_at, next_manifest, node_id
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import read_private
+from protocol.federation.voters import voters_of
 from protocol.records.bodies import Body, Keys, RecordType, Reply, Run, RunPrivate
 from protocol.records.message_ids import message_id
 from protocol.records.signed_records import RECORD_TYPE, parse_record
@@ -108,7 +109,7 @@ def test_the_car():
 
 def records_source() -> Blocks:
     source = Blocks()
-    for part in ("manifests", "replies", "chain", "stopped", "elsewhere"):
+    for part in ("manifests", "replies", "chain", "stopped", "elsewhere", "votes", "took_over"):
         source.add(*map(block_in, RECORDS[part]))
     return source
 
@@ -137,7 +138,8 @@ def test_message_ids():
 
 
 def test_there_is_a_record_of_each_type_that_is_plain_but_an_index():
-    shown = [each for part in ("manifests", "replies", "chain", "stopped", "elsewhere") for each in RECORDS[part]]
+    parts = ("manifests", "replies", "chain", "stopped", "elsewhere", "votes", "took_over")
+    shown = [each for part in parts for each in RECORDS[part]]
     for each in shown:
         record = parse_record(block_in(each))
         assert (record.body.TYPE, str(record.id)) == (each["type"], each["id"])
@@ -162,6 +164,16 @@ def test_a_manifest_says_where_members_are_reached():
     assert list(manifest.addresses) == shown["addresses"]
 
 
+def test_a_manifest_says_who_votes():
+    source, shown = records_source(), RECORDS["voting"]
+    block = Block(CID.parse(shown["cid"]), bytes.fromhex(shown["data"]))
+    source.add(block)
+    manifest = manifest_at(block.cid, CID.parse(RECORDS["federation"]), source)
+    ids = {name: bytes.fromhex(key["public"]) for name, key in RECORDS["keys"].items()}
+    assert voters_of(manifest, CID.parse(shown["run"])) == {ids[name] for name in shown["voters"]}
+    assert voters_of(manifest, block.cid) == {ids["server"], ids["second server"]}
+
+
 def test_a_run_says_what_stays_of_it_and_which_model_is_the_best():
     shown = RECORDS["planned"]
     run = parse_record(Block(CID.parse(shown["cid"]), bytes.fromhex(shown["data"]))).body
@@ -171,11 +183,12 @@ def test_a_run_says_what_stays_of_it_and_which_model_is_the_best():
     assert (str(run.plan), str(private.best_by)) == (shown["keep"], shown["best"])
 
 
-def test_the_chain_is_verified():
+@pytest.mark.parametrize(("part", "term"), [("chain", 1), ("took_over", 2)])
+def test_the_chain_is_verified(part: str, term: int):
     source, chain = records_source(), Chain(CID.parse(RECORDS["federation"]))
-    for shown in RECORDS["chain"]:
+    for shown in RECORDS[part]:
         chain.append_block(block_in(shown), source)
-    assert chain.closed
+    assert (chain.closed, chain.term) == (True, term)
 
 
 # -- an encrypted run ----------------------------------------------------------------------------------------------

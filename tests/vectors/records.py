@@ -35,6 +35,7 @@ from protocol.records.bodies import (
     ReasonPrivate,
     Recomputed,
     RecomputedAck,
+    Voting,
 )
 from protocol.records.message_ids import message_id
 from protocol.records.signed_records import RECORD_TYPE, parse_record, private_bytes, sign_record
@@ -56,11 +57,13 @@ def record_vectors() -> dict[str, object]:
         "federation": str(scribe.first.cid),
         "manifests": [_shown(scribe, scribe.first.cid), _shown(scribe, scribe.chain.manifest.cid)],
         "addressed": _addressed(scribe),
+        "voting": _voting(scribe),
         "planned": _planned(),
         "replies": [_shown(scribe, each.cid) for each in replies if each.body.TYPE == "reply"],
         "chain": [_shown(scribe, cid) for cid in chain],
         "acks": [_shown(scribe, cid) for cid in _acks(scribe)],
         "stopped": [_shown(stopped, cid) for cid in _stopped(stopped)],
+        **_took_over(Scribe()),
         "elsewhere": [_shown(elsewhere, cid) for cid in _elsewhere(elsewhere)],
     }
 
@@ -76,6 +79,17 @@ def _addressed(scribe: Scribe) -> dict[str, object]:
     unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME, addresses=ADDRESSES)
     block = sign_record(unsigned.body, [ADMIN])
     return {"cid": str(block.cid), "data": block.data.hex(), "addresses": list(ADDRESSES)}
+
+
+def _voting(scribe: Scribe) -> dict[str, object]:
+    """The version after the newest, in which servers vote, and for one run Alice and the servers."""
+    named = (ALICE, SERVER, SECOND)
+    voters = {scribe.chain.run: list(map(id_of, named))}
+    manifest = scribe.chain.manifest
+    unsigned = next_version(manifest, by=id_of(ADMIN), time=TIME, voting=Voting.SERVERS, voters=voters)
+    block = sign_record(unsigned.body, [ADMIN])
+    names = [name for name, each in SIGNERS.items() if each in named]
+    return {"cid": str(block.cid), "data": block.data.hex(), "run": str(scribe.chain.run), "voters": names}
 
 
 def _planned() -> dict[str, object]:
@@ -126,6 +140,17 @@ def _stopped(scribe: Scribe) -> list[CID]:
     private = private_bytes(ReasonPrivate(reason="the server's owner stopped it"))
     first = scribe.add(scribe.run()).record.cid
     return [first, scribe.add(scribe.close(outcome=Outcome.STOPPED, model=None, private=private)).record.cid]
+
+
+def _took_over(scribe: Scribe) -> dict[str, object]:
+    """A run whose second server takes over between a dispatch and its collect, and the votes for it."""
+    taken = [scribe.add(scribe.run()), scribe.add(scribe.dispatch()), scribe.lead()]
+    votes = taken[-1].votes
+    taken += [scribe.add(scribe.collect(scribe.error(ALICE), scribe.error(BOB))), scribe.add(scribe.close())]
+    return {
+        "votes": [_shown(scribe, vote.cid) for vote in votes],
+        "took_over": [_shown(scribe, step.record.cid) for step in taken],
+    }
 
 
 def _elsewhere(scribe: Scribe) -> list[CID]:

@@ -95,6 +95,8 @@ def a_body_of_each_type() -> dict[RecordType, tuple[Body, SigningKey]]:
         (given, SERVER),
         (ack, ALICE),
         (erasure, ALICE),
+        (scribe.takeover(), SECOND),
+        (scribe.vote(ALICE), ALICE),
     ]
     return {body.TYPE: (body, signer) for body, signer in bodies}
 

@@ -1,0 +1,53 @@
+"""The chain rules of a takeover (`protocol.chain.rules` 44 to 47): votes for a leader, and enough of them."""
+
+from __future__ import annotations
+
+from protocol.blocks.cid import CID, BlockSource
+from protocol.chain import rules
+from protocol.chain.exchange import InForce
+from protocol.federation.voters import majority_of, voters_of
+from protocol.records.bodies import Takeover, Vote
+from protocol.records.signed_records import Record, checked_record, typed_items
+
+
+def votes_of(body: Takeover, in_force: InForce, source: BlockSource) -> tuple[Record, ...]:
+    """The votes for ``body``, in order. No more of them are read than there are voters.
+
+    Raises:
+        protocol.chain.rules.BrokenRule: if one does not count, or they are too few.
+    """
+    voters = voters_of(in_force.manifest, in_force.run)
+    votes: list[Record] = []
+    last = b""
+    for link in typed_items(body.votes, CID, source):
+        vote = checked_record(link, source)
+        _check_vote(vote, body, last, voters, in_force)
+        votes.append(vote)
+        last = vote.body.by
+    if len(votes) < majority_of(voters):
+        raise rules.TakeoverMajority(f"{len(votes)} votes of {len(voters)} voters, and it takes {majority_of(voters)}")
+    if body.by in voters and all(vote.body.by != body.by for vote in votes):
+        raise rules.TakeoverMajority(f"{in_force.manifest.called(body.by)} has not voted for itself")
+    return tuple(votes)
+
+
+def _check_vote(vote: Record, body: Takeover, last: bytes, voters: frozenset[bytes], in_force: InForce) -> None:
+    """Check one vote, after one of the member ``last``. The cheap checks come first."""
+    manifest, said = in_force.manifest, vote.body
+    if not isinstance(said, Vote):
+        raise rules.TakeoverVotes(f"{vote.cid} is a {said.TYPE}")
+    if said.epoch is not None or said.private:
+        raise rules.PrivatePart("a vote has nothing private")
+    if (said.run, said.term, said.candidate) != (in_force.run, body.term, body.by):
+        raise rules.TakeoverVotes(f"{vote.cid} is a vote for another leader, term or run")
+    if (said.head, said.height) != (body.prev, body.height - 1):
+        raise rules.TakeoverVotes(f"{vote.cid} is a vote to go on after another record")
+    if said.manifest != manifest.cid:
+        raise rules.TakeoverVotes(f"{vote.cid} names manifest {said.manifest}, and {manifest.cid} is in force")
+    if said.by not in voters:
+        raise rules.VoteAuthor(f"{manifest.called(said.by)} has no vote in manifest {manifest.cid}")
+    if said.by <= last:
+        raise rules.VoteAuthor("the votes are not in rising order of member, each once")
+    if vote.signers != (manifest.members[said.by].signing,):
+        raise rules.VoteKey(f"{vote.cid} is not signed with {manifest.called(said.by)}'s key")
+    rules.check_signed(vote, in_force.well_signed)
