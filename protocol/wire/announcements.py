@@ -234,6 +234,85 @@ class ProposalReady:
     the author rejects the proposal, or names none."""
 
 
+class Refusal(StrEnum):
+    """Why a member does not vote for a candidate (`protocol.election.voter`)."""
+
+    NO_VOTE = "no-vote"
+    """The member has none in this run, as its manifest has it."""
+    NO_CANDIDATE = "no-candidate"
+    """The author of the question is no server in force with a vote, or has signed two records at one place."""
+    LEADER_HEARD = "leader-heard"
+    """The member still hears the run's leader, or is it."""
+    CLOSED = "closed"
+    """The run is."""
+    OLD_TERM = "old-term"
+    """It is not above the highest that the member has promised or seen."""
+    LEAP = "leap"
+    """It is too far above that."""
+    BEHIND = "behind"
+    """The candidate's head is behind the member's newest."""
+    AHEAD = "ahead"
+    """The member has not verified the candidate's head yet."""
+    FORKED = "forked"
+    """The candidate's head is another than the member's, and neither is behind."""
+    OTHER_MANIFEST = "other-manifest"
+    """Another manifest is in force after that head."""
+    FORGOTTEN = "forgotten"
+    """The member's home may have forgotten a vote, and the term may be one that it has promised."""
+    COPIED = "copied"
+    """Another process may have the member's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidature:
+    """What `Canvass` and `VoteAsked` say: with what the author would lead a run, or means to."""
+
+    position: Position
+    """The newest head of the run that the author has verified."""
+    manifest: CID
+    """The one in force after that head."""
+    term: Natural
+    """The term in which it would lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canvass(Candidature):
+    """Who would vote for the author? It binds nobody. A member that may have forgotten its own votes asks as well, to
+    hear of which terms the others know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canvassed:
+    """The answer to a `Canvass`, or to a `VoteAsked` if there is no vote; also what a leader of a lower term is told by
+    a member that has promised a higher one."""
+
+    to: Key
+    run: CID
+    term: Natural
+    """The one asked for."""
+    highest: Natural
+    """The highest term in the run that the author has promised or seen."""
+    refusal: Refusal | None
+    """None if it would vote so."""
+    position: Position | None
+    """The newest head of the run that it has verified; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteAsked(Candidature):
+    """The author asks for votes, and has voted for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteReady:
+    """The author has voted. ``record``, the block of its `protocol.records.bodies.Vote`, is inline."""
+
+    run: CID
+    candidate: Key
+    term: Natural
+    record: CID
+
+
 @dataclass(frozen=True, slots=True)
 class Bye:
     """The author is leaving; ``note`` says why, for people."""
@@ -241,7 +320,23 @@ class Bye:
     note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
 
 
-Said = Hello | Beat | Head | ReplyReady | AckReady | Proof | Recall | Recalled | Alive | ProposalReady | Bye
+Said = (
+    Hello
+    | Beat
+    | Head
+    | ReplyReady
+    | AckReady
+    | Proof
+    | Recall
+    | Recalled
+    | Alive
+    | ProposalReady
+    | Canvass
+    | Canvassed
+    | VoteAsked
+    | VoteReady
+    | Bye
+)
 """The body of an announcement."""
 
 KINDS: Final[dict[str, type[Said]]] = {
@@ -255,6 +350,10 @@ KINDS: Final[dict[str, type[Said]]] = {
     "recalled": Recalled,
     "alive": Alive,
     "proposal": ProposalReady,
+    "canvass": Canvass,
+    "canvassed": Canvassed,
+    "vote-asked": VoteAsked,
+    "vote": VoteReady,
     "bye": Bye,
 }
 """The kinds that this version writes."""
@@ -299,12 +398,12 @@ class SignedAnnouncement:
 
 
 def topic_all(federation: CID) -> str:
-    """The topic that every member listens to: heads, the leader's hello, beat and bye."""
+    """The topic that every member listens to: heads, the leader's hello, beat and bye, and what candidates ask."""
     return f"/pollen/1/{federation}"
 
 
 def topic_leader(federation: CID) -> str:
-    """The topic that only the leader listens to: replies, and the other members' hello, beat and bye."""
+    """The topic that servers listen to, and nobody else: replies, votes, and the other members' hello, beat and bye."""
     return f"/pollen/1/{federation}/leader"
 
 
@@ -450,8 +549,10 @@ def _budget(body: Said) -> int:
 def _most_blocks(body: Said) -> int:
     """How many blocks may come with ``body``."""
     match body:
-        case Hello() | Beat() | Recall() | Alive() | Bye():
+        case Hello() | Beat() | Recall() | Alive() | Canvass() | Canvassed() | VoteAsked() | Bye():
             return 0
+        case VoteReady():
+            return 1
         case Proof():
             return 2
         case Recalled():

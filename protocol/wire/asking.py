@@ -28,6 +28,8 @@ from protocol.wire.announcements import (
     Alive,
     Beat,
     Bye,
+    Canvass,
+    Canvassed,
     Head,
     Hello,
     Proof,
@@ -36,6 +38,8 @@ from protocol.wire.announcements import (
     Recalled,
     ReplyReady,
     Said,
+    VoteAsked,
+    VoteReady,
 )
 from protocol.wire.calling_back import CallBack, CalledBack
 
@@ -169,6 +173,18 @@ def subject_of(body: Said) -> str:
             return f"alive {process.hex()}"
         case ProposalReady(proposal=proposal):
             return f"proposal {proposal}"
+        case Canvass() | Canvassed() | VoteAsked() | VoteReady():
+            return _of_election(body)
+
+
+def _of_election(body: Canvass | Canvassed | VoteAsked | VoteReady) -> str:
+    match body:
+        case Canvass(position) | VoteAsked(position):  # one that asks for votes canvasses no more
+            return f"candidature {position.run}"
+        case Canvassed(to=member, run=run):
+            return f"canvassed {run} {member.hex()}"
+        case VoteReady(run=run):
+            return f"vote {run}"
 
 
 _BYE: Final = subject_of(Bye())

@@ -25,6 +25,8 @@ from protocol.roles.leader.leader import Leader
 from protocol.wire.announcements import (
     Beat,
     Bye,
+    Canvass,
+    Canvassed,
     Head,
     Hello,
     ManifestRef,
@@ -32,14 +34,20 @@ from protocol.wire.announcements import (
     Position,
     Proof,
     ProposalReady,
+    Refusal,
     ReplyReady,
     Said,
+    VoteAsked,
+    VoteReady,
 )
 
 MEMBERS: Final = (ALICE, BOB, CAROL, SECOND, SERVER)
 MOST_FETCHES: Final = AHEAD + 4 * len(MEMBERS)
 """That may be under way at once."""
 _HEIGHTS: Final = (0, 1, 2, 3, 255, 256, 2**31, 2**62, 2**63 - 1)
+
+
+_TERMS: Final = (0, 1, 2, 3, 2**62)
 
 
 class World:
@@ -109,7 +117,7 @@ class World:
     def _said(self) -> Said:
         manifest = ManifestRef(self._cid(), self.random.choice((1, 2, 3, 2**63 - 1)))
         state = self.random.choice(list(PeerState))
-        match self.random.randrange(8):
+        match self.random.randrange(9):
             case 0:
                 return Hello(manifest, state, self._position(), "a note")
             case 1:
@@ -122,8 +130,23 @@ class World:
                 return Proof(self._cid(), self._cid())
             case 5:
                 return ProposalReady(manifest, self._cid(), self._cid())
+            case 6:
+                return self._of_election()
             case _:
                 return ReplyReady(self._run(), self._message(), self._cid())
+
+    def _of_election(self) -> Said:
+        to, term, run = chains.id_of(self.random.choice(MEMBERS)), self.random.choice(_TERMS), self._run()
+        match self.random.randrange(4):
+            case 0:
+                return Canvass(self._position(), self._cid(), term)
+            case 1:
+                refusal = self.random.choice((None, *Refusal))
+                return Canvassed(to, run, term, self.random.choice(_TERMS), refusal, self._position())
+            case 2:
+                return VoteAsked(self._position(), self._cid(), term)
+            case _:
+                return VoteReady(run, to, term, self._cid())
 
     def _position(self) -> Position:
         if self.scribe.chain.head is not None and self.random.random() < 0.3:

@@ -15,6 +15,8 @@ from protocol.wire.announcements import (
     Announcement,
     Beat,
     Bye,
+    Canvass,
+    Canvassed,
     Head,
     Hello,
     Known,
@@ -25,8 +27,11 @@ from protocol.wire.announcements import (
     ProposalReady,
     Recall,
     Recalled,
+    Refusal,
     ReplyReady,
     Said,
+    VoteAsked,
+    VoteReady,
     sign_announcement,
 )
 
@@ -64,6 +69,10 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
         ),
         "alive": Alive(bytes(range(16)), bytes(range(16, 32)), 7 << 32, True),
         "proposal": ProposalReady(manifest, head.cid, record.cid),
+        "canvass": Canvass(position, manifest.cid, 2),
+        "canvassed": Canvassed(bytes(range(32)), run.cid, 2, 1, Refusal.LEADER_HEARD, position),
+        "vote-asked": VoteAsked(position, manifest.cid, 2),
+        "vote": VoteReady(run.cid, bytes(range(32)), 2, record.cid),
     }
     inline = {
         "head": (head,),
@@ -72,6 +81,7 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
         "ack": (record,),
         "recalled": (record,),
         "proposal": (record,),
+        "vote": (record,),
     }
     return {
         name: Announcement(

@@ -1,0 +1,120 @@
+"""A candidate's way to the lead: it canvasses, then votes for itself and asks for votes, then has won or tries again.
+
+Only after a majority is willing is a term used up (pre-vote, dissertation 9.6): a candidate that a majority would not
+vote for disturbs nobody, however often it asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from protocol.blocks.cid import CID
+from protocol.election.electorate import Electorate
+from protocol.election.voter import LEAP, Voter, rank
+from protocol.wire.announcements import Candidature, Canvass, Canvassed, Position, Refusal, VoteAsked
+
+MAX_RAISE: Final = LEAP // 8
+"""How far above what it has promised or seen a report may raise a candidate's term. It is well below `LEAP`, so that
+voters that have not heard the report take the term all the same: one that reports what it never promised makes a gap in
+the terms, and no more."""
+
+LIFE: Final = 10.0
+"""Seconds after which a candidacy counts no vote any more, by the candidate's clock. The next is in a higher term."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidacy:
+    """One attempt, in one term, with one head."""
+
+    member: bytes
+    position: Position
+    electorate: Electorate
+    term: int
+    ceiling: int
+    """No report above it is believed (`MAX_RAISE`)."""
+    highest: int
+    """The highest term that is known, by our own promise and by what others report."""
+    asks: bool = False
+    """Whether it asks for votes; before, it canvasses."""
+    willing: frozenset[bytes] = frozenset()
+    votes: frozenset[tuple[bytes, CID]] = frozenset()
+    """The voters and their votes, each of them verified."""
+    refusals: frozenset[tuple[bytes, Refusal]] = frozenset()
+    """The newest of each voter that is not willing, or does not vote."""
+    ahead: Position | None = None
+    """The newest head that a voter names as its own and that we lack: without it we cannot win."""
+
+    # -- what it says -----------------------------------------------------------------------------------------------
+
+    @property
+    def question(self) -> Candidature:
+        """What the candidate announces now."""
+        kind = VoteAsked if self.asks else Canvass
+        return kind(self.position, self.electorate.manifest, self.term)
+
+    # -- what it hears ----------------------------------------------------------------------------------------------
+
+    def answered(self, by: bytes, told: Canvassed) -> Candidacy:
+        """A voter has answered; whatever is not about this term counts only for the terms that it reports."""
+        if by not in self.electorate.voters or told.to != self.member or told.run != self.position.run:
+            return self
+        heard = self._reported(told.highest)
+        if told.term != self.term:
+            return heard
+        refusals = frozenset(each for each in self.refusals if each[0] != by)
+        if told.refusal is None:
+            return replace(heard, refusals=refusals, willing=self.willing | {by})
+        known = (self.position, *filter(None, (self.ahead, told.position)))
+        newest = max((each for each in known if each.run == self.position.run), key=rank)
+        ahead = newest if rank(newest) > rank(self.position) else None
+        refusals |= {(by, told.refusal)}
+        return replace(heard, refusals=refusals, willing=self.willing - {by}, ahead=ahead)
+
+    def _reported(self, highest: int) -> Candidacy:
+        return replace(self, highest=highest) if self.highest < highest <= self.ceiling else self
+
+    def voted(self, by: bytes, vote: CID) -> Candidacy:
+        """A voter's vote is here and verified: it is for this term, head and manifest. The first of each counts."""
+        if by not in self.electorate.voters or any(voter == by for voter, _ in self.votes):
+            return self
+        return replace(self, votes=self.votes | {(by, vote)})
+
+    # -- what follows -----------------------------------------------------------------------------------------------
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether a majority is willing, itself among them: then it votes for itself, and asks."""
+        return not self.asks and self.electorate.is_majority(self.willing | {self.member})
+
+    def asking(self) -> Candidacy:
+        """It asks for votes from now on."""
+        return replace(self, asks=True)
+
+    @property
+    def has_won(self) -> bool:
+        """Whether a strict majority has voted for it."""
+        return self.asks and self.electorate.is_majority(frozenset(by for by, _ in self.votes))
+
+    @property
+    def won_with(self) -> tuple[CID, ...]:
+        """The votes as a takeover names them: in rising order of voter."""
+        return tuple(vote for _, vote in sorted(self.votes, key=lambda each: each[0]))
+
+    @property
+    def is_beaten(self) -> bool:
+        """Whether its term is over: a voter has promised or seen a higher one, or it canvasses with one that is not
+        above what a voter knows."""
+        return self.highest > self.term or (not self.asks and self.highest == self.term)
+
+
+def stand(voter: Voter, reported: int = 0) -> Candidacy | Refusal:
+    """Stand for the run as ``voter``, in a term above each that it has promised, seen, or heard reported (an earlier
+    candidacy's ``highest``). What it would refuse another it does not ask of others. A server without a
+    vote may stand."""
+    ceiling = voter.highest + MAX_RAISE
+    term = max(voter.highest, min(reported, ceiling), voter.floor or 0) + 1
+    refusal = voter.why_not(voter.member, Candidature(voter.newest, voter.electorate.manifest, term))
+    if refusal is not None:
+        return refusal
+    return Candidacy(voter.member, voter.newest, voter.electorate, term, ceiling, term - 1)

@@ -1,0 +1,39 @@
+"""What others say of terms to a member whose home may have forgotten a vote: it was put back, or copied.
+
+Whom it voted for may still win with that vote. So it waits until no candidacy of before its start can win any more
+(`protocol.election.candidacy.LIFE`), and asks only then. If a forgotten vote had won, a majority had promised its term
+by then, and each majority that reports has one of them. If it had not won, it never will. So whoever votes only above
+what a majority reports never votes twice in a term that matters. Copies of a home that run at once are told from each
+other by other means (`protocol.roles.copied_homes`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.election.candidacy import LIFE
+from protocol.election.electorate import Electorate
+
+ASK_AFTER: Final = 2 * LIFE
+"""Seconds after its start until it asks. Twice the life of a candidacy, because clocks need not run alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """The terms that were reported since `ASK_AFTER`."""
+
+    highest: frozenset[tuple[bytes, int]] = frozenset()
+    """The highest term that each member has promised or seen."""
+
+    def heard(self, member: bytes, term: int) -> Reports:
+        """A member reports that it has promised or seen nothing above ``term``."""
+        kept = dict(self.highest)
+        kept[member] = max(term, kept.get(member, 0))
+        return Reports(frozenset(kept.items()))
+
+    def floor(self, member: bytes, electorate: Electorate) -> int | None:
+        """The term that ``member`` has to be above; None if fewer than a majority of the voters have reported, itself
+        not counted: it knows nothing."""
+        reported = {by: term for by, term in self.highest if by in electorate.voters and by != member}
+        return max(reported.values()) if len(reported) >= electorate.majority else None

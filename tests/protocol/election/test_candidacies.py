@@ -1,0 +1,133 @@
+"""A candidate's way to the lead, in the order in which it goes: canvass, votes, victory or another try."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from elections import ANN, BOB, ELECTORATE, LEADER, OTHER, SERVERS, THIRD, at, cid, promise, told, voter
+
+from protocol.election.candidacy import MAX_RAISE, Candidacy, stand
+from protocol.election.electorate import Electorate
+from protocol.election.reports import Reports
+from protocol.wire.announcements import Canvass, Refusal, VoteAsked
+
+
+def standing(**other: object) -> Candidacy:
+    candidacy = stand(voter(OTHER, **other))
+    assert isinstance(candidacy, Candidacy)
+    return candidacy
+
+
+def willing(*members: bytes) -> Candidacy:
+    candidacy = standing()
+    for member in members:
+        candidacy = candidacy.answered(member, told())
+    return candidacy
+
+
+def test_it_stands_in_the_term_after_all_that_it_knows() -> None:
+    assert standing().term == 2
+    assert standing(promise=promise(4)).term == 5
+    candidacy = stand(voter(OTHER), reported=7)
+    assert isinstance(candidacy, Candidacy)
+    assert candidacy.term == 8
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"hears_leader": True}, Refusal.LEADER_HEARD),
+        ({"is_closed": True}, Refusal.CLOSED),
+        ({"is_copied": True}, Refusal.COPIED),
+        ({"floor": None}, Refusal.FORGOTTEN),
+        ({"electorate": replace(ELECTORATE, candidates=frozenset({LEADER}))}, Refusal.NO_CANDIDATE),
+    ],
+)
+def test_it_does_not_ask_of_others_what_it_would_refuse(other: dict[str, object], why: Refusal) -> None:
+    assert stand(voter(OTHER, **other)) is why
+
+
+def test_it_canvasses_before_it_asks() -> None:
+    candidacy = standing()
+    assert isinstance(candidacy.question, Canvass)
+    assert not candidacy.may_ask
+    assert isinstance(candidacy.asking().question, VoteAsked)
+
+
+def test_it_asks_once_a_strict_majority_is_willing_itself_among_them() -> None:
+    assert not willing(ANN).may_ask  # 2 of 5
+    assert willing(ANN, BOB).may_ask
+    assert not willing(ANN, ANN).may_ask
+    assert not willing(ANN, bytes(32)).may_ask  # a stranger, or a member without a vote
+
+
+def test_of_an_even_number_half_is_no_majority() -> None:
+    four = Electorate(ELECTORATE.manifest, frozenset({LEADER, OTHER, ANN, BOB}), SERVERS)
+    candidacy = standing(electorate=four)
+    assert not candidacy.answered(ANN, told()).may_ask
+    assert candidacy.answered(ANN, told()).answered(BOB, told()).may_ask
+
+
+def test_who_takes_its_word_back_is_willing_no_more() -> None:
+    candidacy = willing(ANN, BOB).answered(BOB, told(refusal=Refusal.LEADER_HEARD))
+    assert not candidacy.may_ask
+    assert candidacy.refusals == {(BOB, Refusal.LEADER_HEARD)}
+
+
+def test_an_answer_about_another_term_another_run_or_to_another_candidate_makes_nobody_willing() -> None:
+    candidacy = willing(ANN)
+    assert candidacy.answered(BOB, told(by_term=3)) == candidacy
+    assert candidacy.answered(BOB, replace(told(), to=THIRD)) == candidacy
+    assert candidacy.answered(BOB, replace(told(), run=cid("another"))) == candidacy
+
+
+def test_it_has_won_with_the_votes_of_a_strict_majority_in_rising_order_of_voter() -> None:
+    candidacy = willing(ANN, BOB).asking().voted(OTHER, cid("own")).voted(BOB, cid("bob"))
+    assert not candidacy.has_won
+    assert not candidacy.voted(BOB, cid("another of bob")).has_won
+    assert not candidacy.voted(bytes(32), cid("a stranger's")).has_won
+    assert candidacy.voted(ANN, cid("ann")).has_won
+    assert candidacy.voted(ANN, cid("ann")).won_with == (cid("own"), cid("ann"), cid("bob"))
+
+
+def test_a_higher_term_beats_it() -> None:
+    assert not standing().is_beaten
+    assert standing().answered(ANN, told(highest=2, refusal=Refusal.OLD_TERM)).is_beaten
+    asking = willing(ANN, BOB).asking()
+    assert not asking.answered(ANN, told(highest=2, refusal=Refusal.OLD_TERM)).is_beaten  # ann may have voted for us
+    beaten = asking.answered(ANN, told(highest=3, refusal=Refusal.OLD_TERM))
+    assert beaten.is_beaten
+    again = stand(voter(OTHER, promise=promise(2)), beaten.highest)
+    assert isinstance(again, Candidacy)
+    assert again.term == 4
+
+
+def test_one_member_that_reports_huge_terms_does_not_keep_it_from_the_lead() -> None:
+    candidacy = standing().answered(THIRD, told(highest=2**62, refusal=Refusal.OLD_TERM))
+    assert not candidacy.is_beaten
+    candidacy = candidacy.answered(THIRD, told(highest=1 + MAX_RAISE, refusal=Refusal.OLD_TERM))
+    again = stand(voter(OTHER), candidacy.highest)
+    assert isinstance(again, Candidacy)
+    assert again.term == 2 + MAX_RAISE
+    assert not again.answered(THIRD, told(again.term, again.term, Refusal.OLD_TERM)).is_beaten
+    assert voter(ANN).refuses(OTHER, again.question) is None
+
+
+def test_it_learns_of_the_head_that_it_lacks() -> None:
+    behind = standing().answered(ANN, told(refusal=Refusal.BEHIND, position=at(7)))
+    behind = behind.answered(BOB, told(refusal=Refusal.BEHIND, position=at(6)))
+    assert behind.ahead == at(7)
+    assert standing().answered(ANN, told(refusal=Refusal.AHEAD, position=at(3))).ahead is None
+
+
+def test_a_restored_home_hears_a_majority_of_others() -> None:
+    reports = Reports().heard(BOB, 2).heard(THIRD, 4).heard(BOB, 1)
+    assert reports.floor(ANN, ELECTORATE) is None
+    assert reports.heard(ANN, 9).floor(ANN, ELECTORATE) is None  # its own word is none
+    assert reports.heard(bytes(32), 9).floor(ANN, ELECTORATE) is None
+    assert reports.heard(LEADER, 3).floor(ANN, ELECTORATE) == 4
+
+
+def test_a_candidacy_is_a_value() -> None:
+    assert len({willing(ANN, BOB), willing(BOB, ANN), willing(ANN)}) == 2
