@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from peer.base.errors import PeerError
 from peer.home.home import Home
 from peer.home.journal_file import JournalFile, connected, translated
 from peer.home.kept_contents import KeptContents
@@ -250,11 +251,18 @@ class Journal:
 
     def forget_run(self, run: CID, records: Iterable[CID]) -> None:
         """Forget a run: its head, name, replies, kept keys, records beside it, what was verified of it, and its
-        ``records`` that we signed. Without ``records``, what we signed stays with the replies, so that we never sign
-        what contradicts it. Proofs of equivocation stay in any case."""
+        ``records`` that we signed. Without ``records``, what we signed stays with the replies and votes, so that we
+        never sign what contradicts it. Proofs of equivocation stay in any case."""
         raw, ours = bytes(run), [(bytes(record),) for record in records]
         with self._file.transaction() as database:
-            for table in ("heads", "known_runs", "beside", "verified", "kept_keys", *(["replies"] if ours else [])):
+            for table in (
+                "heads",
+                "known_runs",
+                "beside",
+                "verified",
+                "kept_keys",
+                *(["replies", "votes"] if ours else []),
+            ):
                 database.execute(f"DELETE FROM {table} WHERE run = ?", (raw,))
             for table in ("own", "well_signed"):
                 database.executemany(f"DELETE FROM {table} WHERE cid = ?", ours)
@@ -403,6 +411,31 @@ class Journal:
             "SELECT cid FROM beside WHERE run = ?1 UNION SELECT proof FROM proofs WHERE run = ?1", bytes(run)
         )
         return frozenset(CID(cid) for (cid,) in rows)
+
+    # -- votes for a run's leader ----------------------------------------------------------------------------------
+
+    def keep_vote(self, run: CID, term: int, vote: Block) -> None:
+        """Keep a vote of this peer's member in place of that in a lower term.
+
+        Raises:
+            PeerError: also if there is one in this term or a higher: a second is never kept, and so never sent.
+        """
+        with self._file.transaction() as database:
+            kept = database.execute(
+                "INSERT INTO votes VALUES (?, ?, ?) ON CONFLICT (run) DO UPDATE"
+                " SET term = excluded.term, data = excluded.data WHERE excluded.term > term",
+                (bytes(run), term, vote.data),
+            ).rowcount
+        if not kept:
+            raise PeerError(
+                f"this home has voted in the run {run} in term {term}, or in a higher one",
+                fix="end the other peer that runs with this home",
+            )
+
+    def votes(self) -> dict[CID, Block]:
+        """The newest vote in each run."""
+        rows = self._file.rows("SELECT run, data FROM votes")
+        return {CID(run): cbor_data_block(bytes(data)) for run, data in rows}
 
     # -- proofs of equivocation ------------------------------------------------------------------------------------
 

@@ -92,6 +92,9 @@ CREATE TABLE erasures (
     UNIQUE (federation, member)
 );
 """,
+    """
+CREATE TABLE votes (run BLOB PRIMARY KEY, term INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
+""",
 )
 """What each layout adds to the one before. A journal with an older layout is upgraded when it is opened.
 

@@ -18,6 +18,7 @@ from protocol.roles.effects import (
     KeepPlace,
     KeepProof,
     KeepReply,
+    KeepVote,
     KeepWhole,
     Store,
     WriteHead,
@@ -62,6 +63,8 @@ class DurableEffects:
             case KeepAcks(run=run, blocks=blocks):
                 self.journal.keep_beside(run, blocks, [block.cid for block in blocks])
                 self.engine.put(blocks, pin=[block.cid for block in blocks])
+            case KeepVote(run=run, term=term, vote=vote):
+                self.journal.keep_vote(run, term, vote)
             case KeepManifest():
                 self.federations.learn(self.federation, effect.cid, effect.blocks, effect.key)
                 versions = [checked_block(cid, data) for cid, data in effect.blocks.items()]

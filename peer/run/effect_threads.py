@@ -20,6 +20,7 @@ from protocol.roles.effects import (
     KeepPlace,
     KeepProof,
     KeepReply,
+    KeepVote,
     KeepWhole,
     PinRun,
     Publish,
@@ -38,6 +39,7 @@ BackgroundEffect = (
     | KeepReply
     | KeepProof
     | KeepAcks
+    | KeepVote
     | KeepManifest
     | KeepPlace
     | KeepWhole
@@ -69,7 +71,7 @@ class EffectThreads:
     def of(self, effect: BackgroundEffect) -> ThreadPoolExecutor:
         """The pool for ``effect``."""
         match effect:
-            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks():
+            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks() | KeepVote():
                 return self._durable
             case KeepManifest() | KeepPlace() | KeepWhole() | AskOwner():
                 return self._durable

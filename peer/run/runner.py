@@ -62,6 +62,7 @@ from protocol.roles.effects import (
     KeepPlace,
     KeepProof,
     KeepReply,
+    KeepVote,
     KeepWhole,
     PassOn,
     PinRun,
@@ -372,7 +373,14 @@ class Runner:
 
     def _begin(self, effect: BackgroundEffect) -> None:
         match effect:
-            case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | KeepProof(id=id) | KeepAcks(id=id):
+            case (
+                Store(id=id)
+                | WriteHead(id=id)
+                | KeepReply(id=id)
+                | KeepProof(id=id)
+                | KeepAcks(id=id)
+                | KeepVote(id=id)
+            ):
                 self._in_background(effect, partial(self._keep, effect), id)
             case KeepManifest() | KeepPlace() | KeepWhole() | AskOwner():
                 self._in_background(effect, partial(self._keep, effect), None)

@@ -19,6 +19,7 @@ from peer.home.key_watch import KeyWatch
 from peer.home.reader_choice import reader_in, reader_of
 from peer.membership.changes import require_role
 from protocol.blocks.cid import CID, Block, MemoryBlocks
+from protocol.election.promise import KeptVote
 from protocol.federation.manifest import why_unreadable
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Role
@@ -55,7 +56,8 @@ class ActingAuthor:
     def of(cls, journal: Journal) -> ActingAuthor:
         """For a process that begins. Its number, in the journal, is higher than that of any before."""
         first = first_counter(journal.next_start(time.time()))
-        return cls(os.urandom(16), first, Acting(first))
+        votes = {run: KeptVote.of(vote) for run, vote in journal.votes().items()}
+        return cls(os.urandom(16), first, Acting(first, votes))
 
 
 @dataclass(frozen=True, slots=True)

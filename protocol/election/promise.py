@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, Block
+from protocol.records.bodies import Vote
+from protocol.records.signed_records import RecordError, parse_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,26 @@ class Promise:
     """The candidate's newest record. The candidate may win with no other: the votes name it."""
     vote: CID
     """The signed vote. Whoever is asked for the same again gives the same record again: two would be a proof."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVote:
+    """A vote of our own, and what it promises."""
+
+    promise: Promise
+    block: Block
+
+    @classmethod
+    def of(cls, block: Block) -> KeptVote:
+        """The vote in ``block``, which we have signed.
+
+        Raises:
+            protocol.blocks.cid.BlockError: if there is none.
+        """
+        body = parse_record(block).body
+        if not isinstance(body, Vote):
+            raise RecordError(f"{block.cid} is a {body.TYPE}, and no vote")
+        return cls(Promise(body.term, body.candidate, body.head, block.cid), block)
 
 
 def is_outvoted(term: int, promise: Promise | None) -> bool:

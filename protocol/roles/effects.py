@@ -2,8 +2,8 @@
 
 Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`, an `Examine` by
 `Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepProof`,
-`KeepAcks`, `KeepPlace`, `KeepWhole`, `KeepManifest` and `AskOwner` are carried out in the order given, so that a head
-is never on disk before its record; after one that failed none is carried out. All others in any order.
+`KeepAcks`, `KeepVote`, `KeepPlace`, `KeepWhole`, `KeepManifest` and `AskOwner` are carried out in the order given, so
+that a head is never on disk before its record; after one that failed none is carried out. All others in any order.
 """
 
 from __future__ import annotations
@@ -70,6 +70,16 @@ class KeepAcks:
     id: int
     run: CID
     blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepVote:
+    """Keep our vote in a run, in place of the one in a lower term: no other is ever signed in this term or below."""
+
+    id: int
+    run: CID
+    term: int
+    vote: Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +358,9 @@ class Stop:
     cause: StopCause = StopCause.MEANS
 
 
-Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | KeepWhole | AskOwner
+Durable = (
+    Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepVote | KeepManifest | KeepPlace | KeepWhole | AskOwner
+)
 """What keeps something for good. These are carried out one after the other, in the order given."""
 
 Effect = (

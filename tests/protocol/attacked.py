@@ -43,6 +43,7 @@ from protocol.roles.effects import (
     FetchRecord,
     KeepAcks,
     KeepReply,
+    KeepVote,
     PinRun,
     Report,
     Store,
@@ -85,6 +86,9 @@ class Attacked:
             self.effects.append(effect)
             match effect:
                 case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | PinRun(id=id) | KeepAcks(id=id):
+                    if self.disk_works:
+                        self.feed(Done(id))
+                case KeepVote(id=id):
                     if self.disk_works:
                         self.feed(Done(id))
                 case FetchRecord() | FetchContent() | Examine() | UnpackApp():

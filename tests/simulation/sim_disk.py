@@ -17,6 +17,7 @@ from protocol.roles.effects import (
     KeepPlace,
     KeepProof,
     KeepReply,
+    KeepVote,
     KeepWhole,
     Store,
     WriteHead,
@@ -36,6 +37,8 @@ class Disk:
     """Records whose signatures were found right."""
     acks: dict[CID, Block] = field(default_factory=dict)
     proofs: list[Equivocation] = field(default_factory=list)
+    votes: dict[CID, KeepVote] = field(default_factory=dict)
+    """The newest in each run."""
     manifest: CID | None = None
     asked: set[CID] = field(default_factory=set)
     """Apps that the owner was asked to approve."""
@@ -75,7 +78,7 @@ class Disk:
                 kept = self.replies.setdefault(effect.message, effect)
                 if kept.reply != effect.reply:
                     raise AssertionError(f"a second reply to message {effect.message.hex()}")
-            case KeepProof() | KeepAcks() | KeepPlace() | KeepWhole():
+            case KeepProof() | KeepAcks() | KeepVote() | KeepPlace() | KeepWhole():
                 self._keep_beside(effect)
             case KeepManifest():
                 self.blocks.update(effect.blocks)
@@ -91,13 +94,17 @@ class Disk:
         self.well_signed.update(effect.well_signed)
         self.heads[effect.run] = effect
 
-    def _keep_beside(self, effect: KeepProof | KeepAcks | KeepPlace | KeepWhole) -> None:
+    def _keep_beside(self, effect: KeepProof | KeepAcks | KeepVote | KeepPlace | KeepWhole) -> None:
         if isinstance(effect, KeepProof):
             self.put(effect.found.blocks())
             self.proofs.append(effect.found)
         elif isinstance(effect, KeepAcks):
             self.put(effect.blocks)
             self.acks.update((block.cid, block) for block in effect.blocks)
+        elif isinstance(effect, KeepVote):
+            if (kept := self.votes.get(effect.run)) is not None and kept.term >= effect.term:
+                raise AssertionError(f"a vote in term {effect.term} after one in term {kept.term}")
+            self.votes[effect.run] = effect
         elif isinstance(effect, KeepWhole):
             self.complete.add(effect.run)
 

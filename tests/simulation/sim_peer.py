@@ -34,6 +34,7 @@ from protocol.roles.effects import (
     KeepPlace,
     KeepProof,
     KeepReply,
+    KeepVote,
     KeepWhole,
     PassOn,
     PinRun,
@@ -260,7 +261,7 @@ class Peer:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks():
+            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks() | KeepVote():
                 self._write(effect)
             case KeepManifest() | KeepPlace() | KeepWhole() | AskOwner():
                 self._write(effect)

@@ -16,11 +16,13 @@ from protocol.app.calls import AppReady, ServerCall, Start, Task, ToApp
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.chain import Chain
+from protocol.election.promise import KeptVote
 from protocol.federation.manifest import manifest_at, node_id
 from protocol.records.bodies import Ack
 from protocol.records.environment import Environment, Kernel, Numerics
 from protocol.records.signed_records import parse_record
 from protocol.replies.checks_and_limits import Admission, NormBound
+from protocol.roles.acting import Acting
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.kept_run import KeptRun
@@ -60,7 +62,9 @@ class Identity:
 
     def author(self, disk: Disk) -> Author:
         session = hashlib.sha256(f"{self.name} {disk.starts}".encode()).digest()[:16]
-        return Author(self.member, (key_of(self.name),), first_counter(disk.starts), reader_of(self.name), session)
+        first, reader = first_counter(disk.starts), reader_of(self.name)
+        acting = Acting(first, {run: KeptVote.of(kept.vote) for run, kept in disk.votes.items()})
+        return Author(self.member, (key_of(self.name),), first, reader, session, acting)
 
     def trusted(self, disk: Disk) -> TrustedManifest:
         """The newest manifest that is on the disk, and the blocks of all its versions."""
