@@ -9,7 +9,7 @@ from typing import Any, Final
 from crypto.keys import VerifyKey
 from peer.home.federations import StoredFederation
 from protocol.blocks.cid import CID, Block, BlockSource
-from protocol.records.bodies import Ack, Chained, Reply
+from protocol.records.bodies import Ack, Chained, Reply, Vote
 from protocol.records.equivocation import Equivocation, NoProof, read_proof
 from protocol.records.signed_records import body_value
 
@@ -55,6 +55,8 @@ class CheckedProof:
                 return {"run": str(run), "term": term, "height": height}
             case Ack(run=run, term=term, height=height):
                 return {"acks of run": str(run), "term": term, "height": height}
+            case Vote(run=run, term=term):
+                return {"votes in run": str(run), "term": term}
             case other:
                 raise AssertionError(f"a {other.TYPE} has no place")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from protocol.blocks.cid import BlockError, BlockSource
 from protocol.federation.manifest import Manifest
-from protocol.records.bodies import Ack, Body, Chained, Dispatch, Reply
+from protocol.records.bodies import Ack, Body, Chained, Dispatch, Reply, Vote
 from protocol.records.equivocation import Equivocation
 from protocol.records.signed_records import read_record
 
@@ -29,10 +29,12 @@ class KeyHistory:
     def proves(self, found: Equivocation, source: BlockSource) -> bool:
         """Whether the key that signed both records belonged to the member that they name, at their place.
 
-        For a record of the chain the key in force before it counts, for an ack the one after it. A reply may be signed
-        from its dispatch on, which ``source`` may have.
+        For a record of the chain the key in force before it counts, for an ack the one after it, and for a vote the one
+        after the head that it names. A reply may be signed from its dispatch on, which ``source`` may have.
         """
         match found.first.body:
+            case Vote(height=one) if isinstance(found.second.body, Vote):
+                return self._had(found, *sorted((one, found.second.body.height)))
             case Chained(height=height):
                 return self._had(found, height - 1, height - 1)
             case Ack(height=height):
