@@ -39,6 +39,7 @@ from peer.base.errors import ExitCode, PeerError
 from peer.confinement.confined import confiner
 from peer.confinement.rules import Grants
 from peer.engine.interface import EngineError
+from peer.history import reigns
 from peer.history.named_runs import NoSuchRun, is_car
 from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
@@ -81,9 +82,11 @@ __all__ = [
     "Participant",
     "PeerError",
     "Reason",
+    "Reign",
     "Replay",
     "Report",
     "Root",
+    "Settled",
     "TracedModel",
     "Verdict",
     "open_run",
@@ -130,6 +133,46 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """How far a run is settled, by the acks that are at hand. No takeover can lose a settled record."""
+
+    height: int | None
+    """The height up to which it is settled; None if nothing is known to be."""
+    of_head: int
+    """How many voters have confirmed the newest record; the leader is one of them."""
+    voters: int
+    majority: int
+    """How many voters have to confirm a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """The time of one leader in one term. Heights are of its first and its newest record, times of the same, in seconds
+    since 1970, by the leader's clock."""
+
+    term: int
+    leader: str
+    since: int
+    until: int
+    began: float
+    ended: float
+    cause: str | None
+    """Why it began: ``silence``, ``handover`` or ``dispute``; None for the first."""
+    votes: int
+    voters: int
+    voted: tuple[str, ...]
+    """The members that voted for it; of many, the first 50."""
+    acked: int
+    """How many members have confirmed one of its records with an ack."""
+    settled: int | None
+    """The height up to which its own records are settled."""
+    lost: int | None
+    """The greatest height in this term that a member has confirmed, if that is in a tail that was lost."""
+    words: str
+    """How it began, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of verifying a run. CIDs are texts."""
 
@@ -149,6 +192,11 @@ class Report:
     app: str
     """Its name and version; empty if they are encrypted, and not for this reader."""
     leader: str
+    """Who led in the newest term."""
+    reigns: tuple[Reign, ...]
+    """Who led when, term by term: the first 1,000."""
+    settled: Settled | None
+    """None if the first record is not sound."""
     height: int | None
     """The height of the last verified record."""
     records: int
@@ -205,6 +253,8 @@ class Exchange:
     """The members that have confirmed the whole exchange with acks."""
     recomputed_by: tuple[str, ...]
     """The servers whose own app sent the same, as they sign."""
+    settled: bool
+    """Whether the whole exchange is settled, by the acks that are at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -523,6 +573,10 @@ def _report(report: audited.Report) -> Report:
         federation_name=report.federation_name,
         app=report.app,
         leader=report.leader,
+        reigns=tuple(map(_reign, report.reigns)),
+        settled=None
+        if report.settled is None
+        else Settled(report.settled.height, report.settled.of_head, report.settled.voters, report.settled.majority),
         height=report.height,
         records=report.records,
         exchanges=report.exchanges,
@@ -551,6 +605,25 @@ def _report(report: audited.Report) -> Report:
     )
 
 
+def _reign(reign: reigns.Reign) -> Reign:
+    return Reign(
+        term=reign.term,
+        leader=reign.leader,
+        since=reign.since,
+        until=reign.until,
+        began=reign.began,
+        ended=reign.ended,
+        cause=None if reign.cause is None else reign.cause.value,
+        votes=reign.votes,
+        voters=reign.voters,
+        voted=reign.voted,
+        acked=reign.acked,
+        settled=reign.settled,
+        lost=reign.lost,
+        words=reign.in_words(),
+    )
+
+
 def _exchange(row: dict[str, Any], report: audited.Report) -> Exchange:
     """An exchange from a row of `peer.history.rounds.exchange_value`."""
     return Exchange(
@@ -565,6 +638,7 @@ def _exchange(row: dict[str, Any], report: audited.Report) -> Exchange:
         metrics=MappingProxyType({name: float(value) for name, value in row["metrics"].items()}),
         confirmed_by=tuple(report.confirmed_by(row["last_height"])),
         recomputed_by=tuple(report.recomputed_by(row["height"])),
+        settled=report.is_settled(row["last_height"]),
     )
 
 

@@ -16,17 +16,20 @@ from crypto.dsse import BadSignature
 from peer.audit.confirmations import Confirmations
 from peer.audit.kept_reports import Basis
 from peer.audit.key_history import KeyHistory
-from peer.audit.report import BestModel, Report
+from peer.audit.report import BestModel, Report, Settled
 from peer.audit.revocations import Revocations
 from peer.audit.root_of_trust import Root
+from peer.audit.terms.promises import Promises
 from peer.base.errors import PeerError
 from peer.erasure.shredded_runs import why_shredded
 from peer.history.not_kept import Lacking
+from peer.history.reigns import Reigns
 from peer.history.rounds import Exchange, Rounds, exchange_value
 from peer.history.run_sources import CarSource, RunSource
 from peer.history.scratch import Scratch
 from peer.history.verdict import (
     APP_BUNDLE,
+    BROKEN_PROMISE,
     CAR_SECTION,
     CUT_SHORT,
     EQUIVOCATION,
@@ -36,7 +39,9 @@ from peer.history.verdict import (
     OTHER_FEDERATION,
     REMARKS,
     REVOKED_EQUIVOCATION,
+    REVOKED_PROMISE,
     SHREDDED,
+    UNSETTLED_CLOSE,
     Finding,
     Verdict,
     verdict_of,
@@ -66,11 +71,14 @@ from protocol.records.bodies import (
     Keys,
     NewEnvironment,
     Reply,
+    Role,
     Roster,
     Run,
     RunConfig,
     RunPrivate,
+    Vote,
 )
+from protocol.records.broken_promises import BrokenPromise
 from protocol.records.equivocation import Equivocation, equivocation, place_of, read_proof
 from protocol.records.signed_records import Record, WellSigned, answers, parse_record, read_record
 from protocol.roles.leader.run_plan import named_bundle
@@ -123,6 +131,8 @@ class Audit:
         self._confirmations: Confirmations | None = None
         self._revocations: Revocations | None = None
         self._keys_had = KeyHistory()
+        self._reigns = Reigns()
+        self._promises = Promises(source)
         self._contradictions: list[tuple[Equivocation, CID, int | None]] = []
         """Two records that one key signed at one place. Whose key it was is known once the chain is read."""
         self._rules: set[str] = set()
@@ -130,6 +140,8 @@ class Audit:
         self._begun: RunReplay | None = None
         """The replay to come, if its app process has been started."""
         self._is_done = False
+        self.proofs: list[Equivocation | BrokenPromise] = []
+        """After `run`: what proves its findings against a key by itself, with no chain."""
         self.report = Report(head)
 
     @property
@@ -173,6 +185,7 @@ class Audit:
         self._check_proofs()
         for found, cid, height in self._contradictions:
             self._note_equivocation(found, cid, height)
+        self._check_promises()
         self.report.verdict = verdict_of(self._rules)
         if self.report.verdict is not Verdict.VERIFIED:
             self.close()
@@ -364,12 +377,16 @@ class Audit:
             for root, kind, number in self._lacking.exchanges.take(step.record, self._source):
                 self._check_content(height, root, step)
                 self._lacking.uses(root, kind, number)
-        for record in self._replies(step):
+        self._reigns.take(step, self._chain)
+        self._promises.take(step.record)
+        for vote in step.votes:
+            self._promises.vote(vote)
+        for record in (*self._replies(step), *step.votes):
             self._check_contradiction(record, height)
         for exchange in self._rounds.take(step, self._chain.in_force):
             self._put(exchange)
         if self._confirmations is None:
-            self._confirmations = Confirmations(self._chain.run, self._beside.acks, self._source)
+            self._confirmations = Confirmations(self._chain.run, self._beside.acks, self._source, self._promises)
             known = self._known.get(self._chain.federation)
             self._revocations = None if known is None else Revocations(known.manifest)
         self._confirmations.take(step, self._chain)
@@ -470,11 +487,52 @@ class Audit:
         met yet."""
         for block in car.blocks(chunks=False):
             with contextlib.suppress(BlockError):  # a content's manifest, a listing
-                self._check_contradiction(parse_record(block), None)
+                record = parse_record(block)
+                self._check_contradiction(record, None)
+                self._take_beside(record)
         for damage in car.damage:
             self._note(Finding(None, None, CAR_SECTION, damage))
         if car.cut_short:
             self._note(Finding(None, None, CUT_SHORT, car.cut_short))
+
+    def _take_beside(self, record: Record) -> None:
+        """Take a vote, or a record of a tail that was lost, which the chain does not have."""
+        if not isinstance(record.body, Vote | Chained) or self._scratch.in_chain(record.cid):
+            return
+        if record.body.run == self.report.run:
+            with contextlib.suppress(BadSignature):  # anybody can make one up
+                record.check_signatures(self._well_signed)
+                self._promises.vote(record)
+                self._promises.take(record)
+
+    def _check_promises(self) -> None:
+        """Note the promises that were broken. Of a tail that was lost, a record that somebody confirmed is looked for
+        only if its leader had ruled it out by a vote."""
+        if self._chain is None or self._confirmations is None:
+            return
+        for term, (height, head) in self._confirmations.lost.items():
+            leader = self._reigns.leader_of(term)
+            if leader is not None and self._promises.rule_out(leader, (term, height)):
+                self._source.hurry()
+                with contextlib.suppress(BlockError):
+                    self._take_beside(read_record(head, self._source))
+        for found in self._promises.broken():
+            self._note_broken_promise(found, self._chain)
+
+    def _note_broken_promise(self, found: BrokenPromise, chain: Chain) -> None:
+        """Note it if the key was the member's own when it voted; if it was revoked since, nobody can tell who used
+        it."""
+        head = found.head.body
+        assert isinstance(head, Chained)
+        if not self._keys_had.had(found.by, found.key, head.height):
+            return
+        height, what = found.height, found.in_words(chain.manifest.called)
+        if found.key in self._revoked(chain):
+            what = f"by a key that was revoked since, and that a thief may have used: {what}"
+            self._note(Finding(height, found.record.cid, REVOKED_PROMISE, what))
+        else:
+            self.proofs.append(found)
+            self._note(Finding(height, found.record.cid, BROKEN_PROMISE, what))
 
     def _check_proofs(self) -> None:
         """Take the proofs beside the run, unless the audit met the same two records: a file has its proofs' records."""
@@ -496,6 +554,7 @@ class Audit:
             self._note(Finding(height, cid, REVOKED_EQUIVOCATION, what))
         else:
             what = f"{name} signed two different records in one place: {both}"
+            self.proofs.append(found)
             self._note(Finding(height, cid, EQUIVOCATION, what))
 
     def _revoked(self, chain: Chain) -> frozenset[bytes]:
@@ -583,11 +642,25 @@ class Audit:
             self.report.contradicted = {chain.manifest.name_of(by): at for by, at in contradicted.items()}
             for finding in self._confirmations.findings(chain, self._revoked(chain)):
                 self._note(finding)
+            self._tell_terms(chain, self._confirmations)
             self._scratch.note_well_signed(self._confirmations.well_signed)
         self.report.tell_chain(chain, self._root_of(chain))
         self.report.shredded = why_shredded(self._known.get(chain.federation), chain.run)
         for cid in (chain.run, chain.head):
             self.report.tell_record(read_record(cid, self._source), chain.keys)
+
+    def _tell_terms(self, chain: Chain, confirmations: Confirmations) -> None:
+        """Tell who led when, and up to where the run is settled."""
+        settling, report = confirmations.settling, self.report
+        report.reigns, report.reigns_left_out = self._reigns.finished(
+            settling.acked, settling.of_terms, {term: height for term, (height, _) in confirmations.lost.items()}
+        )
+        report.settled = settled = Settled(settling.height, *settling.of_newest())
+        servers = sum(Role.SERVER in member.roles for member in chain.manifest.members.values())
+        is_open_to_others = servers > 1 and bool(self._beside.acks or chain.term > 1)
+        if chain.closed and settling.height != chain.height and is_open_to_others:
+            assert chain.head is not None  # it is closed
+            self._note(Finding(chain.height, chain.head, UNSETTLED_CLOSE, settled.unsettled_close()))
 
     def _with_height(self, finding: Finding) -> Finding:
         """The finding with the height of a damaged head, which only the records below it in a CAR tell."""

@@ -9,10 +9,13 @@ from itertools import islice
 from typing import Final
 
 from crypto.dsse import BadSignature
+from peer.audit.terms.promises import Promises
+from peer.audit.terms.settling import Settling
 from peer.history.verdict import (
     ANOTHER_HISTORY,
     CONFIRMED_BEYOND,
     CONTRADICTED,
+    OVERTAKEN,
     REVOKED_HISTORY,
     UNHEARD_REPLY,
     Finding,
@@ -65,8 +68,10 @@ _NAMED: Final = 10
 class Confirmations:
     """The acks of one run. An ack counts only if it is signed with the key in force at its head."""
 
-    def __init__(self, run: CID, acks: Iterable[Block], source: BlockSource) -> None:
+    def __init__(self, run: CID, acks: Iterable[Block], source: BlockSource, promises: Promises) -> None:
+        """``promises`` are told what members confirmed, in this chain or a tail that was lost."""
         self._source = source
+        self._promises = promises
         self._waiting: dict[int, list[tuple[Record, Ack]]] = defaultdict(list)
         for block in acks:
             record = parse_record(block)
@@ -82,6 +87,10 @@ class Confirmations:
         """From where to where each member's own app did what is recorded, by its id; both heights are inside."""
         self.contradicted: dict[bytes, int] = {}
         """The height at which a member's own app did something else."""
+        self.lost: dict[int, tuple[int, CID]] = {}
+        """By term: the highest record, and its height, that somebody confirmed of a tail which a takeover left out."""
+        self.settling = Settling()
+        """Up to where the acks settle the run."""
         self.well_signed: list[CID] = []
         """Acks, and the replies that they list, whose signatures were found right."""
 
@@ -89,22 +98,41 @@ class Confirmations:
         """Compare the acks with the record that was appended to ``chain`` last."""
         for answered in step.answered:
             self._answered(answered, chain)
+        self.settling.take(step, chain)
         for record, ack in self._waiting.pop(chain.height, ()):
             if not self._is_its_authors(record, chain):
                 continue  # anybody can make one up
+            self._promises.take(record)
             if ack.head != chain.head or ack.term != chain.term:
-                name = chain.manifest.called(ack.by)
-                what = (
-                    f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
-                    f"{chain.head}. The leader showed {name} another one, or the ack is false"
-                )
-                finding = Finding(chain.height, record.cid, ANOTHER_HISTORY, what)
-                self._histories.append((record.signers[0], name, finding))
+                self._elsewhere(record, ack, chain)
                 continue
             self.heights[ack.by] = chain.height
+            self.settling.confirm(ack.by)
             if isinstance(ack, RecomputedAck):
                 self._recompute(ack, chain, record.cid)
             self._list(record, ack, chain)
+
+    def _elsewhere(self, record: Record, ack: Ack, chain: Chain) -> None:
+        """Take an ack that names another record than the chain has at its height.
+
+        Of an older term, it is of a tail that a takeover left out: that is what takeovers may do, and nobody's fault.
+        Of a newer term, it is this chain that was left behind.
+        """
+        name = chain.manifest.called(ack.by)
+        if ack.term < chain.term:
+            self._lose(ack)
+        elif ack.term > chain.term:
+            self._find(name, Finding(chain.height, record.cid, OVERTAKEN, _overtaken(name, ack, chain)))
+        else:
+            what = (
+                f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
+                f"{chain.head}. The leader showed {name} another one, or the ack is false"
+            )
+            finding = Finding(chain.height, record.cid, ANOTHER_HISTORY, what)
+            self._histories.append((record.signers[0], name, finding))
+
+    def _lose(self, ack: Ack) -> None:
+        self.lost[ack.term] = max((ack.height, ack.head), self.lost.get(ack.term, (-1, ack.head)))
 
     def _recompute(self, ack: RecomputedAck, chain: Chain, cid: CID) -> None:
         """Take what a member says of having replayed the run. The leader's own word says nothing of it, nor that of one
@@ -137,6 +165,7 @@ class Confirmations:
                 what = f"by a key that was revoked since, and that a thief may have used: {finding.message}"
                 finding = replace(finding, rule=REVOKED_HISTORY, message=what)
             self._find(name, finding)
+        self.settling.count()
         self._beyond(chain)
         for found in self._found.values():
             yield found.finding()
@@ -145,8 +174,15 @@ class Confirmations:
         """What members have confirmed beyond the end of the chain, the highest first."""
         for height, acks in sorted(self._waiting.items(), reverse=True):
             for record, ack in acks:
-                if self._is_its_authors(record, chain):
-                    name = chain.manifest.called(ack.by)
+                if not self._is_its_authors(record, chain):
+                    continue
+                self._promises.take(record)
+                name = chain.manifest.called(ack.by)
+                if ack.term < chain.term:
+                    self._lose(ack)
+                elif ack.term > chain.term:
+                    self._find(name, Finding(height, record.cid, OVERTAKEN, _overtaken(name, ack, chain)))
+                else:
                     what = f"{name} has confirmed height {height}, and the chain shown ends at {chain.height}"
                     self._find(name, Finding(height, record.cid, CONFIRMED_BEYOND, what))
 
@@ -189,6 +225,14 @@ class Confirmations:
             self.well_signed.append(record.cid)
             return True
         return False
+
+
+def _overtaken(name: str, ack: Ack, chain: Chain) -> str:
+    return (
+        f"{name} has confirmed height {ack.height} in term {ack.term}, and the chain shown is in term {chain.term} "
+        f"{'there' if chain.height == ack.height else f'at its end, height {chain.height}'}: another server has taken "
+        "the run over. Ask a member for its newest head: what this chain has and that one does not was lost"
+    )
 
 
 def is_its_authors(record: Record, chain: Chain) -> bool:

@@ -10,6 +10,7 @@ from crypto.keys import VerifyKey
 from peer.home.federations import StoredFederation
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.records.bodies import Ack, Chained, Reply, Vote
+from protocol.records.broken_promises import BrokenPromise
 from protocol.records.equivocation import Equivocation, NoProof, read_proof
 from protocol.records.signed_records import body_value
 
@@ -56,7 +57,7 @@ class CheckedProof:
             case Ack(run=run, term=term, height=height):
                 return {"acks of run": str(run), "term": term, "height": height}
             case Vote(run=run, term=term):
-                return {"votes in run": str(run), "term": term}
+                return {"votes of run": str(run), "term": term}
             case other:
                 raise AssertionError(f"a {other.TYPE} has no place")
 
@@ -93,16 +94,27 @@ def check_proof(block: Block, source: BlockSource, known: Sequence[StoredFederat
         BlockError: if it proves nothing about that member, or one of its records is not here.
     """
     found = read_proof(block, source)
+    require_its_key(found, known)
+    return CheckedProof(block.cid, found, names_of(found.by, known))
+
+
+def names_of(member: bytes, known: Sequence[StoredFederation]) -> tuple[str, ...]:
+    """What federations call a member, each name once."""
+    manifests = [stored.manifest for stored in known if member in stored.manifest.members]
+    return tuple(dict.fromkeys(manifest.name_of(member) for manifest in manifests))
+
+
+def require_its_key(found: Equivocation | BrokenPromise, known: Sequence[StoredFederation]) -> None:
+    """Raise a `NoProof` unless the key that signed both records belongs to the member that they name, as far as the
+    federations that are ``known`` and the member's id tell."""
     why = _why_not_its_key(found, known)
     if why:
         key, member = VerifyKey(found.key).did, VerifyKey(found.by).did
         signed = f"the key {key} signed both records, in the name of the member {member}"
         raise NoProof(f"{signed}: {why}, so it proves nothing about that member")
-    manifests = [stored.manifest for stored in known if found.by in stored.manifest.members]
-    return CheckedProof(block.cid, found, tuple(dict.fromkeys(manifest.name_of(found.by) for manifest in manifests)))
 
 
-def _why_not_its_key(found: Equivocation, known: Sequence[StoredFederation]) -> str:
+def _why_not_its_key(found: Equivocation | BrokenPromise, known: Sequence[StoredFederation]) -> str:
     """Why the key is not the member's; empty if it is, by a federation that is known or by the member's id."""
     had = [(stored, keys) for stored in known if (keys := stored.signing_keys(found.by))]
     if any(found.key in stored.manifest.revoked for stored, _ in had):

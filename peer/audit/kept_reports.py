@@ -23,10 +23,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from peer.audit.report import BestModel, Report, Tally
+from peer.audit.report import BestModel, Report, Settled, Tally
 from peer.audit.root_of_trust import Root
 from peer.base import logs
 from peer.base.errors import PeerError
+from peer.history.reigns import Reign
 from peer.history.scratch import Scratch
 from peer.history.verdict import Finding, Verdict
 from peer.home.federations import FederationStore
@@ -81,6 +82,9 @@ class _Kept:
     confirmed: tuple[tuple[str, int], ...]
     recomputed: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
     contradicted: tuple[tuple[str, int], ...]
+    reigns: tuple[Reign, ...]
+    reigns_left_out: int
+    settled: Settled | None
     highest_round: int | None
     keep: str
     best: BestModel | None

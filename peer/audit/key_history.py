@@ -29,25 +29,35 @@ class KeyHistory:
     def proves(self, found: Equivocation, source: BlockSource) -> bool:
         """Whether the key that signed both records belonged to the member that they name, at their place.
 
-        For a record of the chain the key in force before it counts, for an ack the one after it, and for a vote the one
-        after the head that it names. A reply may be signed from its dispatch on, which ``source`` may have.
+        For a record of the chain the key in force before it counts, for an ack the one after it, for a vote the one
+        after the head that it names. A reply may be signed
+        from its dispatch on, which ``source`` may have.
         """
         match found.first.body:
-            case Vote(height=one) if isinstance(found.second.body, Vote):
-                return self._had(found, *sorted((one, found.second.body.height)))
             case Chained(height=height):
                 return self._had(found, height - 1, height - 1)
             case Ack(height=height):
                 return self._had(found, height, height)
+            case Vote(height=height):
+                other = found.second.body
+                assert isinstance(other, Vote)  # both are at one place
+                return self._had(found, min(height, other.height), max(height, other.height))
             case _:
                 bodies = (found.first.body, found.second.body)
                 return self._had(found, min(_dispatched(body, source) for body in bodies) - 1, None)
 
+    def had(self, member: bytes, key: bytes, height: int) -> bool:
+        """Whether ``key`` belonged to a member after the record at ``height``."""
+        return self._had_between(member, key, height, height)
+
     def _had(self, found: Equivocation, first: int, last: int | None) -> bool:
-        since = self._since.get(found.by, [])
-        for number, (begin, key) in enumerate(since):
+        return self._had_between(found.by, found.key, first, last)
+
+    def _had_between(self, member: bytes, key: bytes, first: int, last: int | None) -> bool:
+        since = self._since.get(member, [])
+        for number, (begin, known) in enumerate(since):
             end = since[number + 1][0] - 1 if number + 1 < len(since) else None
-            if key == found.key and (last is None or begin <= last) and (end is None or first <= end):
+            if known == key and (last is None or begin <= last) and (end is None or first <= end):
                 return True
         return False
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from peer.audit.root_of_trust import Root
 from peer.base.errors import ExitCode, PeerError
 from peer.history.not_kept import NotKept
+from peer.history.reigns import Reign, reign_value
 from peer.history.scratch import Scratch
 from peer.history.verdict import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, SHREDDED, Finding, Verdict
 from protocol.blocks.cid import CID
@@ -56,6 +57,38 @@ class BestModel:
         return f"the model sent in {which}: {named(metric)}{value}, the {mean} mean"
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Up to where a run is settled, by the acks that are at hand: no takeover can lose what is."""
+
+    height: int | None
+    """None if nothing is known to be."""
+    of_head: int
+    """How many voters have confirmed the newest record; the leader is one of them."""
+    voters: int
+    majority: int
+
+    def in_words(self, height: int, *, closed: bool) -> str:
+        """In a line. The newest record has this ``height``."""
+        newest = "the close" if closed else "the newest record"
+        if self.height == height:
+            return f"all of it: a majority has confirmed {newest} ({self._counted})"
+        known = f"no majority is known here to have confirmed {newest} ({self._counted}, and it takes {self.majority})"
+        return f"nothing; {known}" if self.height is None else f"up to height {self.height}; {known}"
+
+    def unsettled_close(self) -> str:
+        """What it means that the close is not settled."""
+        return (
+            f"the run is closed, and no majority is known here to have confirmed the close ({self._counted}, and it "
+            f"takes {self.majority}). Until one has, another server that takes over may go on from before it, and the "
+            "run may end otherwise"
+        )
+
+    @property
+    def _counted(self) -> str:
+        return f"{self.of_head} of {self.voters} voters"
+
+
 @dataclass(slots=True)
 class Report:
     """The result of an audit. Its exchanges are in the audit's `Scratch`."""
@@ -96,6 +129,11 @@ class Report:
     """From where to where each member signs that its own app did what is recorded; both heights are inside."""
     contradicted: dict[str, int] = field(default_factory=dict)
     """The height at which a member signs that its own app did something else."""
+    reigns: tuple[Reign, ...] = ()
+    """Who led when, term by term."""
+    reigns_left_out: int = 0
+    settled: Settled | None = None
+    """None if the run's first record could not be verified."""
     replay: Replay | None = None
     """None if nobody asked for a replay, or the chain is not sound."""
     shredded: str = ""
@@ -136,6 +174,11 @@ class Report:
     def contradicted_by(self, height: int) -> list[str]:
         """The members whose own app sent something else there."""
         return sorted(name for name, at in self.contradicted.items() if at == height)
+
+    def is_settled(self, height: int) -> bool:
+        """Whether a record is known to be settled."""
+        settled = None if self.settled is None else self.settled.height
+        return settled is not None and height <= settled
 
     def tally(self, exchange: Exchange) -> None:
         """Count one exchange."""
@@ -190,6 +233,9 @@ class Report:
             "confirmed": self.confirmed,
             "recomputed": {name: [list(span) for span in spans] for name, spans in self.recomputed.items()},
             "contradicted": self.contradicted,
+            "reigns": [reign_value(reign) for reign in self.reigns],
+            "reigns_left_out": self.reigns_left_out,
+            "settled": None if self.settled is None else _settled_value(self.settled),
             "replay": None if self.replay is None else self.replay.value(),
             "keep": self.keep or None,
             "not_kept": self.not_kept.value(),
@@ -223,6 +269,7 @@ class Report:
             exchange["confirmed_by"] = self.confirmed_by(exchange["last_height"])
             exchange["recomputed_by"] = self.recomputed_by(exchange["height"])
             exchange["contradicted_by"] = self.contradicted_by(exchange["height"])
+            exchange["settled"] = self.is_settled(exchange["last_height"])
             yield separator + json.dumps(exchange)
             separator = ", "
         yield "]}" if separator == ", " else f"{separator}]}}"
@@ -252,6 +299,15 @@ def _finding_value(finding: Finding) -> dict[str, Any]:
         "rule": finding.rule,
         "message": finding.message,
         "count": finding.count,
+    }
+
+
+def _settled_value(settled: Settled) -> dict[str, Any]:
+    return {
+        "height": settled.height,
+        "of_head": settled.of_head,
+        "voters": settled.voters,
+        "majority": settled.majority,
     }
 
 

@@ -11,6 +11,7 @@ from peer.audit.audit import Audit
 from peer.audit.equivocation_proof import CheckedProof, check_proof
 from peer.audit.kept_reports import KeptReports
 from peer.audit.root_of_trust import given_root, trusted_federations
+from peer.audit.terms.promise_proof import CheckedPromise, check_promise
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.chosen_engine import borrowed
 from peer.history.named_runs import NoSuchRun, head_named, is_car, named_cid
@@ -26,14 +27,15 @@ from protocol.blocks.cid import CID, MAX_BLOCK_SIZE, Block, BlockError, BlockSou
 from protocol.federation.manifest import PUBLIC
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Run
+from protocol.records.broken_promises import promise_links
 from protocol.records.equivocation import proof_links
 from protocol.records.signed_records import WellSigned, read_record
 
 SECONDS_A_BLOCK = 30.0
 """How long an engine may look for one block, unless the user says otherwise."""
 
-MAX_PROOF_FILE = 4 * MAX_BLOCK_SIZE
-"""Bytes of a proof's CAR file at most: it has three blocks."""
+MAX_PROOF_FILE = 5 * MAX_BLOCK_SIZE
+"""Bytes of a proof's CAR file at most: it has four blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,9 @@ class RunLookup:
         """The federations that tell whose a key is: those of the home, or only the one that the auditor named."""
         return trusted_federations(root, FederationStore(self.home).all())
 
-    def proof(self, named: str, known: Sequence[StoredFederation]) -> CheckedProof | None:
-        """The proof of equivocation that ``named`` is: a CAR file's root, or a CID in the home or an engine. None if it
-        is something else.
+    def proof(self, named: str, known: Sequence[StoredFederation]) -> CheckedProof | CheckedPromise | None:
+        """The proof of equivocation or of a broken promise that ``named`` is: a CAR file's root, or a CID in the home
+        or an engine. None if it is something else.
 
         Raises:
             PeerError: if it has the shape of a proof, and proves nothing.
@@ -198,22 +200,23 @@ def _no_run(named: str, what: str) -> NoSuchRun:
     )
 
 
-def _proof_in_file(file: Path, known: Sequence[StoredFederation]) -> CheckedProof | None:
+def _proof_in_file(file: Path, known: Sequence[StoredFederation]) -> CheckedProof | CheckedPromise | None:
     if not file.is_file() or file.stat().st_size > MAX_PROOF_FILE:
         return None
     with contextlib.closing(CarSource(file)) as car:
         return _proof(car.roots[0], car, known) if len(car.roots) == 1 else None
 
 
-def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof | None:
+def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof | CheckedPromise | None:
     try:
         block = Block(cid, source.get(cid))
-        if proof_links(block) is None:
+        of_promise = promise_links(block) is not None
+        if not of_promise and proof_links(block) is None:
             return None
     except BlockError:
         return None  # an audit says what is wrong with it
     try:
-        return check_proof(block, source, known)
+        return (check_promise if of_promise else check_proof)(block, source, known)
     except MissingBlock as error:
         raise PeerError(
             f"the proof {cid} is not whole here: {error}",
@@ -222,6 +225,6 @@ def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> 
         ) from error
     except BlockError as error:
         raise PeerError(
-            f"{cid} is no proof of equivocation: {error}",
+            f"{cid} is no proof of {'a broken promise' if of_promise else 'equivocation'}: {error}",
             fix="it shows nothing about anybody; to audit a run, name its head: peer ls shows those of this home",
         ) from error

@@ -70,14 +70,15 @@ def _pin_apart(engine: Engine, car: CarSource) -> None:
 
 
 def _register(home: Home, report: Report, engine: str, beside: AcksGrantsProofs) -> None:
-    """List the run in the journal, unless the journal knows it up to this height or beyond."""
+    """List the run in the journal, unless the journal knows it up to there or beyond: in a newer term, or in the same
+    one up to this height."""
     assert report.run is not None  # the report is verified, and so are these
     assert report.federation is not None
     assert report.height is not None
     with Journal(home.journal) as journal:
         beside.keep(journal, report.run)
         known = journal.head_of(report.run)
-        if known is None or known.height < report.height:
+        if known is None or (known.term, known.height) < (report.term, report.height):
             journal.keep_head(
                 RunHead(
                     run=report.run,

@@ -61,6 +61,18 @@ UNHEARD_REPLY: Final = "unheard-reply"
 CONFIRMED_BEYOND: Final = "confirmed-beyond"
 """A member has confirmed more than the chain that is shown."""
 
+OVERTAKEN: Final = "overtaken"
+"""A member has confirmed a record of a newer term than the chain that is shown has at that height: another server has
+taken the run over, and this chain may be a tail that was lost."""
+
+BROKEN_PROMISE: Final = "broken-promise"
+"""A member voted for a newer term, and with the same key signed something of an older one that its vote rules out."""
+REVOKED_PROMISE: Final = "broken-promise-by-revoked-key"
+"""The same, by a key that was revoked since: a thief may have signed."""
+
+UNSETTLED_CLOSE: Final = "unsettled-close"
+"""No majority of the voters is known to have confirmed the close of a run that another server could take over."""
+
 CONTRADICTED: Final = "contradicted"
 """A member that replayed the run signs that its app did something else than is recorded."""
 
@@ -81,7 +93,18 @@ SHREDDED: Final = "shredded"
 _LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED, REVOKED, SHREDDED})
 """Findings that need be nobody's fault: something is missing, perhaps only what shows when a record was signed."""
 
-REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND, CONTRADICTED, REVOKED_EQUIVOCATION, REVOKED_HISTORY})
+REMARKS: Final = frozenset(
+    {
+        UNHEARD_REPLY,
+        CONFIRMED_BEYOND,
+        CONTRADICTED,
+        OVERTAKEN,
+        REVOKED_EQUIVOCATION,
+        REVOKED_HISTORY,
+        REVOKED_PROMISE,
+        UNSETTLED_CLOSE,
+    }
+)
 """Findings that an auditor should know, and that do not change the verdict: they need be nobody's fault, or are one
 member's word against another's."""
 

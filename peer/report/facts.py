@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from peer.audit.report import BestModel
+from peer.audit.report import BestModel, Settled
+from peer.history.reigns import Reign
 from peer.history.verdict import Finding, Verdict
 from protocol.replay.differences import Outcome
 
@@ -104,6 +105,8 @@ class About:
     encrypted: bool
     readable: bool
     """Whether names, settings and metrics could be read."""
+    settled: Settled | None
+    """Up to where the run is settled; None if its first record could not be verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +342,9 @@ class RunReport:
     replayed: bool
     """Whether the app was run again, to an end."""
     differences: Table[ReplayDifference]
+    reigns: tuple[Reign, ...]
+    """Who led when, term by term."""
+    reigns_left_out: int
     participants: tuple[Participant, ...]
     changes: tuple[Change, ...]
     rounds: Table[Round]

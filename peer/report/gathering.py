@@ -16,6 +16,7 @@ from crypto.keys import VerifyKey
 from peer.audit.audit import Audit
 from peer.audit.report import Report, Tally, root_in_words, verdict_in_words
 from peer.audit.root_of_trust import Root
+from peer.history.reigns import Reign
 from peer.history.scratch import Scratch
 from peer.history.verdict import Finding
 from peer.replay.replay import MAX_ENVIRONMENTS, Replay
@@ -217,6 +218,8 @@ class _Gathering:
             app=None if private is None else self._app(private),
             replayed=report.replay is not None and not report.replay.unfinished,
             differences=Table(self._differences, self._all_differences),
+            reigns=tuple(map(self._reign, report.reigns)),
+            reigns_left_out=report.reigns_left_out,
             participants=tuple(self._participants()),
             changes=tuple(self._changes),
             rounds=Table(report.exchanges, self._rounds),
@@ -324,7 +327,13 @@ class _Gathering:
             exchanges=report.exchanges,
             encrypted=self._run is not None and self._run.keys is not None,
             readable=readable,
+            settled=report.settled,
         )
+
+    def _reign(self, reign: Reign) -> Reign:
+        """A reign, with names as the rest of the report has them."""
+        before = self._call(reign.before) if reign.before else ""
+        return replace(reign, leader=self._call(reign.leader), before=before, voted=tuple(map(self._call, reign.voted)))
 
     def _by(self) -> str:
         return "" if self._run is None else self._names.get(node_id(self._run.by), "")

@@ -55,6 +55,7 @@ def _lines(report: RunReport) -> Iterator[str]:
         )
     yield from _heading("The run")
     yield from _table(["what", ""], words.facts_of(report))
+    yield from _reigns(report)
     if report.app is not None:
         if report.app.settings:
             yield ""
@@ -75,6 +76,15 @@ def _lines(report: RunReport) -> Iterator[str]:
     yield f"With Pollen {_text(made.version)}, at {words.moment(made.at)} UTC, by"
     yield ""
     yield f"    {visible(made.command)}"
+
+
+def _reigns(report: RunReport) -> Iterator[str]:
+    """Who led when, if that changed."""
+    if len(report.reigns) > 1:
+        yield from _heading(words.REIGNS, 3)
+        count = len(report.reigns) + report.reigns_left_out
+        yield from _table(words.REIGN_HEADER, map(words.reign, report.reigns), count)
+        yield ""
 
 
 def _members(report: RunReport) -> Iterator[str]:

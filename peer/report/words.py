@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from peer.cli.output import size
+from peer.history.reigns import Reign
 from peer.report.facts import MAX_LINES, Curve, Distances, Place, ReplayDifference, Round, RunReport
 from protocol.replay.differences import Outcome
 from protocol.visible import named, quoted
@@ -104,6 +105,25 @@ DIFFERENCE_HEADER: Final = (
 )
 """What the cells of `difference` are."""
 
+REIGNS: Final = "Who led, and why that changed"
+REIGN_HEADER: Final = ("term", "leader", "from", "to", "how it began", "acked by", "settled up to")
+"""What the cells of `reign` are."""
+
+
+def reign(row: Reign) -> list[str]:
+    """A leader's time in a term."""
+    lost = row.lost_in_words()
+    return [
+        str(row.term),
+        named(row.leader),
+        place(Place(row.since, row.began)),
+        place(Place(row.until, row.ended)),
+        f"{row.in_words()}{f'. {lost[:1].upper()}{lost[1:]}' if lost else ''}",
+        f"{row.acked} members" if row.acked != 1 else "1 member",
+        "nothing known" if row.settled is None else f"height {row.settled}",
+    ]
+
+
 _ENDED: Final = {"returned": "returned", "raised": "raised", "stopped": "was stopped"}
 """How a run's app ended."""
 
@@ -194,6 +214,9 @@ def facts_of(report: RunReport) -> Iterator[tuple[str, str]]:
         ended = moment(about.ended) if about.ended is not None else "still open"
         reason = f": {quoted(about.reason)}" if about.reason else ""
         yield "ended", f"{ended}{f', the app {_ENDED[about.outcome]}' if about.outcome else ''}{reason}"
+    shows_settled = len(report.reigns) > 1 or any(each.confirmed is not None for each in report.participants)
+    if about.settled is not None and about.verified_height is not None and shows_settled:
+        yield "settled", about.settled.in_words(about.verified_height, closed=about.ended is not None)
     if about.keep:
         yield "keeps", about.keep
     if about.best is not None:

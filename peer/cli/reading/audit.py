@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from peer.attest.confirming import confirm as confirmed
+from peer.audit.audit import Audit
 from peer.audit.equivocation_proof import CheckedProof
 from peer.audit.kept_reports import KeptReports
+from peer.audit.terms.promise_proof import CheckedPromise
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import say, show_labels
 from peer.cli.options import JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
@@ -20,6 +23,8 @@ from peer.cli.reading.equivocation_proof import put_proof
 from peer.history.named_runs import is_car
 from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict
+from peer.home.home import place_for, replace_file
+from protocol.blocks.car import write_car
 
 app = new_app()
 
@@ -42,6 +47,10 @@ def audit(
         bool,
         typer.Option("--confirm", help="Auditor: sign that you have audited it, if it is verified with all contents."),
     ] = False,
+    proof_file: Annotated[
+        Path | None,
+        typer.Option("--proof", metavar="FILE.car", help="Write what proves the first finding against a key."),
+    ] = None,
     json: JsonOption = False,
 ) -> ExitCode:
     """Verify a run by every rule, and check that everything it links is there. A CAR file needs no engine.
@@ -58,8 +67,9 @@ def audit(
     With --confirm, an auditor signs an ack of the head, which this home keeps and `peer export` takes along. Where that
     file is taken in (peer import), a plan that keeps updates until an auditor has confirmed lets them go.
 
-    A proof of equivocation (one key signed two records for one place) is checked by itself. If it holds, the exit code
-    is 1.
+    A proof is checked by itself: of equivocation (one key signed two records for one place), or of a broken promise
+    (one key voted for a newer term, and went on in an older one). If it holds, the exit code is 1. --proof writes what
+    proves the first such finding of the audit.
     """
     if not replay and replaying.given:
         raise PeerError("those options are for a replay", fix="add --replay")
@@ -92,17 +102,28 @@ def audit(
             put_report(report, scratch, replay=replay)
         if signed is not None:
             signed.write(prepared, scratch, say_so=not json)
+        if proof_file is not None:
+            _write_proof(prepared, proof_file)
         if auditor is not None:
             ack = confirmed(prepared, lookup.home, auditor, at=time.time())
             say(f"confirmed: {ack} says so; peer export takes it along")
     return report.exit_code
 
 
+def _write_proof(audit: Audit, file: Path) -> None:
+    if not audit.proofs:
+        say("no proof is written: no finding shows by itself that a key signed what contradicts it")
+        return
+    block, *records = audit.proofs[0].blocks()
+    replace_file(place_for(file), write_car([block.cid], [block, *records]))
+    say(f"{file} proves it without the run: peer audit {file}")
+
+
 def _nothing(_: object) -> None:
     pass
 
 
-def _put_proof(proof: CheckedProof, *, json: bool, signed: SignedVerdict | None) -> ExitCode:
+def _put_proof(proof: CheckedProof | CheckedPromise, *, json: bool, signed: SignedVerdict | None) -> ExitCode:
     if signed is not None:
         raise PeerError("--attest is for an audit of a run", fix="leave it out", code=ExitCode.WRONG_USE)
     if json:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # it imports flwr, which is slow: a kept report needs none
     from peer.replay.replay import ComparedExchange
     from peer.replay.run_replay import Versions
 
+_REIGNS = 50
+"""How many terms are told."""
+
 _METRICS = 4
 """How many metrics a line of the table shows."""
 
@@ -166,7 +169,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
             f"{named(report.federation_name or str(report.federation))}, {counted(report.members, 'member')}",
         )
         yield "app", _app(report)
-        yield "leader", named(report.leader)
+        yield "leader", named(report.leader) + (f", in term {report.term}" if report.term > 1 else "")
+        yield from _terms(report)
         ended = report.outcome.value if report.outcome else "still open"
         yield "ended", f"{ended}{f': {quoted(report.reason)}' if report.reason else ''}"
     if report.model is not None:
@@ -179,6 +183,20 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.environments > 1:
         yield "environments", f"{report.environments}: the server went on with the run in another one"
     yield "size", f"{counted(report.records, 'record')}, {rounds}{counted(report.exchanges, 'exchange')}"
+
+
+def _terms(report: Report) -> Iterator[tuple[str, str]]:
+    """Who led when, if that changed; and up to where the run is settled, if anything shows that."""
+    if len(report.reigns) > 1:
+        for reign in report.reigns[:_REIGNS]:
+            yield f"term {reign.term}", reign.in_words()
+            if reign.lost is not None:
+                yield "lost", reign.lost_in_words()
+        more = len(report.reigns) - _REIGNS + report.reigns_left_out
+        if more > 0:
+            yield "terms", f"and {more} more (--json has them)"
+    if report.settled is not None and report.height is not None and (report.confirmed or len(report.reigns) > 1):
+        yield "settled", report.settled.in_words(report.height, closed=report.closed)
 
 
 def _replayed(report: Report) -> Iterator[str]:

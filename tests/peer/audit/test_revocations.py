@@ -242,7 +242,10 @@ def test_an_ack_of_another_history_by_a_key_that_is_revoked_is_a_remark(run: Lat
     run.revoke(ALICE)
     outcome = audit(run)
     assert (outcome.code, rules(outcome)) == (ExitCode.DONE, [])
-    assert [remark["rule"] for remark in outcome.json["remarks"]] == ["another-history-by-revoked-key"]
+    assert [remark["rule"] for remark in outcome.json["remarks"]] == [
+        "another-history-by-revoked-key",
+        "unsettled-close",
+    ]
     assert "a thief may have used" in outcome.json["remarks"][0]["message"]
 
 

@@ -1,0 +1,1 @@
+"""What an audit makes of terms: which records are settled, and which promises were broken."""

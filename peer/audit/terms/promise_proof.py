@@ -1,0 +1,91 @@
+"""A proof of a broken promise, checked on its own: who voted for what, and what the same key signed against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crypto.keys import VerifyKey
+from peer.audit.equivocation_proof import names_of, require_its_key
+from peer.home.federations import StoredFederation
+from protocol.blocks.cid import CID, Block, BlockSource
+from protocol.records.bodies import Chained, Vote
+from protocol.records.broken_promises import BrokenPromise, head_place, read_broken_promise
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPromise:
+    """A proof that holds."""
+
+    cid: CID
+    found: BrokenPromise
+    names: tuple[str, ...]
+    """What the federations of this home call the member."""
+
+    @property
+    def who(self) -> str:
+        """The member, as both records name it."""
+        return VerifyKey(self.found.by).did
+
+    @property
+    def signer(self) -> str:
+        """The key that signed both."""
+        return VerifyKey(self.found.key).did
+
+    @property
+    def vote(self) -> Vote:
+        """What was promised."""
+        assert isinstance(self.found.vote.body, Vote)
+        return self.found.vote.body
+
+    @property
+    def head(self) -> Chained:
+        """The record after which the term that was voted for was to begin."""
+        assert isinstance(self.found.head.body, Chained)
+        return self.found.head.body
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The term and the height of what was signed against it."""
+        place = head_place(self.found.record.body)
+        assert place is not None  # otherwise it proves nothing
+        return place
+
+    def value(self) -> dict[str, Any]:
+        """As ``--json`` shows it."""
+        (term, height), record = self.place, self.found.record
+        return {
+            "proof": str(self.cid),
+            "verdict": "broken-promise",
+            "by": self.who,
+            "names": list(self.names),
+            "signer": self.signer,
+            "run": str(self.found.run),
+            "vote": {
+                "cid": str(self.found.vote.cid),
+                "term": self.vote.term,
+                "candidate": VerifyKey(self.vote.candidate).did,
+                "head": str(self.vote.head),
+                "head_term": self.head.term,
+                "head_height": self.head.height,
+            },
+            "record": {
+                "cid": str(record.cid),
+                "type": record.body.TYPE.value,
+                "term": term,
+                "height": height,
+            },
+        }
+
+
+def check_promise(block: Block, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedPromise:
+    """Check a proof, and that the key which signed both records belongs to the member that they name, as
+    `peer.audit.equivocation_proof.check_proof` does.
+
+    Raises:
+        BlockError: if it proves nothing about that member, or one of its records is not here.
+    """
+    found = read_broken_promise(block, source)
+    require_its_key(found, known)
+    return CheckedPromise(block.cid, found, names_of(found.by, known))

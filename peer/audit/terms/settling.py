@@ -1,0 +1,72 @@
+"""Up to where a run is settled, as far as its acks show (`protocol.election.settling`).
+
+A leader confirms what it signs. An ack of a later term settles nothing of an earlier one by itself: records of an older
+term are settled together with one of the newer.
+"""
+
+from __future__ import annotations
+
+from protocol.chain.chain import Chain, Step
+from protocol.election.electorate import Electorate
+from protocol.election.settling import settled_height
+from protocol.federation.voters import voters_of
+from protocol.records.bodies import Role
+from protocol.wire.announcements import Position
+
+
+class Settling:
+    """Takes in a chain record by record, and the acks that confirm it. Memory grows with the members."""
+
+    def __init__(self) -> None:
+        self.height: int | None = None
+        """The height up to which the run is settled; None if nothing is."""
+        self.of_terms: dict[int, int] = {}
+        """The same for the own records of each term that has settled ones."""
+        self.acked: dict[int, int] = {}
+        """How many members have confirmed a record of each term."""
+        self._electorate: Electorate | None = None
+        self._leader = b""
+        self._newest: Position | None = None
+        self._confirmed: dict[bytes, Position] = {}
+        """The newest record of the term that each member has confirmed."""
+
+    def take(self, step: Step, chain: Chain) -> None:
+        """``step`` has been appended to ``chain``. The acks that name it come after this."""
+        begins = step.took_over or self._newest is None
+        if begins or step.manifest_changed:
+            self.count()  # by the voters of before
+            self._electorate = _electorate(chain)
+        if begins:
+            self._confirmed = {}
+        assert chain.head is not None  # it has the step
+        self._leader, self._newest = chain.by, Position(chain.run, chain.head, chain.height, chain.term)
+
+    def confirm(self, member: bytes) -> None:
+        """A member has confirmed the newest record."""
+        assert self._newest is not None  # it was taken in
+        self._confirmed[member] = self._newest
+
+    def count(self) -> None:
+        """Count who has confirmed what of the term by now. To be called once more at the end."""
+        if self._newest is None or self._electorate is None:
+            return
+        term = self._newest.term
+        self.acked[term] = len(self._confirmed)
+        found = settled_height({**self._confirmed, self._leader: self._newest}, self._electorate, term)
+        if found is not None:
+            self.of_terms[term] = max(found, self.of_terms.get(term, -1))
+            self.height = max(found, -1 if self.height is None else self.height)
+
+    def of_newest(self) -> tuple[int, int, int]:
+        """How many voters have confirmed the newest record, the leader among them; how many there are; and how many it
+        takes."""
+        if self._newest is None or self._electorate is None:
+            return 0, 0, 0
+        by = {member for member, at in self._confirmed.items() if at == self._newest} | {self._leader}
+        return len(by & self._electorate.voters), len(self._electorate.voters), self._electorate.majority
+
+
+def _electorate(chain: Chain) -> Electorate:
+    manifest = chain.manifest
+    servers = frozenset(member.id for member in manifest.members.values() if Role.SERVER in member.roles)
+    return Electorate(manifest.cid, voters_of(manifest, chain.run), servers)

@@ -1,0 +1,161 @@
+"""Who led a run, in which term, from where to where, and why that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from protocol.chain.chain import Chain, Step
+from protocol.federation.voters import voters_of
+from protocol.records.bodies import Chained, Takeover, TakeoverCause
+from protocol.visible import named
+
+MAX_REIGNS: Final = 1_000
+"""Reigns that are told one by one, the first."""
+
+MAX_NAMED: Final = 50
+"""Voters of a takeover that are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """The time of one leader in one term. Names are as the manifest in force at its beginning has them."""
+
+    term: int
+    leader: str
+    before: str
+    """Who led in the term before; empty in the first."""
+    since: int
+    """The height of its first record."""
+    until: int
+    """The height of its newest record."""
+    began: float
+    ended: float
+    """The times of these two, in seconds since 1970, by the leader's clock."""
+    cause: TakeoverCause | None = None
+    """Why it began; None of the first."""
+    votes: int = 0
+    voters: int = 0
+    """How many may vote; 0 of the first, which takes no votes."""
+    voted: tuple[str, ...] = ()
+    """Who voted for it, at most `MAX_NAMED`."""
+    acked: int = 0
+    """How many members have confirmed one of its records with an ack."""
+    settled: int | None = None
+    """The height up to which its own records are settled; None if none of them is."""
+    lost: int | None = None
+    """The greatest height of this term that a member has confirmed above ``until``, in a tail that the next takeover
+    left out; None if nobody is known to have."""
+
+    def in_words(self) -> str:
+        """How it began, in a sentence. What others chose is quoted."""
+        leader, before = named(self.leader), named(self.before)
+        if self.cause is None:
+            return f"{leader} led from the start, in term {self.term}"
+        votes = f"({self.votes} of {self.voters} votes)"
+        where = f"at height {self.since}, in term {self.term},"
+        if self.leader == self.before:
+            return f"{leader} was elected again {where} {_why_again(self.cause)} {votes}"
+        return f"{leader} took over from {before} {where} {_why(self.cause, before)} {votes}"
+
+    def lost_in_words(self) -> str:
+        """What of its records was lost, in a sentence; empty if nothing is known to be."""
+        if self.lost is None:
+            return ""
+        return (
+            f"what {named(self.leader)} wrote above height {self.until} in term {self.term}, up to {self.lost} at "
+            "least, was not settled, and the next leader went on without it"
+        )
+
+
+def _why(cause: TakeoverCause, before: str) -> str:
+    match cause:
+        case TakeoverCause.SILENCE:
+            return f"as nothing was heard of {before}"
+        case TakeoverCause.HANDOVER:
+            return f"handed over on purpose by {before} or an admin"
+        case TakeoverCause.DISPUTE:
+            return f"as servers had computed something else than {before}"
+
+
+def _why_again(cause: TakeoverCause) -> str:
+    match cause:
+        case TakeoverCause.SILENCE:
+            return "after the voters had lost sight of it"
+        case TakeoverCause.HANDOVER:
+            return "on purpose"
+        case TakeoverCause.DISPUTE:
+            return "after a dispute"
+
+
+@dataclass(slots=True)
+class Reigns:
+    """Takes in the reigns of a chain, record by record."""
+
+    told: list[Reign] = field(default_factory=list)
+    """The first `MAX_REIGNS`."""
+    _count: int = 0
+    _leaders: dict[int, bytes] = field(default_factory=dict)
+    """The leader's id, by term, of those that are told."""
+
+    def leader_of(self, term: int) -> bytes | None:
+        """The member id of the leader of a term; None if that is not in the chain."""
+        return self._leaders.get(term)
+
+    def finished(
+        self, acked: Mapping[int, int], settled: Mapping[int, int], lost: Mapping[int, int]
+    ) -> tuple[tuple[Reign, ...], int]:
+        """The reigns with what was found besides the chain, by term, and how many are left out."""
+        told = (
+            replace(each, acked=acked.get(each.term, 0), settled=settled.get(each.term), lost=lost.get(each.term))
+            for each in self.told
+        )
+        return tuple(told), self._count - len(self.told)
+
+    def take(self, step: Step, chain: Chain) -> None:
+        """``step`` has been appended to ``chain``."""
+        body = step.record.body
+        assert isinstance(body, Chained)
+        if self._count == 0 or step.took_over:
+            self._begin(body, step, chain)
+        elif self._count <= MAX_REIGNS:
+            self.told[-1] = replace(self.told[-1], until=body.height, ended=body.time)
+
+    def _begin(self, body: Chained, step: Step, chain: Chain) -> None:
+        self._count += 1
+        if self._count > MAX_REIGNS:
+            return
+        before = self.told[-1].leader if self.told else ""
+        reign = Reign(
+            body.term, chain.manifest.name_of(body.by), before, body.height, body.height, body.time, body.time
+        )
+        if isinstance(body, Takeover):
+            reign = replace(
+                reign,
+                cause=body.cause,
+                votes=len(step.votes),
+                voters=len(voters_of(chain.manifest, chain.run)),
+                voted=tuple(chain.manifest.name_of(vote.body.by) for vote in step.votes[:MAX_NAMED]),
+            )
+        self.told.append(reign)
+        self._leaders[body.term] = body.by
+
+
+def reign_value(reign: Reign) -> dict[str, Any]:
+    """A reign as ``--json`` shows it."""
+    return {
+        "term": reign.term,
+        "leader": reign.leader,
+        "since": reign.since,
+        "until": reign.until,
+        "began": reign.began,
+        "ended": reign.ended,
+        "cause": None if reign.cause is None else reign.cause.value,
+        "votes": reign.votes,
+        "voters": reign.voters,
+        "voted": list(reign.voted),
+        "acked": reign.acked,
+        "settled": reign.settled,
+        "lost": reign.lost,
+    }
