@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import Engine, Unreachable
@@ -13,7 +13,6 @@ from peer.engine.record_fetcher import RecordFetcher
 from peer.home.journal import Journal, RunHead
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
-from protocol.blocks.content import KeyedContent
 from protocol.chain.chain import Chain
 from protocol.chain.closure import contents
 from protocol.federation.epochs import read_seed
@@ -24,7 +23,7 @@ from protocol.keeping.plan import KeepPlan
 from protocol.records.bodies import Ack, Chained, Collect, Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record, read_chained, read_record
-from protocol.roles.leader.run_plan import ResumedRun, RunPlan, initial_content, named_bundle
+from protocol.roles.leader.run_plan import ResumedRun, RunPlan, TermStart, recorded_plan
 from protocol.run_names import SHOWN
 
 
@@ -33,12 +32,10 @@ class RunToResume:
     """A run to go on with."""
 
     resumed: ResumedRun
-    seed: bytes = field(repr=False)
-    recorded: RunPrivate
-    bundle: NamedBundle
-    initial_model: KeyedContent | None
-    keep: KeepPlan
-    """Which contents of it stay, as its record says."""
+    begun: RunPlan
+    """With which it began, as its record says."""
+    environment: Environment
+    """In which it began."""
     collected: tuple[CID, ...]
     """The updates that its app was handed, the oldest first, as far as the plan lets them go."""
 
@@ -48,24 +45,13 @@ class RunToResume:
         return self.resumed.chain.closed
 
     @property
-    def environment(self) -> Environment:
-        """The environment in which it began."""
-        return self.recorded.environment
+    def bundle(self) -> NamedBundle:
+        """Its app."""
+        return self.begun.bundle
 
     def plan(self, node_config: RunConfig) -> RunPlan:
         """The plan that it began with. Only ``node_config``, the settings of this machine, are new."""
-        return RunPlan(
-            bundle=self.bundle,
-            seed=self.seed,
-            name=self.recorded.name,
-            version=self.recorded.version,
-            config=self.recorded.config,
-            replay_format=self.recorded.replay_format,
-            node_config=node_config,
-            initial_model=self.initial_model,
-            keep=self.keep,
-            best_by=self.recorded.best_by,
-        )
+        return replace(self.begun, node_config=node_config)
 
     def require_updates(self, engine: Engine) -> None:
         """Check that the updates are here from which its app would be brought to where it was.
@@ -77,7 +63,7 @@ class RunToResume:
             return
         run = self.resumed.chain.run
         raise PeerError(
-            f"the run {run.label} cannot go on: its updates are not kept, by its own plan ({self.keep})",
+            f"the run {run.label} cannot go on: its updates are not kept, by its own plan ({self.begun.keep})",
             fix="begin another one with its newest model, which peer model "
             f"{str(run)[:SHOWN]} -o FILE writes: peer start --role server --initial-model FILE, or --new-run",
             code=ExitCode.UNFINISHED,
@@ -85,23 +71,23 @@ class RunToResume:
 
     def other_keeping(self, keep: KeepPlan | None, best_by: BestBy | None) -> str:
         """How what stays of it, or is marked, differs from this; empty if it does not. None says nothing of it."""
-        if keep is not None and keep != self.keep:
-            return f"of it stays {self.keep}, not {keep}"
-        if best_by is not None and best_by != self.recorded.best_by:
-            return f"its best model is by {self.recorded.best_by or 'no metric'}, not by {best_by}"
+        if keep is not None and keep != self.begun.keep:
+            return f"of it stays {self.begun.keep}, not {keep}"
+        if best_by is not None and best_by != self.begun.best_by:
+            return f"its best model is by {self.begun.best_by or 'no metric'}, not by {best_by}"
         return ""
 
     def difference(self, app: CID, config: RunConfig, replay_format: int, seed: bytes | None) -> str:
         """How its app or its settings differ from these; empty if they do not. ``seed`` is None if none is given."""
         if app != self.bundle.app:
             return f"its app is {self.bundle.app}, this one is {app}: the folder has changed, or is another"
-        if replay_format != self.recorded.replay_format:
-            return f"it is in replay format {self.recorded.replay_format}, this version has {replay_format}"
-        was, now = dict(self.recorded.config), dict(config)
+        if replay_format != self.begun.replay_format:
+            return f"it is in replay format {self.begun.replay_format}, this version has {replay_format}"
+        was, now = dict(self.begun.config), dict(config)
         for key in [*was, *now]:
             if was.get(key) != now.get(key):
                 return f"its setting {key} is {was.get(key)!r}, not {now.get(key)!r}"
-        return "" if seed is None or seed == self.seed else "it has another seed than --seed gives"
+        return "" if seed is None or seed == self.begun.seed else "it has another seed than --seed gives"
 
 
 def _is_whole(content: CID, engine: Engine) -> bool:
@@ -170,9 +156,12 @@ def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> Run
     records.reverse()
     chain = Chain(federation, reader, own.journal.well_signed)
     well_signed: list[CID] = []
+    terms: list[TermStart] = []
     for cid in records:
         blocks = fetcher.fetch(cid, Chained)
         well_signed += chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks)).well_signed
+        if not terms or terms[-1].term != chain.term:
+            terms.append(TermStart(chain.height, chain.term))
     fetcher.close()
     own.journal.keep_well_signed(well_signed)
     if chain.by != reader.member:
@@ -185,12 +174,9 @@ def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> Run
     seed = read_seed(Block(run.seed, own.get(run.seed)), chain.keys)
     acks = [block for block in own.journal.beside(chain.run) if isinstance(parse_record(block).body, Ack)]
     return RunToResume(
-        ResumedRun(chain, records, acks),
-        seed,
-        private,
-        named_bundle(run, private, chain.keys),
-        initial_content(run, chain.keys),
-        run.plan,
+        ResumedRun(chain, records, acks, terms),
+        recorded_plan(run, private, chain.keys, seed, (), elsewhere=run.by != reader.member),
+        private.environment,
         tuple(_droppable_updates(run, records, own)),
     )
 

@@ -272,8 +272,13 @@ class Journal:
             database.execute("DELETE FROM facts WHERE name IN (?, ?)", (_forgotten(run), f"finished {run}"))
 
     def has_led(self, head: RunHead) -> bool:
-        """Whether this peer led a run: it signed its run record. One that stood by only followed it."""
-        return head.role is Role.SERVER and self.own(head.run) is not None
+        """Whether this peer led a run: it signed its run record, or leads it now. One that stood by only followed
+        it."""
+        return head.role is Role.SERVER and (self.own(head.run) is not None or self.leads(head))
+
+    def leads(self, head: RunHead) -> bool:
+        """Whether this peer was the one that led the run last, as far as it knows: it signed its newest record."""
+        return head.role is Role.SERVER and self.own(head.head) is not None
 
     def part_in(self, head: RunHead) -> str:
         """What people are told of this peer's role in a run: a server that did not lead it stood by."""

@@ -25,6 +25,8 @@ AUDITED_HERE_ONLY: Final = "a replay on another kind of processor may differ in 
 """The price of native numerics."""
 
 _LINES: Final[Mapping[What, str]] = {
+    What.TOOK_OVER: "leading the run {run} in term {term}, after height {height}",
+    What.TAKEN_OVER: "{name} leads the run {run} in term {term}: this server stands by",
     What.RUN_RESUMED: "going on with run {run}, which was left open at height {height}",
     What.ENVIRONMENT_CHANGED: "this is not the environment in which the run went on so far ({why}): the chain will say "
     "so, and an audit elsewhere may not be able to tell whether what follows was computed as it says; to have it told "

@@ -266,11 +266,17 @@ def keep_step(
     step: Step,
     blocks: Mapping[CID, bytes],
     then: Callable[[float], None] = lambda _: None,
+    *,
+    moves_head: bool = True,
 ) -> None:
-    """Have a verified record on disk, and the run's head after it; ``then(now)`` runs when both are."""
+    """Have a verified record on disk and, if it ``moves_head``, the run's head after it; ``then(now)`` runs when both
+    are."""
     body = step.record.body
     assert isinstance(body, Chained)
     parts = tuple(checked_block(cid, data) for cid, data in blocks.items())
+    if not moves_head:
+        outbox.must(Store, then, parts, own=False)
+        return
     outbox.must(Store, lambda _: None, parts, own=False)
     head, closes = step.record.cid, isinstance(body, Close)
     outbox.must(WriteHead, then, run, head, body.height, body.term, closes, step.well_signed)

@@ -164,12 +164,12 @@ class Machine(Generic[S]):
             self.acting.leave(self)
         return self.outbox.take(now)
 
-    def succeed(self, before: Machine[Any], turn: Enum, now: float) -> list[Effect]:
-        """Go on in the place of another machine with the same parts, whose role is over, with this turn."""
+    def succeed(self, before: Machine[Any], begin: Callable[[float], None], now: float) -> list[Effect]:
+        """Go on in the place of another machine with the same parts, whose role is over: ``begin(now)`` comes first."""
         before.outbox.lay_down()
         self.acting.come(self)
         self.acting.leave(before)
-        self.take(turn)
+        begin(now)
         self._settle(now)
         self.parts.wake_at = None
         self._set_alarm(now)

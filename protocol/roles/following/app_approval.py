@@ -106,6 +106,11 @@ class AppApproval:
         return None if self._wanted is None else self._wanted.private
 
     @property
+    def wanted_app(self) -> WantedApp | None:
+        """The app of the run that is followed; None if there is no run, or it is not open to us."""
+        return self._wanted
+
+    @property
     def plan(self) -> KeepPlan:
         """Which contents of the wanted run stay."""
         return KEEP_EVERYTHING if self._wanted is None else self._wanted.body.plan

@@ -169,7 +169,7 @@ class FollowedRun:
         try:
             for step, blocks in run.steps():
                 del self._lost[run.leader]
-                keep_step(self._outbox, run.run, step, blocks)
+                keep_step(self._outbox, run.run, step, blocks, moves_head=not self._is_on_disk(run))
                 yield step
         except Lost as error:
             if isinstance(error, Forked):
@@ -180,6 +180,12 @@ class FollowedRun:
             if cid not in self._fetching:
                 self._fetching.add(cid)
                 self._outbox.ask(FetchRecord, partial(self._here, cid), partial(self._not_here, cid), cid, Chained)
+
+    def _is_on_disk(self, run: CatchUp) -> bool:
+        """Whether a process before this one, or a role of ours before this one, had verified the run up to here or
+        further: its head on disk stays, else a peer that is killed now would go on from an older one."""
+        known, chain = self._verified.heads.get(run.run), run.chain
+        return known is not None and chain.height <= known.height and chain.term <= known.term
 
     def _here(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         self._fetching.discard(cid)

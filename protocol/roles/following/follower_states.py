@@ -22,3 +22,4 @@ class Turn(Enum):
     FOLLOWS = "takes part in a run"
     LISTENS = "the run is closed, left or declined"
     STOPS = "the one run that it was started for is closed"
+    SUCCEEDS = "stands by in a run that it led"

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from protocol.app.calls import (
     AppReady,
+    CollectEntry,
     Compared,
     Diverged,
     Finished,
     NextEntry,
     Push,
+    QuietEntry,
     Renewed,
     ScriptEnd,
+    ScriptEntry,
     Start,
     ToApp,
+    contents_named,
 )
 from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.chain.replay_script import script_entry
 from protocol.federation.epochs import seed_block
+from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Chained, NewEnvironment
 from protocol.records.environment import Environment, differing
 from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Cause
 from protocol.replay.other_environments import cause_of
 from protocol.replies.checks_and_limits import Check
-from protocol.roles.effects import FetchRecord, Hand, StartApp, StopCause, What
+from protocol.roles.effects import FetchContent, FetchRecord, Hand, StartApp, StopCause, What
 from protocol.roles.events import AppLost
 from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
@@ -39,6 +45,17 @@ from protocol.roles.waiting import Awaited
 
 CRASHES: Final = 3
 """How often the app process may be lost at one height of the chain before the run is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayingApp:
+    """A process that has replayed a run while another server led it."""
+
+    next: int
+    """The height of the first record that it was not given."""
+    asked: NextEntry | None
+    """With what it asks for that, if it does already."""
+    environment: Environment
 
 
 class AppProcess:
@@ -66,6 +83,8 @@ class AppProcess:
         """That of a process that replays, if the chain is to say so once that is done."""
         self._script: Iterator[CID] = iter(())
         """The records that the process has not replayed yet."""
+        self._now: Environment | None = None
+        """That of a process that was given its run."""
         self.is_lost = False
         """Whether it is to be started again once no record is on its way to disk."""
         self._crashes, self._crash_height = 0, -1
@@ -76,7 +95,17 @@ class AppProcess:
         """Start a process that knows nothing."""
         self._environment, self._new_environment, self._script, self.is_lost = None, None, iter(()), False
         self._machine.take(Turn.PREPARES)
-        self._outbox.emit(StartApp(self._plan.bundle.app))
+        self._outbox.emit(StartApp(self._plan.bundle.app, self._plan.as_recorded))
+
+    def take_over(self, app: ReplayingApp | None) -> None:
+        """Go on with a process that replays already; without one, start one."""
+        if self.is_lost:
+            return  # and started again
+        if app is None:
+            self.start()
+            return
+        self._script = iter(self._writer.records[app.next :])
+        self._is_now(app.environment)
 
     @property
     def is_ready(self) -> bool:
@@ -98,7 +127,7 @@ class AppProcess:
             self._outbox.cannot_go_on(why, now, StopCause.APP)
         elif self._machine.state is LeaderState.PREPARING:
             self._environment = None
-            self._outbox.emit(StartApp(self._plan.bundle.app))
+            self._outbox.emit(StartApp(self._plan.bundle.app, self._plan.as_recorded))
         else:
             self.is_lost = True
 
@@ -124,13 +153,18 @@ class AppProcess:
         self._script = iter(self._writer.records)
         self._enough.expect(chain.last_look, now, self._settings.grace)
         self._outbox.report(What.RUN_RESUMED, run=str(chain.run), height=chain.height, app=self._plan.name)
+        self._is_now(environment)
+        self._begin(environment, scripted=True)
+
+    def _is_now(self, environment: Environment) -> None:
+        """The chain is to say so, if the environment is another than the one before."""
+        chain = self._writer.chain
         was = chain.environment
         if was is not None and was != environment and cause_of(was, environment) is not Cause.NOTHING:
             self._new_environment = environment
             pairs = differing(was, environment).items()
             why = ", ".join(f"{name} was {before!r} and is {now!r}" for name, (before, now) in pairs)
             self._outbox.report(What.ENVIRONMENT_CHANGED, run=str(chain.run), why=why)
-        self._begin(scripted=True)
 
     def _open(self, environment: Environment, now: float) -> None:
         """Begin the run."""
@@ -154,10 +188,11 @@ class AppProcess:
         run, app = str(self._writer.chain.run), self._plan.name
         keep, numerics = self._plan.keep.text_if_any, environment.numerics.value
         self._outbox.report(What.RUN_OPENED, run=run, app=app, numerics=numerics, keep=keep)
-        self._begin(scripted=False)
+        self._begin(environment, scripted=False)
 
-    def _begin(self, *, scripted: bool) -> None:
-        plan = self._plan
+    def _begin(self, environment: Environment, *, scripted: bool) -> None:
+        plan, began, chain = self._plan, self._plan.began_in, self._writer.chain
+        self._now = environment
         start = Start(
             self._writer.chain.run,
             SERVER_NODE,
@@ -168,6 +203,8 @@ class AppProcess:
             initial_model=plan.initial_model,
             key=self._writer.content_key,
             any_model=not self._settings.admission.makes(Check.MODEL),
+            may_differ=Cause.NOTHING if began is None else cause_of(began, environment),
+            changes_environment=began is not None and chain.environment != began,
         )
         self.hand(start)
 
@@ -215,6 +252,29 @@ class AppProcess:
         self.hand(ScriptEnd(call, live=True, key=self._writer.content_key))
 
     def _entry_here(self, cid: CID, call: int, script: Iterator[CID], blocks: Mapping[CID, bytes], now: float) -> None:
-        if script is self._script:  # otherwise an app process asked that has been lost since
-            record, source = parse_record(Block(cid, blocks[cid])), MemoryBlocks(blocks, self._machine.newest.blocks)
-            self.hand(script_entry(record, self._writer.chain.keys, source, call))
+        if script is not self._script:  # an app process asked that has been lost since
+            return
+        record, source = parse_record(Block(cid, blocks[cid])), MemoryBlocks(blocks, self._machine.newest.blocks)
+        entry = script_entry(record, self._writer.chain.keys, source, call)
+        if self._plan.began_in is None:
+            self.hand(entry)
+            return
+        if isinstance(entry, QuietEntry) and isinstance(record.body, NewEnvironment):
+            was = read_private(record.body, Environment, self._writer.chain.keys)
+            entry = entry if was is None or self._now is None else replace(entry, may_differ=cause_of(was, self._now))
+        # what another server was handed may not be here; what the app sends, it makes itself
+        lacking = set(contents_named(entry)) if isinstance(entry, CollectEntry) else set[CID]()
+        self._hand_with(entry, lacking, script, now)
+
+    def _hand_with(self, entry: ScriptEntry, lacking: set[CID], script: Iterator[CID], now: float) -> None:
+        """Hand over an entry once the contents that it names are here."""
+        if not lacking and script is self._script:
+            self.hand(entry)
+
+        def here(content: CID, _: float) -> None:
+            lacking.discard(content)
+            if not lacking and script is self._script:
+                self.hand(entry)
+
+        for content in sorted(lacking):
+            self._outbox.must(FetchContent, partial(here, content), content)

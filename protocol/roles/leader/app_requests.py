@@ -37,8 +37,8 @@ from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.record_bodies import Seen, record_messages
-from protocol.roles.leader.record_writer import RecordWriter
-from protocol.roles.leader.run_plan import LeaderSettings
+from protocol.roles.leader.record_writer import RecordWriter, Then
+from protocol.roles.leader.run_plan import LeaderSettings, WonTerm
 from protocol.roles.machine import Machine
 
 
@@ -72,6 +72,9 @@ class AppRequests:
         self._said_unbounded = False
         self.to_close = settings.closes
         """Why the owner wants the run closed although its app has not ended, if that is so."""
+        self._won: WonTerm | None = None
+        """A term that is ours to begin."""
+        self._took_over: Then = lambda _now: None
 
     def called(self, event: AppCalled, now: float) -> None:
         """The app asks for something."""
@@ -79,11 +82,18 @@ class AppRequests:
             self._enough.did_else()
         self._calls.append(event.call)
 
+    def won(self, won: WonTerm, then: Then) -> None:
+        """A term is ours: it begins before anything else is done; ``then(now)`` runs when it has."""
+        self._won, self._took_over = won, then
+
     def go_on(self, now: float) -> None:
         """Do what is due, until a record is on its way to disk or nothing is left to do."""
         may_append, chain = self._forgotten.may_append(now), self._writer.chain
         while may_append and self._machine.state is LeaderState.LEADING:
-            if self.to_close is not None:
+            if (won := self._won) is not None:
+                self._won = None
+                self._writer.take_over(won, now, self._took_over)
+            elif self.to_close is not None:
                 self.close_unfinished(now)
             elif self._app.is_lost:
                 self._begin_again()

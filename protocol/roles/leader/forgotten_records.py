@@ -75,6 +75,10 @@ class ForgottenRecords:
 
     # -- asking -----------------------------------------------------------------------------------------------------
 
+    def knows_all(self) -> None:
+        """A majority has voted for us with our newest record: nobody else need be asked."""
+        self._has_recalled = True
+
     def begin(self, now: float) -> None:
         """We can be heard from now on: before we sign, others may say what we have forgotten."""
         self._listens_since = now
@@ -167,6 +171,8 @@ class ForgottenRecords:
         chain = self._chain
         if chain.head is None or chain.closed or position is None or position.run != chain.run:
             return
+        if position.term < chain.term:
+            return  # what was led there after the takeover is lost
         if position.height > chain.height and (member, position.head) not in self._false:
             self._claims[member] = position
 

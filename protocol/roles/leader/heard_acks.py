@@ -135,9 +135,10 @@ class HeardAcks:
 
     def _judge(self, ack: Ack) -> None:
         """Raise AckRefused if it does not confirm our chain."""
-        durable = self._writer.durable
+        durable, writer = self._writer.durable, self._writer
         height = -1 if durable is None else durable.height
-        if ack.height > height or self._writer.records[ack.height] != ack.head or ack.term != self._writer.chain.term:
+        ours = ack.height <= height and (ack.head, ack.term) == (writer.records[ack.height], writer.term_at(ack.height))
+        if not ours:
             raise AckRefused(f"it confirms another record at height {ack.height} than ours")
 
     def keep(self) -> None:

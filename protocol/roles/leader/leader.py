@@ -7,6 +7,7 @@ announce it and answer the app. The table says which event may come when, and wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from protocol.app.calls import AppReady, Examined
@@ -15,8 +16,9 @@ from protocol.chain.chain import Chain
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Member, Role
 from protocol.roles.effects import Effect, Stop, StopCause, What
-from protocol.roles.events import AppCalled, AppLost, Due, Event, Started, Stopping, ToClose
-from protocol.roles.leader.app_process import AppProcess
+from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.leader.app_process import AppProcess, ReplayingApp
 from protocol.roles.leader.app_requests import AppRequests
 from protocol.roles.leader.awaited_replies import AwaitedReplies
 from protocol.roles.leader.clients_here import ClientsHere
@@ -25,11 +27,13 @@ from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_acks import HeardAcks
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
+from protocol.roles.leader.other_leaders import OtherLeaders
 from protocol.roles.leader.presence import Presence
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.server.succession import Succession
 from protocol.roles.state_table import Rule, StateTable, ignored, on, turn
 from protocol.status.best_seen import BestSeen
 from protocol.status.leader_status import LeaderStatus
@@ -67,11 +71,14 @@ class Leader:
         plan: RunPlan,
         settings: LeaderSettings,
         resumed: ResumedRun | None = None,
+        parts: CommonParts | None = None,
     ) -> None:
-        """``resumed`` is a run to go on with; None begins a new one."""
+        """``resumed`` is a run to go on with; None begins a new one. ``parts`` are those of the role before, if the
+        member had another."""
         run = resumed or ResumedRun(Chain(trusted.manifest.federation, author.reader), ())
         topic = topic_all(trusted.manifest.federation)
-        self.machine = machine = Machine[LeaderState](CommonParts(author, trusted, Role.SERVER), topic)
+        parts = parts or CommonParts(author, trusted, Role.SERVER)
+        self.machine = machine = Machine[LeaderState](parts, topic)
         self.chain = run.chain
         """Of the run that it leads; empty before that is open."""
         presence = Presence(settings.away_after, machine.offline)
@@ -89,6 +96,7 @@ class Leader:
         self._requests = AppRequests(
             settings, enough, awaited, self._replies, self._clients, self._app, self._forgotten, writer, machine
         )
+        self.other_leaders = OtherLeaders(writer, machine)
         status = LeaderStatus(
             plan, self._clients, awaited, self._replies, enough, self._app, self._forgotten, writer, machine
         )
@@ -97,6 +105,7 @@ class Leader:
         self._ending_since: float | None = None
         self._told_of_keepers = False
         self._forgotten.taken_up = self._taken_up
+        self.other_leaders.found = self._yield
         machine.newest.left_out = self._left_out
         machine.wire(
             self._table(),
@@ -117,13 +126,15 @@ class Leader:
             on(Due, self._due),
             on(ToClose, self._close_soon),
             on(Stopping, self._say_bye, stopped),
+            ignored(AppsApproved),
+            turn(Turn.YIELDS, stopped),
         ]
         starts, closed = turn(Turn.PREPARES, preparing), turn(Turn.ENDS, ending)
         appends, resumed = turn(Turn.APPENDS, appending), turn(Turn.LEADS, leading)
         # our members knew that the run is closed before its app, which was to go on with it
         passed_over = [ignored(kind) for kind in (AppReady, AppCalled, AppLost)]
         rows: dict[LeaderState, list[Rule[LeaderState]]] = {
-            new: [on(Started, self._start), starts, closed],
+            new: [on(Started, self._start), starts, closed, turn(Turn.SUCCEEDS, leading)],
             preparing: [*always, on(AppReady, app.ready), on(AppLost, app.lost), appends, resumed, closed],
             leading: [*always, on(AppCalled, requests.called), on(AppLost, app.lost), appends, starts, closed],
             appending: [
@@ -141,6 +152,9 @@ class Leader:
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _start(self, event: Started, now: float) -> None:
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
         self._forgotten.begin(now)
         if self.chain.closed:  # we were killed before all was done
             self._to_hear = frozenset(self.chain.last_look)
@@ -150,6 +164,38 @@ class Leader:
         else:
             self._app.start()
         self.machine.announcer.say(Hello, now)
+
+    def succeed(self, before: Machine[FollowerState], succession: Succession, now: float) -> list[Effect]:
+        """Lead the run that we stood by in: begin the term that we have won, and go on with the app process there is.
+
+        Returns the effects; everything else comes from `handle`."""
+
+        def begin(now: float) -> None:
+            self._forgotten.knows_all()
+            self._requests.won(succession.won, partial(self._took_over, succession.app))
+            if succession.app is not None and succession.app.asked is not None:
+                self._requests.called(AppCalled(succession.app.asked), now)
+            for each in succession.replies:
+                self._replies.heard(each.by, each.ready, each.blocks, now)
+            self.machine.take(Turn.SUCCEEDS)
+
+        return self.machine.succeed(before, begin, now)
+
+    def begin_after(self, before: Machine[FollowerState], now: float) -> list[Effect]:
+        """Lead what we are to lead: we have listened, and nobody else does.
+
+        Returns the effects; everything else comes from `handle`."""
+        return self.machine.succeed(before, self._begin, now)
+
+    def _took_over(self, app: ReplayingApp | None, now: float) -> None:
+        chain = self.chain
+        self.machine.outbox.report(What.TOOK_OVER, run=str(chain.run), height=chain.height - 1, term=chain.term)
+        self.machine.announcer.say(Hello, now)
+        self._app.take_over(app)
+
+    def _yield(self, now: float) -> None:
+        """Another leads our run, in a higher term: nothing more is written."""
+        self.machine.take(Turn.YIELDS)
 
     def _due(self, event: Due, now: float) -> None:
         self._forgotten.ask(now)
@@ -180,11 +226,7 @@ class Leader:
         by, inline = announcement.by, announcement.blocks
         match announcement.body:
             case Hello() | Beat() as body:
-                self._forgotten.heard_client(by, body.position, now)
-                self._clients.heard(by, body, now)
-                if isinstance(body, Hello):
-                    self.machine.announcer.beat_soon(now)
-                    self.machine.equivocations.tell_newcomer(now)
+                self._said_that_it_is_here(by, body, now)
             case ReplyReady() as body:
                 self._clients.presence.still_here(by, now)
                 self._replies.heard(by, body, inline, now)
@@ -197,9 +239,20 @@ class Leader:
                 self._clients.left(by, now)
             case Recall() | Recalled() as body:
                 self._forgotten.heard(by, body, now)
-            case Head() | Alive() | ProposalReady():
-                return False  # another leader's run is none of ours, and proposals are for admins' desks
+            case Head(position):
+                return self.other_leaders.heard(by, position, inline, now)
+            case Alive() | ProposalReady():
+                return False  # proposals are for admins' desks
         return True
+
+    def _said_that_it_is_here(self, by: bytes, body: Hello | Beat, now: float) -> None:
+        if body.position is not None and body.state is PeerState.LEADING:
+            self.other_leaders.heard(by, body.position, (), now)
+        self._forgotten.heard_client(by, body.position, now)
+        self._clients.heard(by, body, now)
+        if isinstance(body, Hello):
+            self.machine.announcer.beat_soon(now)
+            self.machine.equivocations.tell_newcomer(now)
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         return kind(self.machine.newest.ref, PeerState.LEADING, self._writer.durable)

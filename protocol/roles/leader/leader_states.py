@@ -28,3 +28,5 @@ class Turn(Enum):
     APPENDED = "the record is announced"
     ENDS = "the run is closed"
     STOPS = "the clients have heard of it"
+    SUCCEEDS = "has won a term"
+    YIELDS = "another leads in a higher term"

@@ -10,17 +10,18 @@ from crypto.errors import BadKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, Block, MemoryBlocks, checked_block
 from protocol.blocks.content import ContentKey
+from protocol.blocks.listing import pack
 from protocol.chain.chain import Step
 from protocol.federation.epochs import new_epoch
 from protocol.federation.manifest import Manifest
 from protocol.federation.run_keys import private_fields
 from protocol.pacing.backoff import FIRST_RETRY, Backoff
-from protocol.records.bodies import Chained, Close, Collect, Dispatch, Index, NewEnvironment, Reply, Roster
+from protocol.records.bodies import Chained, Close, Collect, Dispatch, Index, NewEnvironment, Reply, Roster, Takeover
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import FetchContent, PinRun, Store, WriteHead
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.record_bodies import Seen
-from protocol.roles.leader.run_plan import NewKeys, ResumedRun
+from protocol.roles.leader.run_plan import NewKeys, ResumedRun, TermStart, WonTerm
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Head, Position
 
@@ -40,6 +41,7 @@ class RecordWriter:
         """The whole chain: what a fresh app process has to replay."""
         self._well_signed: list[CID] = []
         """Records that were verified since the head that was written last, and those they link."""
+        self._terms = list(run.terms)
         self.seen = Seen()
         self.has_signed = False
         """Whether this process has appended a record of its own."""
@@ -57,6 +59,10 @@ class RecordWriter:
         """What the next record is judged by."""
         return self._newest.manifest if self.chain.head is None else self.chain.manifest
 
+    def term_at(self, height: int) -> int:
+        """The term of the record at ``height``."""
+        return next(start.term for start in reversed(self._terms) if start.height <= height)
+
     @property
     def content_key(self) -> ContentKey | None:
         """What the app encrypts its contents with."""
@@ -67,7 +73,7 @@ class RecordWriter:
 
     def write(
         self,
-        kind: type[Index | Roster | NewEnvironment | Dispatch | Collect | Close],
+        kind: type[Index | Roster | NewEnvironment | Dispatch | Collect | Close | Takeover],
         now: float,
         then: Then = lambda _now: None,
         blocks: Iterable[Block] = (),
@@ -84,9 +90,15 @@ class RecordWriter:
             fields |= private_fields(private, chain.keys.current, kind.TYPE, chain.height + 1)
         body = kind(
             by=self._newest.author.member, time=now, run=chain.run, prev=chain.head, height=chain.height + 1,
-            term=chain.term, looks=looks, empties=empties, **fields,
+            looks=looks, empties=empties, **({"term": chain.term} | fields),
         )  # fmt: skip
         self.append(body, (*seen, *blocks), then)
+
+    def take_over(self, won: WonTerm, now: float, then: Then) -> None:
+        """Begin a term that we have won."""
+        votes, more = pack([vote.cid for vote in won.votes])
+        self._terms.append(TermStart(self.chain.height + 1, won.term))
+        self.write(Takeover, now, then, [*won.votes, *more], term=won.term, cause=won.cause, votes=votes)
 
     def write_roster(self, now: float, then: Then) -> None:
         """Bring the newest manifest into force."""

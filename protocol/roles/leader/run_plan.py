@@ -15,10 +15,11 @@ from protocol.chain.chain import Chain
 from protocol.federation.run_keys import Epoch, RunKeys, private_fields
 from protocol.keeping.best import BestBy
 from protocol.keeping.plan import KEEP_EVERYTHING, KeepPlan
-from protocol.records.bodies import Run, RunConfig, RunPrivate
+from protocol.records.bodies import Run, RunConfig, RunPrivate, TakeoverCause
 from protocol.records.contexts import RunPlace, SentContent, content_key
 from protocol.records.environment import Environment
 from protocol.replies.checks_and_limits import Admission
+from protocol.roles.effects import AsRecorded
 from protocol.roles.leader.presence import AWAY_AFTER
 
 FIRST_TERM: Final = 1
@@ -58,6 +59,14 @@ class RunPlan:
     """By which metric its best model is marked; None if none is."""
     witnesses: int = 0
     """How many servers besides the leader have to have recomputed what is trained on, as the run record says."""
+    began_in: Environment | None = None
+    """How the run computes by its record, if this process did not begin with that."""
+
+    @property
+    def as_recorded(self) -> AsRecorded | None:
+        """How its app process is to compute; None: as this process began with."""
+        began = self.began_in
+        return None if began is None else AsRecorded(self.seed, began.threads, began.numerics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,27 @@ class LeaderSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TermStart:
+    """Where a term begins."""
+
+    height: int
+    """Of its first record."""
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class WonTerm:
+    """A term for which a majority of the voters has voted."""
+
+    term: int
+    cause: TakeoverCause
+    head: CID
+    """The record after which it begins: the votes name it."""
+    votes: tuple[Block, ...]
+    """In rising order of voter."""
+
+
+@dataclass(frozen=True, slots=True)
 class ResumedRun:
     """A run that was left open: its verified chain, and its records from the first on."""
 
@@ -98,6 +128,8 @@ class ResumedRun:
     records: Sequence[CID]
     acks: Sequence[Block] = ()
     """What members have confirmed of it, as far as it was kept."""
+    terms: Sequence[TermStart] = (TermStart(0, FIRST_TERM),)
+    """The terms of its records, in rising order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +198,30 @@ def named_bundle(body: Run, private: RunPrivate, keys: RunKeys) -> NamedBundle:
 def initial_content(body: Run, keys: RunKeys) -> KeyedContent | None:
     """What the app of a run begins with, as the record says to those who read it."""
     return None if body.initial_model is None else KeyedContent(body.initial_model, keys.content(body.epoch))
+
+
+def recorded_plan(
+    body: Run,
+    private: RunPrivate,
+    keys: RunKeys,
+    seed: bytes,
+    node_config: RunConfig,
+    *,
+    elsewhere: bool,
+) -> RunPlan:
+    """The plan of a run that has begun, as its record says to those who read it. ``node_config``, the settings of this
+    machine, is in no record. ``elsewhere``: this process did not begin as the run computes."""
+    return RunPlan(
+        bundle=named_bundle(body, private, keys),
+        seed=seed,
+        name=private.name,
+        version=private.version,
+        config=private.config,
+        replay_format=private.replay_format,
+        node_config=node_config,
+        initial_model=initial_content(body, keys),
+        keep=body.plan,
+        best_by=private.best_by,
+        witnesses=body.witnesses,
+        began_in=private.environment if elsewhere else None,
+    )

@@ -46,6 +46,7 @@ from protocol.roles.effects import AsRecorded, FetchContent, FetchRecord, Hand, 
 from protocol.roles.events import AppCalled, AppLost
 from protocol.roles.following.app_approval import WantedApp
 from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.leader.app_process import ReplayingApp
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from protocol.roles.machine import Machine
 from protocol.roles.standby.own_acks import OwnAcks, VerifiedRecord
@@ -190,10 +191,37 @@ class Replaying:
         """The newest record of the run."""
         return self._records[-1] if self._records else None
 
+    def why_not_lead(self) -> str:
+        """Why the run that is followed could not be led from here; empty if it could."""
+        if self._stage is Stage.OVER:
+            return self.told.why or "its app did something else than is recorded"
+        if self._suspect is not None:
+            return "its app does something else than is recorded, as it seems"
+        if self._stage is Stage.ABSENT or not self._seed:
+            return "its app, or the run's seed, is not here yet"
+        return ""
+
+    @property
+    def seed(self) -> bytes:
+        """The run's."""
+        return self._seed
+
+    @property
+    def records(self) -> tuple[VerifiedRecord, ...]:
+        """Of the run, from the first on."""
+        return tuple(self._records)
+
+    def hand_over(self) -> ReplayingApp | None:
+        """The process as it is, for a leader to go on with; None if it has not been given its run."""
+        if self._stage is not Stage.REPLAYING or self._now is None:
+            return None
+        return ReplayingApp(self._next, self._asked, self._now)
+
     def give(self, wanted: WantedApp) -> None:
         """Take the run whose app this is to be a process of."""
         self._wanted = wanted
         self._suspect = None
+        self._seed = b""
         self._crashes, self._crash_at = 0, -1
         self.told = Recomputation()
 
@@ -263,6 +291,7 @@ class Replaying:
             key=keys.content(wanted.body.epoch),
             may_differ=self._in_force,
             changes_environment=self._changes_environment,
+            any_model=self._plan.any_model,
             elsewhere=self._suspect is not None,
         )
         self._outbox.emit(Hand(start))

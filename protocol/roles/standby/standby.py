@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
-from protocol.app.calls import AppReady
+from protocol.app.calls import AppReady, Examined
 from protocol.blocks.cid import CID
-from protocol.chain.chain import Step
+from protocol.chain.chain import Chain, Step
+from protocol.federation.manifest import node_id
 from protocol.records.bodies import Close, Role, Roster, Run
 from protocol.roles.catch_up import CatchUp
-from protocol.roles.effects import Effect, PinRun, Stop, What
-from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping
+from protocol.roles.effects import Effect, PinRun, Stop, StopCause, What
+from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.following.follower_states import FollowerState, Turn
@@ -23,8 +24,11 @@ from protocol.roles.following.heard_leaders import HeardLeaders
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
+from protocol.roles.leader.leader_states import LeaderState
+from protocol.roles.leader.run_plan import ResumedRun, TermStart, WonTerm, recorded_plan
 from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.server.succession import HeardReply, Succession
 from protocol.roles.standby.forgotten_acks import ForgottenAcks
 from protocol.roles.standby.own_acks import OwnAcks
 from protocol.roles.standby.replaying import Replaying
@@ -38,6 +42,7 @@ from protocol.wire.announcements import (
     PeerState,
     Proof,
     Recalled,
+    ReplyReady,
     topic_leader,
 )
 
@@ -55,11 +60,14 @@ class Standby:
         plan: StandbyPlan,
         kept: Mapping[CID, SignedAcks],
         verified: Verified = NOTHING,
+        parts: CommonParts | None = None,
     ) -> None:
-        """``kept`` is what earlier processes of this peer have signed, by run; ``verified`` what they verified."""
+        """``kept`` is what earlier processes of this peer have signed, by run; ``verified`` what they verified.
+        ``parts`` are those of the role before, if the member had another."""
         topic = topic_leader(trusted.manifest.federation)
-        self.machine = machine = Machine[FollowerState](CommonParts(author, trusted, Role.SERVER), topic)
-        kept = defaultdict(SignedAcks, kept)
+        parts = parts or CommonParts(author, trusted, Role.SERVER)
+        self.machine = machine = Machine[FollowerState](parts, topic)
+        self.kept = kept = defaultdict(SignedAcks, kept)
         self._plan = plan
         self._part = part = TakingPart(machine)
         self._servers = servers = MembersHere(machine)
@@ -74,6 +82,12 @@ class Standby:
         """Whether the close of the run followed is acked, or will not be."""
         self.contradicted = False
         """Whether it has computed something else than a leader recorded."""
+        self._replies: dict[bytes, HeardReply] = {}
+        """What clients have said of their answers to messages that are open, by message."""
+        self.won: WonTerm | None = None
+        """A term that a majority has voted for: it leads the run from now on, if that has come no further."""
+        self.looks_again: float | None = None
+        """When it is to be looked at again if it should lead."""
         followed.holds = lambda: machine.state is FollowerState.FOLLOWING
         self._status = status = StandbyStatus(part, servers, followed, forgotten, app, replaying, machine)
         leaders.begins, leaders.leaves = self._leave, self._leave
@@ -97,6 +111,8 @@ class Standby:
             on(AppsApproved, self._app.approve),
             on(Due, self._due),
             on(Stopping, self._say_bye, stopped),
+            on(Examined, self.machine.outbox.answered),  # what the leader that we were had asked for
+            on(ToClose, self._stand_by_no_more),
             turn(Turn.LISTENS, listening),
             turn(Turn.STOPS, stopped),
         ]
@@ -104,7 +120,7 @@ class Standby:
             new,
             stopped,
             {
-                new: [on(Started, self._start, listening)],
+                new: [on(Started, self._start, listening), turn(Turn.SUCCEEDS, listening)],
                 listening: [*always, turn(Turn.FOLLOWS, following)],
                 following: [*always],
                 stopped: [],
@@ -119,6 +135,19 @@ class Standby:
             self._followed.begin(run.position, run.leader)
         self._keep_saying(now)
 
+    def succeed(self, before: Machine[LeaderState], now: float) -> list[Effect]:
+        """Stand by in the plan's run, which we led, or in any if there is none.
+
+        Returns the effects; everything else comes from `handle`."""
+
+        def begin(now: float) -> None:
+            if (run := self._plan.run) is not None:
+                self._followed.begin(run.position, run.leader)
+            self.machine.announcer.say(Hello, now)
+            self.machine.take(Turn.SUCCEEDS)
+
+        return self.machine.succeed(before, begin, now)
+
     def _due(self, event: Due, now: float) -> None:
         self._keep_saying(now)
         self._told.announce(now)
@@ -130,6 +159,8 @@ class Standby:
         self.machine.keep_saying(now)
 
     def _moments(self) -> Iterator[float]:
+        if self.looks_again is not None:
+            yield self.looks_again
         yield from self._servers.moments()
         yield from self._told.moments()
         yield from self._forgotten.moments()
@@ -161,6 +192,9 @@ class Standby:
                 return told.to == self.machine.newest.author.member
             case Proof() as proof:
                 self.machine.equivocations.heard(proof, said.blocks, now)
+            case ReplyReady() as ready:
+                self._note_reply(HeardReply(said.by, ready, said.blocks))
+                return False
             case _ if (server := self._leaders.author_of(said)) is not None:
                 self._leaders.heard(server, said, now)
             case _:
@@ -173,8 +207,64 @@ class Standby:
         state = PeerState.REFUSED if note else PeerState.IDLE if self._followed.run is None else PeerState.WORKING
         return kind(self.machine.newest.ref, state, self._followed.position, note)
 
+    def _stand_by_no_more(self, event: ToClose, now: float) -> None:
+        """Its owner wants a run closed that we led, and another server leads now: that server alone can close it."""
+        self.machine.outbox.cannot_go_on("another server leads the run", now, StopCause.OWNER)
+
     def _say_bye(self, event: Stopping, now: float) -> None:
         self.machine.say_goodbye()
+
+    def _note_reply(self, heard: HeardReply) -> None:
+        """A client has an answer to an open message of the run followed: whoever leads next need not wait for it."""
+        run = self._followed.run
+        asked = None if run is None or run.run != heard.ready.run else run.chain.open.get(heard.ready.message)
+        if asked is not None and asked.node == node_id(heard.by):
+            self._replies[heard.ready.message] = heard
+
+    # -- leading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def chain(self) -> Chain | None:
+        """Of the run followed."""
+        return None if self._followed.run is None else self._followed.run.chain
+
+    @property
+    def run(self) -> CatchUp | None:
+        """The run followed."""
+        return self._followed.run
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether it stands by in a run."""
+        return self.machine.state is FollowerState.FOLLOWING
+
+    def why_not_lead(self) -> str:
+        """Why it cannot lead the run that is followed; empty if it can, once a majority votes for that."""
+        run = self._followed.run
+        if run is None or not run.caught_up or not self.takes_part or self._app.wanted_app is None:
+            return "it follows no run whose newest record is here"
+        if run.chain.closed:
+            return "the run is closed"
+        if not self.machine.copies.may_sign:
+            return "another process may have this key"
+        return self._replaying.why_not_lead()
+
+    def succession(self) -> Succession | None:
+        """With what the run followed is led in the term that we have won; None if there is none, or it cannot be led:
+        the run has come further meanwhile, say."""
+        run, wanted, won = self._followed.run, self._app.wanted_app, self.won
+        if won is None or run is None or wanted is None or run.chain.head != won.head or self.why_not_lead():
+            return None
+        records, open = self._replaying.records, run.chain.open
+        starts: list[TermStart] = []
+        for each in records:
+            if not starts or starts[-1].term != each.term:
+                starts.append(TermStart(each.height, each.term))
+        resumed = ResumedRun(run.chain, [each.cid for each in records], terms=starts)
+        seed, node_config = self._replaying.seed, self._plan.node_config
+        plan = recorded_plan(wanted.body, wanted.private, run.chain.keys, seed, node_config, elsewhere=True)
+        replies = [heard for message, heard in self._replies.items() if message in open]
+        return Succession(resumed, plan, won, self._replaying.hand_over(), replies)
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
@@ -184,6 +274,9 @@ class Standby:
             self._replaying.begin()
             self._forgotten.begin()
             self._is_leaving = False
+            self._replies.clear()
+        for answer in step.answered:
+            self._replies.pop(answer.message.id, None)
         self._replaying.stepped(step, run)
         match step.record.body:
             case Run() as body:

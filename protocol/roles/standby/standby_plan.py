@@ -28,6 +28,8 @@ class StandbyPlan:
     replay_format: int
     """The one that this version replays."""
     node_config: RunConfig = ()
+    any_model: bool = False
+    """Whether its app may go on with a model with NaN or infinities that its first model did not have, if it leads."""
     once: bool = False
     """Stop after the first run that closes."""
     approved: frozenset[CID] | None = None

@@ -12,12 +12,11 @@ from inspected_runs import WrittenRun
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.local.engine import LocalEngine
 from peer.history.run_to_resume import RunToResume
-from protocol.blocks.bundle import NamedBundle
 from protocol.federation.run_keys import read_private
 from protocol.keeping.plan import DROPPING
 from protocol.records.bodies import Run, RunPrivate
 from protocol.records.signed_records import read_record
-from protocol.roles.leader.run_plan import ResumedRun
+from protocol.roles.leader.run_plan import ResumedRun, recorded_plan
 
 
 @pytest.fixture
@@ -34,9 +33,9 @@ def left_open() -> tuple[RunToResume, WrittenRun]:
     assert isinstance(run, Run)
     private = read_private(run, RunPrivate)
     assert private is not None
-    bundle = NamedBundle(private.app, run.bundle, None)
     resumed = ResumedRun(written.scribe.chain, [written.run])
-    return RunToResume(resumed, b"s" * 32, private, bundle, None, run.plan, (update,)), written
+    begun = recorded_plan(run, private, written.scribe.chain.keys, b"s" * 32, (), elsewhere=False)
+    return RunToResume(resumed, begun, private.environment, (update,)), written
 
 
 def test_a_run_whose_updates_are_all_here_goes_on(engine: LocalEngine) -> None:

@@ -1,0 +1,103 @@
+"""Whether another server leads our run by now: a majority has voted for it in a higher term.
+
+Its word alone counts for nothing. The chain is verified by every rule up to what it announces, from the run record on,
+with its votes; only then we yield. The records before the takeover are here, and their signatures known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from protocol.blocks.cid import CID, Block
+from protocol.chain.chain import Chain
+from protocol.pacing.backoff import SLOWEST_RETRY
+from protocol.records.bodies import Chained, Role
+from protocol.roles.catch_up import CatchUp, Lost, keep_step
+from protocol.roles.effects import FetchRecord, What
+from protocol.roles.leader.leader_states import LeaderState
+from protocol.roles.leader.record_writer import RecordWriter
+from protocol.roles.machine import Machine
+from protocol.roles.unchecked_claims import UncheckedClaims
+from protocol.wire.announcements import Position
+
+
+class OtherLeaders:
+    """What other servers say of our run, one at a time."""
+
+    found: Callable[[float], None]
+    """Called once another leads, and that is on its way to disk. The leader sets it."""
+
+    def __init__(self, writer: RecordWriter, machine: Machine[LeaderState]) -> None:
+        self._writer = writer
+        self._newest, self._outbox = machine.newest, machine.outbox
+        self._claims = UncheckedClaims(1, SLOWEST_RETRY)
+        self._run: CatchUp | None = None
+        """The way to what a server says."""
+        self._fetching: set[CID] = set()
+        self.newest: Position | None = None
+        """The other leader's newest record, once it is verified."""
+
+    @property
+    def leader(self) -> bytes:
+        """Who leads now; call it once `newest` is set."""
+        assert self._run is not None
+        return self._run.leader
+
+    def heard(self, by: bytes, position: Position, blocks: tuple[Block, ...], now: float) -> bool:
+        """A server says how far it has come with a run that it leads. Whether that is ours, and is looked into."""
+        chain, member = self._writer.chain, self._newest.manifest.members.get(by)
+        if chain.head is None or position.run != chain.run or position.term <= chain.term:
+            return False
+        if member is None or Role.SERVER not in member.roles or self._run is not None:
+            return False
+        if not self._claims.may_open(by, now):
+            return False
+        self._claims.open(by)
+        newest = self._newest
+        fresh = Chain(chain.federation, newest.author.reader, chain.well_signed)
+        self._run = CatchUp(chain.run, by, newest.manifest, newest.blocks, fresh)
+        self._run.hear(position, blocks)
+        self._go_on(self._run, now)
+        return True
+
+    def _go_on(self, run: CatchUp, now: float) -> None:
+        run.manifest = self._newest.manifest
+        term = self._writer.chain.term
+        try:
+            for step, blocks in run.steps():
+                if run.chain.term > term:
+                    keep_step(self._outbox, run.run, step, blocks)
+        except Lost as error:
+            self._give_up(run, str(error), now)
+            return
+        chain = run.chain
+        if chain.head is not None and chain.term > term:
+            self.newest = Position(run.run, chain.head, chain.height, chain.term)
+            name = self._newest.manifest.name_of(chain.by)
+            self._outbox.report(What.TAKEN_OVER, run=str(run.run), name=name, term=chain.term)
+            self.found(now)
+        elif run.is_idle:
+            self._give_up(run, "it names no higher term than ours", now)
+        for cid in () if self.newest is not None else run.wanted():
+            if cid not in self._fetching:
+                self._fetching.add(cid)
+                here, lost = partial(self._here, run, cid), partial(self._lost, run, cid)
+                self._outbox.ask(FetchRecord, here, lost, cid, Chained)
+
+    def _here(self, run: CatchUp, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
+        self._fetching.discard(cid)
+        if run is self._run and self.newest is None:
+            run.fetched(cid, blocks)
+            self._go_on(run, now)
+
+    def _lost(self, run: CatchUp, cid: CID, why: str, now: float) -> None:
+        self._fetching.discard(cid)
+        if run is self._run and self.newest is None:
+            self._give_up(run, why, now)
+
+    def _give_up(self, run: CatchUp, why: str, now: float) -> None:
+        """Its server says it again, if it is so."""
+        self._run = None
+        self._claims.failed(run.server, now)
+        self._outbox.report(What.RUN_LOST, run=str(run.run), why=why)

@@ -1,0 +1,337 @@
+"""A server that stands by leads the run that it follows, and one that was taken over from stands by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attacked import Attacked, position
+from chains import (
+    ALICE,
+    APP,
+    BOB,
+    CONTENT,
+    ENVIRONMENT,
+    SECOND,
+    SERVER,
+    TTL,
+    VOTERS,
+    Scribe,
+    id_of,
+    node_of,
+)
+
+from crypto.keys import SigningKey
+from protocol.app.calls import (
+    AppReady,
+    CollectEntry,
+    DispatchEntry,
+    NextEntry,
+    Outgoing,
+    Push,
+    Pushed,
+    QuietEntry,
+    ScriptEnd,
+)
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID, Block
+from protocol.chain.chain import Chain
+from protocol.federation.epochs import seed_block
+from protocol.records.bodies import Chained, Dispatch, Takeover, TakeoverCause
+from protocol.records.signed_records import parse_record
+from protocol.roles.effects import Examine, FetchRecord, Hand, StartApp, Stop, Store, What, WriteHead
+from protocol.roles.events import AppCalled, AppLost, Done, Failed, Fetched, ToClose
+from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader_states import LeaderState
+from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, WonTerm
+from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.server.server import LISTENS_FIRST, LeadPlan, Server, ServerPlan
+from protocol.roles.standby.standby import Standby
+from protocol.roles.standby.standby_plan import StandbyPlan
+from protocol.wire.announcements import Head, ReplyReady
+
+SETTINGS = LeaderSettings(min_clients=1, client_timeout=600.0)
+
+
+class AServer(Attacked):
+    """A server in a federation with another. Everything that it fetches is there."""
+
+    def __init__(self, scribe: Scribe, key: SigningKey = SECOND, lead: LeadPlan | None = None, **changes: Any) -> None:
+        trusted = TrustedManifest(scribe.first, scribe.source)
+        standby = StandbyPlan(**{"app": APP, "replay_format": 3} | changes)
+        server = Server(Author(id_of(key), (key,), 1), trusted, ServerPlan(SETTINGS, standby, lead), {})
+        self.server = server
+        self._call = 0
+        super().__init__(server, scribe)
+
+    def here(self) -> None:
+        """What it fetches is here, and what it has stored."""
+        for store in self.all(Store):
+            self.scribe.source.add(*store.blocks)
+        while fetched := [fetch for fetch in self.fetching.values() if not isinstance(fetch, Examine)]:
+            fetch = fetched[0]
+            if isinstance(fetch, FetchRecord) and fetch.kind is not None:
+                self.give(fetch)
+                continue
+            del self.fetching[fetch.id]
+            if isinstance(fetch, FetchRecord):
+                self.feed(Fetched(fetch.id, {fetch.cid: self.scribe.source[fetch.cid]}))
+            else:
+                self.feed(Done(fetch.id))
+
+    def hears(self, key: SigningKey = SERVER) -> None:
+        """The leader announces its newest record."""
+        self.say(key, Head(position(self.scribe, term=self.scribe.chain.term)))
+        self.here()
+
+    def asks(self) -> Any:
+        """Its app asks for the next entry of its script; what it is handed."""
+        self._call += 1
+        self.feed(AppCalled(NextEntry(self._call)))
+        self.here()
+        return self.handed
+
+    @property
+    def handed(self) -> Any:
+        """What its app was handed last."""
+        return self.all(Hand)[-1].value
+
+    def wins(self, head: CID | None = None, *, leader: SigningKey = SECOND, here: bool = True) -> None:
+        """A majority votes for it, with its newest record or with ``head``."""
+        assert isinstance(self.server.role, Standby)
+        scribe = self.scribe
+        votes = tuple(scribe.sign(scribe.vote(each, leader), each) for each in sorted({*VOTERS, leader}, key=id_of))
+        term = scribe.chain.term + 1
+        self.server.role.won = WonTerm(term, TakeoverCause.SILENCE, head or scribe.chain.head, votes)
+        self.wait(0.0)
+        if here:
+            self.here()
+
+    @property
+    def written(self) -> list[Chained]:
+        """The records that it wrote itself."""
+        stored = (parse_record(store.blocks[0]).body for store in self.all(Store) if store.own)
+        return [body for body in stored if isinstance(body, Chained)]
+
+
+def scribe(exchanges: int = 1) -> Scribe:
+    """A run with some exchanges, and then a dispatch."""
+    made = Scribe()
+    seed = seed_block(bytes(32), None)
+    made.source.add(seed)
+    made.add(made.run(seed=seed.cid))
+    for _ in range(exchanges):
+        made.add(made.dispatch())
+        made.add(made.collect(made.taken(ALICE), made.taken(BOB)))
+    made.add(made.dispatch())
+    return made
+
+
+def standing(**changes: Any) -> AServer:
+    """A standby whose app has the newest record, and asks for the next."""
+    server = AServer(scribe(), **changes)
+    server.hears()
+    server.feed(AppReady(ENVIRONMENT))
+    for _ in range(4):
+        server.asks()
+    return server
+
+
+def test_a_standby_that_has_won_leads_with_the_process_that_has_replayed_the_run() -> None:
+    server = standing()
+    server.wins()
+    assert isinstance(server.server.role, Leader)
+    assert [body.TYPE for body in server.written] == ["takeover"]
+    assert isinstance(server.handed, QuietEntry), "the app sees nothing of the takeover"
+    end = server.asks()
+    assert isinstance(end, ScriptEnd)
+    assert end.live
+    assert len(server.all(StartApp)) == 1
+    assert server.reported(What.TOOK_OVER) == [{"run": str(server.scribe.chain.run), "height": 3, "term": 2}]
+
+
+def test_what_its_app_sends_then_is_a_record_of_the_new_term() -> None:
+    server = standing()
+    server.wins()
+    server.asks()
+    server.feed(AppCalled(Push(1, (Outgoing(CONTENT, "train", "2", TTL, node_of(ALICE)),))))
+    took_over, dispatch = server.written
+    assert isinstance(took_over, Takeover)
+    assert isinstance(dispatch, Dispatch)
+    assert (dispatch.term, dispatch.by) == (2, id_of(SECOND))
+    assert isinstance(server.handed, Pushed)
+
+
+def test_an_app_that_is_behind_gets_the_rest_first() -> None:
+    server = AServer(scribe())
+    server.hears()
+    server.feed(AppReady(ENVIRONMENT))
+    server.asks()
+    server.wins()
+    entries = [type(server.asks()) for _ in range(4)]
+    assert entries == [CollectEntry, DispatchEntry, QuietEntry, ScriptEnd]
+
+
+def test_an_app_whose_process_was_not_ready_is_started_again_as_the_run_computes() -> None:
+    server = AServer(scribe())
+    server.hears()
+    server.wins()
+    first, again = server.all(StartApp)
+    assert first == again
+    assert first.as_recorded is not None
+    server.feed(AppReady(ENVIRONMENT))
+    entries = [type(server.asks()) for _ in range(6)]
+    assert entries == [QuietEntry, DispatchEntry, CollectEntry, DispatchEntry, QuietEntry, ScriptEnd]
+
+
+def test_a_reply_that_was_heard_while_it_stood_by_need_not_be_said_again() -> None:
+    server = standing()
+    message = server.scribe.message(ALICE)
+    reply = server.scribe.sign(server.scribe.reply_body(ALICE), ALICE)
+    server.say(ALICE, ReplyReady(server.scribe.chain.run, message.id, reply.cid), blocks=[reply])
+    server.wins()
+    (examined,) = server.all(Examine)
+    assert examined.message == message.id
+
+
+def test_a_standby_whose_votes_name_an_older_record_does_not_lead() -> None:
+    server = standing()
+    head = server.scribe.chain.head
+    server.scribe.add(server.scribe.collect(server.scribe.taken(ALICE), server.scribe.taken(BOB)))
+    server.hears()
+    server.wins(head)
+    assert isinstance(server.server.role, Standby)
+    assert not server.written
+
+
+def test_an_answer_for_a_role_that_is_over_does_no_harm() -> None:
+    server = AServer(scribe())
+    server.hears()
+    server.feed(AppReady(ENVIRONMENT))
+    server.feed(AppCalled(NextEntry(1)))
+    (fetching,) = server.fetching.values()
+    server.wins(here=False)
+    server.feed(Failed(fetching.id, "nobody has it"))
+    assert not server.all(Stop)
+
+
+def test_a_durable_step_of_a_role_that_is_over_stops_the_peer_if_it_fails() -> None:
+    server = standing()
+    server.disk_works = False
+    server.scribe.add(server.scribe.collect(server.scribe.taken(ALICE), server.scribe.taken(BOB)))
+    server.hears()
+    on_its_way = server.all(WriteHead)[-1]
+    server.wins()
+    server.feed(Failed(on_its_way.id, "the disk is full"))
+    assert server.all(Stop) == [Stop("the disk is full")]
+    assert server.server.state is LeaderState.STOPPED
+
+
+# -- taken over from -----------------------------------------------------------------------------------------------
+
+
+def leading(made: Scribe) -> AServer:
+    """The server that leads a run which it had left open."""
+    chain = Chain(made.chain.federation)
+    for cid in made.chain.recent:
+        chain.append_block(Block(cid, made.source[cid]), made.source)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
+    lead = LeadPlan(plan, ResumedRun(chain, list(chain.recent)))
+    server = AServer(made, SERVER, lead, once=True)
+    server.feed(AppReady(ENVIRONMENT))
+    return server
+
+
+@pytest.mark.parametrize("state", ["leading", "appending", "preparing"])
+def test_a_leader_that_was_taken_over_from_stands_by_and_writes_no_more(state: str) -> None:
+    server = leading(scribe())
+    server.disk_works = state != "appending"
+    if state == "appending":
+        server.feed(AppCalled(Push(1, (Outgoing(CONTENT, "train", "2", TTL, node_of(ALICE)),))))
+    if state == "preparing":
+        server.feed(AppLost("killed"))
+    assert server.server.state.name.lower() == state
+    written = len(server.written)
+    server.scribe.lead(SECOND)
+    server.hears(SECOND)
+    assert isinstance(server.server.role, Standby)
+    assert server.reported(What.TAKEN_OVER)[0]["term"] == 2
+    server.disk_works = True
+    server.feed(AppReady(ENVIRONMENT))
+    entries = [type(server.asks()) for _ in range(4)]
+    assert entries == [DispatchEntry, CollectEntry, DispatchEntry, QuietEntry], "it replays the run of the other"
+    assert len(server.written) == written
+    assert server.all(WriteHead)[-1].term == 2, "no older head takes its place on disk"
+
+
+def test_a_leader_yields_to_no_server_that_only_says_so() -> None:
+    server = leading(scribe())
+    server.say(SECOND, Head(position(server.scribe, term=2)))
+    server.here()
+    assert server.server.state is LeaderState.LEADING
+    server.scribe.add(server.scribe.collect(server.scribe.taken(ALICE)))  # what another would lead in the old term
+    server.say(SECOND, Head(position(server.scribe, term=2)))
+    server.here()
+    assert isinstance(server.server.role, Leader)
+
+
+def test_a_server_leads_again_what_it_was_taken_over_from() -> None:
+    made = scribe()
+    server = leading(made)
+    made.lead(SECOND)
+    server.hears(SECOND)
+    server.feed(AppReady(ENVIRONMENT))
+    for _ in range(5):
+        server.asks()
+    server.wins(leader=SERVER)
+    assert [body.term for body in server.written] == [3]
+
+
+# -- at a start ----------------------------------------------------------------------------------------------------
+
+
+def starting(made: Scribe) -> AServer:
+    """The second server, which is to begin a run of the same app unless another leads one."""
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
+    return AServer(made, lead=LeadPlan(plan, unless_led=True), once=True)
+
+
+def test_a_server_that_hears_no_other_leads() -> None:
+    server = starting(scribe())
+    server.wait(LISTENS_FIRST - 0.1)
+    assert isinstance(server.server.role, Standby)
+    server.wait(0.1)
+    assert server.server.state is LeaderState.PREPARING
+    server.feed(AppReady(ENVIRONMENT))
+    assert [body.TYPE for body in server.written] == ["run"]
+
+
+def test_a_server_that_hears_another_lead_a_run_of_its_app_stands_by() -> None:
+    server = starting(scribe())
+    server.hears()
+    server.wait(LISTENS_FIRST)
+    server.wait(60.0)
+    assert isinstance(server.server.role, Standby)
+
+
+def test_a_run_of_another_app_keeps_no_server_from_leading() -> None:
+    server = AServer(scribe(), lead=starting(scribe()).server._plan.lead, app=CONTENT, once=True)
+    server.hears()
+    server.wait(LISTENS_FIRST)
+    assert isinstance(server.server.role, Leader)
+
+
+def test_a_run_that_is_closed_keeps_no_server_from_leading() -> None:
+    made = scribe()
+    made.add(made.close())
+    server = starting(made)
+    server.hears()
+    server.wait(LISTENS_FIRST)
+    assert isinstance(server.server.role, Leader)
+
+
+def test_what_its_owner_says_while_it_listens_holds_for_what_it_leads() -> None:
+    server = starting(scribe())
+    server.feed(ToClose("enough"))
+    server.wait(LISTENS_FIRST)
+    assert [stop.why for stop in server.all(Stop)] == ["it was stopped before it began"]
