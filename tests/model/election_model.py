@@ -1,0 +1,441 @@
+"""All that can happen in an election: states, and the steps that lead from one to the next.
+
+A message that was sent stays in the state for ever, and may be taken at any later step, by anybody, once or never. So
+loss, repetition, delay and any order are all there. A vote, a win, a record on disk is one step; between two of them
+everybody may crash. Time is not in the model: a server may stand whenever it likes, and nobody hears a leader. What is
+safe with that is safe whatever the clocks say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain as joined
+from itertools import groupby, permutations, product
+from typing import Any, NamedTuple, TypeVar
+
+from election_rules import RULES, Asked, Chain, Rules, electorate, rank, term_of
+
+from protocol.election.electorate import Electorate
+
+
+class Peer(NamedTuple):
+    """One member."""
+
+    chain: Chain
+    """What it has verified."""
+    durable: Chain
+    """What of it is on disk."""
+    term: int = 0
+    """The term of its promise; 0: none."""
+    candidate: int = -1
+    """To whom it is promised."""
+
+
+class Ballot(NamedTuple):
+    """One candidate's question for votes, and who has voted: one bit a peer."""
+
+    term: int
+    candidate: int
+    head: Chain
+    votes: int
+
+
+Records = tuple[tuple[Chain, int], ...]
+Winners = tuple[tuple[int, int], ...]
+
+
+class State(NamedTuple):
+    """All peers, and all that was ever said."""
+
+    peers: tuple[Peer, ...]
+    ballots: tuple[Ballot, ...]
+    records: Records
+    """Each announced record, by its chain, and who has confirmed it in its own term: one bit a peer."""
+    winners: Winners
+    """Each term and who won it."""
+    restored: tuple[int, tuple[tuple[int, int], ...] | None] | None = None
+    """Who was put back to an older copy of its home, and which terms the others have reported to it since it asked;
+    None: it has not asked."""
+    crashes: int = 0
+
+
+class Violation(AssertionError):
+    """Something that must never happen has happened."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far the search goes. Within it, it is complete."""
+
+    servers: int = 3
+    clients: int = 2
+    terms: int = 3
+    height: int = 3
+    """Records in a chain at most."""
+    ballots: int = 9
+    """How often servers stand at most."""
+    slow_disk: bool = False
+    """Whether a record may be verified and not on disk yet."""
+    crashes: int = 0
+    restores: bool = False
+    """Whether the home of one peer that has led nothing may be put back to its first record, and no promise."""
+    voters: tuple[frozenset[int], frozenset[int]] | None = None
+    """The voters before and after a roster, if there may be one; None: all peers vote, always."""
+
+    @property
+    def peers(self) -> int:
+        """How many there are."""
+        return self.servers + self.clients
+
+
+T = TypeVar("T")
+
+Label = tuple[str | int | Chain, ...]
+"""A step, for people."""
+
+
+class Model:
+    """The steps within ``bounds`` by ``rules``."""
+
+    def __init__(self, bounds: Bounds, rules: Rules = RULES) -> None:
+        self.bounds = bounds
+        self.rules = rules
+        everybody = frozenset(range(bounds.peers))
+        first, second = bounds.voters or (everybody, everybody)
+        self._first, self._second = electorate(first, bounds.servers), electorate(second, bounds.servers)
+        self._would_vote = lru_cache(1 << 18)(lambda *asked: rules.would_vote(Asked(*asked)))
+        self._settles = lru_cache(1 << 18)(rules.settles)
+        self._is_majority = lru_cache(1 << 12)(lambda votes, by: rules.has_majority(members_of(votes), by))
+        self._loses = lru_cache(1 << 18)(self._lost)
+        self._floor_of = lru_cache(1 << 14)(rules.floor_of)
+
+    @property
+    def start(self) -> State:
+        """Server 0 has begun a run, and all others have heard of it."""
+        begun: Chain = (1,)
+        peers = (Peer(begun, begun),) * self.bounds.peers
+        return State(peers, (), ((begun, (1 << self.bounds.peers) - 1),), ((1, 0),))
+
+    def electorate(self, chain: Chain) -> Electorate:
+        """Who votes after a head."""
+        return self._second if any(each < 0 for each in chain) else self._first
+
+    def _have_majority(self, votes: int, chain: Chain) -> bool:
+        """Whether those whose bits are set decide after a head."""
+        return all(self._is_majority(votes, by) for by in self._deciding(chain))
+
+    def _deciding(self, chain: Chain) -> tuple[Electorate, ...]:
+        """Of whom a majority is needed: by the manifest in force, and by the one before it."""
+        newest = self.electorate(chain)
+        return (newest,) if newest == self._first or not self.rules.asks_voters_before_too else (self._first, newest)
+
+    def after(self, *labels: str) -> State:
+        """The state after these steps."""
+        state = self.start
+        for label in labels:
+            state = next(each for said, each in self.steps(state) if " ".join(map(str, said)) == label)
+        return state
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def steps(self, state: State) -> Iterator[tuple[Label, State]]:
+        """Everything that may happen next, and what it leads to.
+
+        Raises:
+            Violation: if one of them must never happen.
+        """
+        yield from self._stand(state)
+        yield from self._vote(state)
+        yield from self._win(state)
+        yield from self._append(state)
+        yield from self._verify(state)
+        if self.bounds.slow_disk:
+            yield from self._write(state)
+        if state.crashes < self.bounds.crashes:
+            yield from self._crash(state)
+        if self.bounds.restores:
+            yield from self._restore(state)
+
+    def _refuses(self, state: State, voter: int, candidate: int, head: Chain, term: int) -> bool:
+        peer, floor = state.peers[voter], self._floor(state, voter)
+        promised = peer.term, peer.candidate
+        electorates = self.electorate(peer.chain), self.electorate(head)
+        return not self._would_vote(voter, peer.chain, promised, floor, candidate, head, term, *electorates)
+
+    def _floor(self, state: State, voter: int) -> int | None:
+        if state.restored is None or state.restored[0] != voter:
+            return 0
+        reported = state.restored[1]
+        return None if reported is None else self._floor_of(voter, reported, self.electorate(state.peers[voter].chain))
+
+    def _stand(self, state: State) -> Iterator[tuple[Label, State]]:
+        if len(state.ballots) >= self.bounds.ballots:
+            return
+        for server in range(self.bounds.servers):
+            peer = state.peers[server]
+            for term in range(max(peer.term, term_of(peer.chain)) + 1, self.bounds.terms + 1):
+                if self._refuses(state, server, server, peer.chain, term):
+                    continue
+                self._check_promise(state, server, term)
+                ballot = Ballot(term, server, peer.chain, 1 << server)
+                promised = Peer(peer.chain, peer.chain, term, server)  # the disk writes in order: the head is there too
+                state_with = _with_peer(state, server, promised)._replace(ballots=_sorted(*state.ballots, ballot))
+                yield ("stands", server, term, peer.chain), self._on_disk(state_with, server, peer)
+
+    def _vote(self, state: State) -> Iterator[tuple[Label, State]]:
+        for at, ballot in enumerate(state.ballots):
+            for voter, peer in enumerate(state.peers):
+                if ballot.votes >> voter & 1:
+                    continue
+                if self._refuses(state, voter, ballot.candidate, ballot.head, ballot.term):
+                    continue
+                self._check_promise(state, voter, ballot.term)
+                promised = Peer(peer.chain, peer.chain, ballot.term, ballot.candidate)
+                given = ballot._replace(votes=ballot.votes | 1 << voter)
+                ballots = _sorted(*state.ballots[:at], given, *state.ballots[at + 1 :])
+                state_with = _with_peer(state, voter, promised)._replace(ballots=ballots)
+                label = ("votes", voter, "for", ballot.candidate, ballot.term)
+                yield label, self._on_disk(state_with, voter, peer)
+
+    def _check_promise(self, state: State, voter: int, term: int) -> None:
+        if any(each.term == term and each.votes >> voter & 1 for each in state.ballots):
+            raise Violation(f"{voter} votes twice in term {term}")
+
+    def _on_disk(self, state: State, peer: int, before: Peer) -> State:
+        """What was on its way to disk before a promise is there with it, and is said with the promise."""
+        return state if before.durable == before.chain else self._said(state, peer)
+
+    def _win(self, state: State) -> Iterator[tuple[Label, State]]:
+        for ballot in state.ballots:
+            server = ballot.candidate
+            peer = state.peers[server]
+            is_on = (peer.term, peer.candidate, peer.chain) == (ballot.term, server, ballot.head)
+            if not is_on or len(ballot.head) == self.bounds.height:
+                continue
+            if not self._have_majority(ballot.votes, ballot.head):
+                continue
+            if any(term_of(chain) == ballot.term for chain, _ in state.records):
+                raise Violation(f"two takeovers in term {ballot.term}: the second by {server}")
+            before = (each for each in state.winners if each[0] != ballot.term)
+            won = state._replace(winners=_sorted(*before, (ballot.term, server)))
+            yield ("wins", server, ballot.term), self._appended(won, server, ballot.term)
+
+    def _append(self, state: State) -> Iterator[tuple[Label, State]]:
+        for term, server in state.winners:
+            peer = state.peers[server]
+            leads = term_of(peer.chain) == term and peer.term <= term and len(peer.chain) < self.bounds.height
+            if not leads:
+                continue
+            yield ("appends", server, term), self._appended(state, server, term)
+            if self.bounds.voters is not None and all(each > 0 for each in peer.chain):
+                yield ("appends a roster", server, term), self._appended(state, server, -term)
+
+    def _appended(self, state: State, server: int, record: int) -> State:
+        peer = state.peers[server]
+        return self._verified(state, server, (*peer.chain, record))
+
+    def _verify(self, state: State) -> Iterator[tuple[Label, State]]:
+        """A peer takes the next record of a chain that is newer than its own; at a fork, up to the first that makes it
+        newer."""
+        for number, peer in enumerate(state.peers):
+            ours = rank(peer.chain)
+            targets = {next_of(chain, ours) for chain, _ in state.records if rank(chain) > ours}
+            for target in sorted(targets):
+                yield ("verifies", number, target), self._verified(state, number, target)
+
+    def _verified(self, state: State, number: int, chain: Chain) -> State:
+        peer = state.peers[number]
+        if self.bounds.slow_disk:
+            after = _with_peer(state, number, peer._replace(chain=chain))
+            return after if self.rules.confirms_what_is_durable else self._said(after, number)
+        return self._said(_with_peer(state, number, peer._replace(chain=chain, durable=chain)), number)
+
+    def _write(self, state: State) -> Iterator[tuple[Label, State]]:
+        for number, peer in enumerate(state.peers):
+            if peer.durable != peer.chain:
+                written = _with_peer(state, number, peer._replace(durable=peer.chain))
+                yield ("writes", number, peer.chain), self._said(written, number)
+
+    def _said(self, state: State, number: int) -> State:
+        """A peer says up to where it has verified, together with its promise; a leader announces its records so."""
+        peer = state.peers[number]
+        term = term_of(peer.chain)
+        records = dict(state.records)
+        floor = self._floor(state, number) if self.rules.waits_for_reports else 0
+        if floor is not None and self.rules.counts_for(term, max(peer.term, floor)):
+            for length in range(len(peer.chain), 0, -1):
+                prefix = peer.chain[:length]
+                if term_of(prefix) != term and self.rules.settles_own_term_only:
+                    break
+                records[prefix] = records.get(prefix, 0) | 1 << number
+        records.setdefault(peer.chain, 0)
+        after = state._replace(records=tuple(sorted(records.items())))
+        self._check(after.records, after.winners)
+        return after
+
+    def _crash(self, state: State) -> Iterator[tuple[Label, State]]:
+        for number, peer in enumerate(state.peers):
+            kept = (peer.term, peer.candidate) if self.rules.keeps_promises else (0, -1)
+            after = Peer(peer.durable, peer.durable, *kept)
+            if after != peer:
+                yield ("crashes", number), _with_peer(state, number, after)._replace(crashes=state.crashes + 1)
+
+    def _restore(self, state: State) -> Iterator[tuple[Label, State]]:
+        if state.restored is None:
+            for number, peer in enumerate(state.peers):
+                if all(server != number for _, server in state.winners):
+                    begun = peer.chain[:1]
+                    after = _with_peer(state, number, Peer(begun, begun))._replace(restored=(number, None))
+                    yield ("is restored", number), after
+            return
+        number, reported = state.restored
+        if reported is None:
+            yield ("asks", number), self._expired(state._replace(restored=(number, ())), number)
+            return
+        for other, peer in enumerate(state.peers):
+            if other != number and all(other != by for by, _ in reported):
+                told = _sorted(*reported, (other, max(peer.term, term_of(peer.chain))))
+                yield ("reports", other, "to", number), state._replace(restored=(number, told))
+
+    def _expired(self, state: State, number: int) -> State:
+        """What a peer said before its home was restored counts no more, but for what it has decided already."""
+        bit = 1 << number
+        if self.rules.votes_expire:
+            state = state._replace(ballots=_sorted(*(each._replace(votes=each.votes & ~bit) for each in state.ballots)))
+        if self.rules.confirmations_expire:
+            settled = [chain for _, chain in self.settled(state.records, state.winners)]
+            kept = (
+                (chain, by if any(each[: len(chain)] == chain for each in settled) else by & ~bit)
+                for chain, by in state.records
+            )
+            state = state._replace(records=tuple(kept))
+        return state
+
+    # -- what must never happen -------------------------------------------------------------------------------------
+
+    def _check(self, records: Records, winners: Winners) -> None:
+        if lost := self._loses(records, winners):
+            raise Violation(lost)
+
+    def _lost(self, records: Records, winners: Winners) -> str:
+        """Which settled record is not in each later leader's chain; empty: none."""
+        settled = [*self.settled(records, winners)]
+        for chain, _ in records:
+            if len(chain) > 1 and term_of(chain) != term_of(chain[:-1]):
+                for by, kept in settled:
+                    if by < term_of(chain) and chain[: len(kept)] != kept:
+                        return f"{kept} is settled, and the leader of term {term_of(chain)} has {chain}"
+        return ""
+
+    def settled(self, records: Records, winners: Winners) -> Iterator[tuple[int, Chain]]:
+        """Each term, and what is settled in it."""
+        if not self.rules.settles_own_term_only:
+            yield from self._settled_in_any_term(records, winners)
+            return
+        for term, _ in winners:
+            of_term = [each for each in records if term_of(each[0]) == term]
+            if not of_term:
+                continue
+            newest = max((chain for chain, _ in of_term), key=len)
+            confirmed = tuple(
+                max((chain for chain, by in of_term if by >> peer & 1), key=len, default=None)
+                for peer in range(self.bounds.peers)
+            )
+            heights = [
+                -1 if (at := self._settles(confirmed, by, term)) is None else at for by in self._deciding(newest)
+            ]
+            if min(heights) >= 0:
+                yield term, newest[: min(heights) + 1]
+
+    def _settled_in_any_term(self, records: Records, winners: Winners) -> Iterator[tuple[int, Chain]]:
+        for term, _ in winners:
+            for chain, by in records:
+                led = any(each[: len(chain)] == chain and term_of(each) == term for each, _ in records)
+                if led and term_of(chain) < term and self._have_majority(by, chain):
+                    yield term, chain
+
+    # -- symmetry ---------------------------------------------------------------------------------------------------
+
+    def canonical(self, state: State) -> State:
+        """One of all states that are the same but for the numbers of servers among each other, and of clients."""
+        if self.bounds.voters is not None:
+            return state
+        won = dict.fromkeys(range(self.bounds.peers), ())
+        for term, server in state.winners:
+            won[server] = (*won[server], term)
+        looks = [
+            (
+                peer.chain,
+                peer.durable,
+                peer.term,
+                peer.candidate == number,
+                won[number],
+                [by >> number & 1 for _, by in state.records],
+                sorted(
+                    (each.term, each.head, each.votes >> number & 1, each.candidate == number) for each in state.ballots
+                ),
+                state.restored is not None and state.restored[0] == number,
+                state.restored is not None and [term for by, term in state.restored[1] or () if by == number],
+            )
+            for number, peer in enumerate(state.peers)
+        ]
+        servers = _orders(looks, range(self.bounds.servers))
+        clients = _orders(looks, range(self.bounds.servers, self.bounds.peers))
+        return min(_renamed(state, (*one, *other)) for one in servers for other in clients)
+
+
+def _orders(looks: list[Any], peers: range) -> list[tuple[int, ...]]:
+    """All orders of ``peers`` in which their looks rise: one, unless two look the same."""
+    alike = [[*group] for _, group in groupby(sorted(peers, key=looks.__getitem__), key=looks.__getitem__)]
+    return [tuple(joined.from_iterable(each)) for each in product(*map(permutations, alike))]
+
+
+def next_of(chain: Chain, ours: tuple[int, int]) -> Chain:
+    """The shortest part of ``chain`` that is newer than a head of the rank ``ours``."""
+    for length in range(1, len(chain)):
+        if rank(chain[:length]) > ours:
+            return chain[:length]
+    return chain
+
+
+@lru_cache(1 << 8)
+def members_of(bits: int) -> frozenset[int]:
+    """The peers whose bits are set."""
+    return frozenset(number for number in range(bits.bit_length()) if bits >> number & 1)
+
+
+@lru_cache(1 << 12)
+def _renamed_bits(bits: int, order: tuple[int, ...]) -> int:
+    return sum(1 << new for new, old in enumerate(order) if bits >> old & 1)
+
+
+def _renamed(state: State, order: tuple[int, ...]) -> State:
+    if all(number == at for at, number in enumerate(order)):
+        return state
+    new = {old: at for at, old in enumerate(order)} | {-1: -1}
+    restored = state.restored
+    return State(
+        tuple(state.peers[old]._replace(candidate=new[state.peers[old].candidate]) for old in order),
+        _sorted(
+            *(
+                Ballot(each.term, new[each.candidate], each.head, _renamed_bits(each.votes, order))
+                for each in state.ballots
+            )
+        ),
+        tuple((chain, _renamed_bits(by, order)) for chain, by in state.records),
+        _sorted(*((term, new[server]) for term, server in state.winners)),
+        None
+        if restored is None
+        else (new[restored[0]], restored[1] and _sorted(*((new[by], term) for by, term in restored[1]))),
+        state.crashes,
+    )
+
+
+def _with_peer(state: State, number: int, peer: Peer) -> State:
+    return state._replace(peers=(*state.peers[:number], peer, *state.peers[number + 1 :]))
+
+
+def _sorted(*values: T) -> tuple[T, ...]:
+    return tuple(sorted(values))  # type: ignore[type-var]  # all of them are tuples of numbers

@@ -1,0 +1,133 @@
+"""The rules that the search drives: the pure parts of `protocol.election`, by the small numbers of the model.
+
+`RULES` is what the product does. A mutant is `RULES` with one of them broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from protocol.blocks.cid import CID, raw_block
+from protocol.election.electorate import Electorate
+from protocol.election.promise import Promise
+from protocol.election.reports import Reports
+from protocol.election.settling import settled_height
+from protocol.election.voter import Voter
+from protocol.wire.announcements import Candidature, Position
+
+Chain = tuple[int, ...]
+"""The records of a run, each by its term. One leader a term appends to one chain, so two chains that say the same are
+the same. A record that brings the second manifest into force is its term below zero."""
+
+RUN = raw_block(b"run").cid
+
+
+@cache
+def member(peer: int) -> bytes:
+    """The member whose number in the model is ``peer``."""
+    return bytes([peer]) * 32
+
+
+@cache
+def position(chain: Chain) -> Position:
+    """The head of ``chain``."""
+    return Position(RUN, raw_block(repr(chain).encode()).cid, len(chain) - 1, term_of(chain))
+
+
+def term_of(chain: Chain) -> int:
+    """The term of the newest record."""
+    return abs(chain[-1])
+
+
+def rank(chain: Chain) -> tuple[int, int]:
+    """The order of heads."""
+    return abs(chain[-1]), len(chain)
+
+
+@cache
+def electorate(voters: frozenset[int], servers: int) -> Electorate:
+    """``voters`` by their numbers, of which those below ``servers`` are servers."""
+    members = frozenset(map(member, voters))
+    manifest: CID = raw_block(repr(sorted(voters)).encode()).cid
+    return Electorate(manifest, members, frozenset(member(each) for each in voters if each < servers))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question for one vote: all that its answer may depend on."""
+
+    voter: int
+    newest: Chain
+    promised: tuple[int, int]
+    """Term and candidate of the newest vote; a term of 0: none."""
+    floor: int | None
+    candidate: int
+    head: Chain
+    term: int
+    of_voter: Electorate
+    of_head: Electorate
+
+
+def would_vote(asked: Asked, heard: bool = False) -> bool:
+    """Whether the voter votes so."""
+    term, candidate = asked.promised
+    promise = Promise(term, member(candidate), RUN, RUN) if term else None
+    voter = Voter(
+        member(asked.voter), position(asked.newest), asked.of_voter, promise, hears_leader=heard, floor=asked.floor
+    )
+    question = Candidature(position(asked.head), asked.of_head.manifest, asked.term)
+    return voter.refuses(member(asked.candidate), question) is None
+
+
+def has_majority(voters: frozenset[int], by: Electorate) -> bool:
+    """Whether ``voters`` are a majority."""
+    return by.is_majority(frozenset(map(member, voters)))
+
+
+def settles(confirmed: tuple[Chain | None, ...], by: Electorate, term: int) -> int | None:
+    """The height that is settled in ``term``, if each peer has confirmed so much of the chain of that term."""
+    said = {member(peer): position(chain) for peer, chain in enumerate(confirmed) if chain is not None}
+    return settled_height(said, by, term)
+
+
+def floor_of(peer: int, reported: tuple[tuple[int, int], ...], by: Electorate) -> int | None:
+    """Above which term a peer that may have forgotten a vote is; None: it does not vote yet."""
+    reports = Reports()
+    for other, term in reported:
+        reports = reports.heard(member(other), term)
+    return reports.floor(member(peer), by)
+
+
+def counts_for(term: int, promised: int) -> bool:
+    """Whether a position in ``term`` counts for its leader, said by a member that has promised ``promised``."""
+    return promised <= term
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What members do. The functions are the product's; the rest is what its shell has to see to."""
+
+    would_vote: Callable[[Asked], bool] = would_vote
+    has_majority: Callable[[frozenset[int], Electorate], bool] = has_majority
+    settles: Callable[[tuple[Chain | None, ...], Electorate, int], int | None] = settles
+    floor_of: Callable[[int, tuple[tuple[int, int], ...], Electorate], int | None] = floor_of
+    counts_for: Callable[[int, int], bool] = counts_for
+    keeps_promises: bool = True
+    """Whether a promise survives a crash."""
+    confirms_what_is_durable: bool = True
+    """Whether a position is said only once it is on disk."""
+    settles_own_term_only: bool = True
+    """Whether what is confirmed counts only if the head is of the leader's own term."""
+    asks_voters_before_too: bool = True
+    """Whether after a roster it also takes a majority of those who voted before it."""
+    votes_expire: bool = True
+    """Whether a vote that has not won is worth nothing by the time a restored home asks what it may have promised."""
+    confirmations_expire: bool = True
+    """The same for what it has confirmed."""
+    waits_for_reports: bool = True
+    """Whether a restored home confirms nothing before it knows what it may have promised, and nothing below it."""
+
+
+RULES = Rules()
