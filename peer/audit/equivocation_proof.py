@@ -57,7 +57,7 @@ class CheckedProof:
             case Ack(run=run, term=term, height=height):
                 return {"acks of run": str(run), "term": term, "height": height}
             case Vote(run=run, term=term):
-                return {"votes of run": str(run), "term": term}
+                return {"votes in run": str(run), "term": term}
             case other:
                 raise AssertionError(f"a {other.TYPE} has no place")
 

@@ -29,19 +29,16 @@ class KeyHistory:
     def proves(self, found: Equivocation, source: BlockSource) -> bool:
         """Whether the key that signed both records belonged to the member that they name, at their place.
 
-        For a record of the chain the key in force before it counts, for an ack the one after it, for a vote the one
-        after the head that it names. A reply may be signed
-        from its dispatch on, which ``source`` may have.
+        For a record of the chain the key in force before it counts, for an ack the one after it, and for a vote the one
+        after the head that it names. A reply may be signed from its dispatch on, which ``source`` may have.
         """
         match found.first.body:
+            case Vote(height=one) if isinstance(found.second.body, Vote):
+                return self._had(found, *sorted((one, found.second.body.height)))
             case Chained(height=height):
                 return self._had(found, height - 1, height - 1)
             case Ack(height=height):
                 return self._had(found, height, height)
-            case Vote(height=height):
-                other = found.second.body
-                assert isinstance(other, Vote)  # both are at one place
-                return self._had(found, min(height, other.height), max(height, other.height))
             case _:
                 bodies = (found.first.body, found.second.body)
                 return self._had(found, min(_dispatched(body, source) for body in bodies) - 1, None)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock
 from protocol.blocks.listing import Listing
+from protocol.federation.member_rules import MAX_MEMBERS
 from protocol.records.bodies import (
     Body,
     Close,
@@ -163,7 +164,9 @@ class _Walk:
 
     def votes(self, listing: Listing) -> None:
         """Visit the votes of a takeover; they need nothing more."""
-        for vote in typed_items(listing, CID, self):
+        for count, vote in enumerate(typed_items(listing, CID, self)):
+            if count == MAX_MEMBERS:
+                raise RecordError(f"it links more than {MAX_MEMBERS} votes, and no federation has so many members")
             with suppress(MissingBlock):
                 self.get(vote)
 

@@ -1,4 +1,4 @@
-"""Equivocation: one signer, one place, two records.
+"""Equivocation: one signer, one place, two words.
 
 The two record blocks are the whole proof. Checking it takes no chain and no manifest, and anybody may pass it on. The
 reader has to look up whether the key was a member's. A *proof block*, dag-cbor ``{"first": link, "second": link}``,
@@ -10,17 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crypto.dsse import BadSignature
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource, cbor_block, checked_block, decode_cbor
-from protocol.records.bodies import Ack, Chained, Reply
-from protocol.records.signed_records import Record, parse_record, record_block
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, cbor_block, checked_block, decode_cbor, encode_cbor
+from protocol.records.bodies import Ack, Body, Chained, Reply, Vote
+from protocol.records.signed_records import Record, body_value, parse_record, record_block
 
-Place = tuple[CID, int, int] | tuple[CID, bytes] | tuple[CID, str, int, int]
-"""Where a signer may say one thing only: in run, term and height; run and message; or run, ``ack``, term and height."""
+Place = tuple[CID, int, int] | tuple[CID, bytes] | tuple[CID, str, int, int] | tuple[CID, str, int]
+"""Where a signer may say one thing only: in run, term and height; run and message; run, ``ack``, term and height; or
+run, ``vote`` and term."""
 
 
 @dataclass(frozen=True, slots=True)
 class Equivocation:
-    """Two records at one place, by one author and signed with one key."""
+    """Two records at one place that do not say the same, by one author and signed with one key."""
 
     key: bytes
     """The key, 32 bytes, that signed both. Only a manifest says whose it is."""
@@ -88,10 +89,12 @@ def proof_links(block: Block) -> tuple[CID, CID] | None:
 def equivocation(a: Record, b: Record) -> Equivocation | None:
     """The proof that the signer of both records equivocated; None if they do not prove it.
 
-    Signing one body twice is no equivocation, with one key or with two: what counts is the body's id.
+    Saying the same twice is no equivocation, with one key or with two (`says_the_same`).
     """
     place = place_of(a)
-    if place is None or place != place_of(b) or a.id == b.id or a.body.by != b.body.by or a.signers != b.signers:
+    if place is None or place != place_of(b) or a.body.by != b.body.by or a.signers != b.signers:
+        return None
+    if says_the_same(a, b):
         return None
     try:
         a.check_signatures()
@@ -101,6 +104,29 @@ def equivocation(a: Record, b: Record) -> Equivocation | None:
     first, second = sorted((a, b), key=lambda record: record.id)
     (key,) = first.signers  # a record with a place has one signature
     return Equivocation(key, place, first, second)
+
+
+def says_the_same(a: Record, b: Record) -> bool:
+    """Whether two records at one place say one thing.
+
+    Their bodies are the same, but for the ``time`` of replies and votes, and the ``dispatch`` of replies. A takeover
+    may lose the dispatch that a client has answered. Then the client signs its reply anew for the one that sends the
+    same message, by its id. All else stays, ciphertexts and the sealed key too, because they are bound to the message
+    and not to the dispatch. So nobody can use a takeover to give another answer.
+    """
+    return a.id == b.id or _word(a.body) == _word(b.body)
+
+
+def _word(body: Body) -> bytes:
+    said = body_value(body)
+    match body:
+        case Reply():
+            del said["time"], said["dispatch"]
+        case Vote():
+            del said["time"]
+        case _:
+            pass
+    return encode_cbor(said)
 
 
 def place_of(record: Record) -> Place | None:
@@ -114,6 +140,8 @@ def place_of(record: Record) -> Place | None:
             return (run, message)
         case Ack(run=run, term=term, height=height):
             return (run, Ack.TYPE.value, term, height)
+        case Vote(run=run, term=term):
+            return (run, Vote.TYPE.value, term)
         case Chained(run=CID() as run, term=term, height=height):
             return (run, term, height)
         case _:

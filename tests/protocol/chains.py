@@ -440,17 +440,20 @@ class Scribe:
         return Vote(**given | changes)
 
     def takeover(
-        self, *votes: Block, leader: SigningKey = SECOND, voters: Sequence[SigningKey] = VOTERS, **changes: Any
+        self,
+        *votes: Block,
+        leader: SigningKey = SECOND,
+        voters: Sequence[SigningKey] = VOTERS,
+        **changes: Any,
     ) -> Takeover:
-        """A takeover by ``leader``, with ``votes``, or else those of ``voters``; the record is signed as it is added
-        once the leader has changed (`lead`)."""
+        """A takeover by ``leader``, with ``votes``, or else those of ``voters``. Its leader has to sign it."""
         votes = votes or tuple(self.sign(self.vote(each, leader), each) for each in sorted(voters, key=id_of))
         given = {"by": id_of(leader), "term": self.chain.term + 1, "cause": TakeoverCause.SILENCE}
         return Takeover(**self.place(votes=self.pack(block.cid for block in votes)) | given | changes)
 
-    def lead(self, leader: SigningKey = SECOND, **changes: Any) -> Step:
+    def lead(self, *votes: Block, leader: SigningKey = SECOND, **changes: Any) -> Step:
         """Append a takeover by ``leader``, whose key signs from then on."""
-        body = self.takeover(leader=leader, **changes)
+        body = self.takeover(*votes, leader=leader, **changes)
         self.leader = leader
         return self.add(body)
 

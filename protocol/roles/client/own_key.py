@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crypto.keys import EncryptionKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
@@ -21,8 +22,10 @@ class OwnKey:
     epoch: int
     member: bytes
     key: SymmetricKey
+    of: EncryptionKey
+    """The epoch's update key."""
     sealed: bytes
-    """The key, sealed to the epoch's update key."""
+    """The key, sealed to that."""
 
     @property
     def content_key(self) -> ContentKey:
@@ -36,12 +39,12 @@ class OwnKey:
 
 def own_key(chain: Chain, member: bytes, before: OwnKey | None) -> OwnKey | None:
     """Our key of the chain's newest epoch; None if nothing is encrypted. ``before`` is the one we had: a new epoch
-    has another, and so has a new process."""
+    has another, and so has a new process. An epoch that a takeover lost is another one than the next of its number."""
     epoch = chain.keys.current
     if epoch is None:
         return None
-    if before is not None and (before.run, before.epoch) == (chain.run, epoch.number):
+    if before is not None and (before.run, before.epoch, before.of) == (chain.run, epoch.number, epoch.public):
         return before
     key = SymmetricKey.generate()
     sealed = seal_for(epoch.public, key.secret_bytes(), OwnKeySeal(chain.run, epoch.number, member))
-    return OwnKey(chain.run, epoch.number, member, key, sealed)
+    return OwnKey(chain.run, epoch.number, member, key, epoch.public, sealed)

@@ -14,7 +14,7 @@ from protocol.chain.chain import check_reply
 from protocol.federation.manifest import node_id
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Reply
-from protocol.records.equivocation import equivocation
+from protocol.records.equivocation import equivocation, says_the_same
 from protocol.records.signed_records import Record, parse_record
 from protocol.roles.effects import FetchRecord, Store, What
 from protocol.roles.equivocations import TIMES
@@ -75,13 +75,13 @@ class EarlyReplies:
             self._claims.held(by)
             return
         first = self._first.setdefault(kept.run, {}).setdefault(message, record)
-        if first.id != record.id:
+        if not says_the_same(first, record):
             self._claims.failed(by, now)
             if (found := equivocation(first, record)) is not None:
                 self._equivocations.convict(found, TIMES, now)
             return
         self._claims.held(by)
-        if first is record or first.signers != record.signers:  # else it is signed in one more of endless ways
+        if first is record or _is_needed_beside(first, record):
             self._first[kept.run][message] = record
             self._outbox.must(Store, lambda _: None, (block,), own=False)
         self._keep_content(kept, record, now)
@@ -110,3 +110,11 @@ class EarlyReplies:
     def forget(self, run: CID) -> None:
         """Nothing of the run is open."""
         self._first.pop(run, None)
+
+
+def _is_needed_beside(first: Record, reply: Record) -> bool:
+    """Whether a collect may need a reply that says what the first one says: it has another signer, or is for another
+    dispatch. Otherwise it is signed in one more of endless ways."""
+    assert isinstance(first.body, Reply)
+    assert isinstance(reply.body, Reply)
+    return (first.signers, first.body.dispatch) != (reply.signers, reply.body.dispatch)

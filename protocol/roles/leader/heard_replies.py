@@ -14,7 +14,7 @@ from protocol.chain.replay_script import hand_over
 from protocol.federation.manifest import node_id
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Reply
-from protocol.records.equivocation import equivocation
+from protocol.records.equivocation import equivocation, says_the_same
 from protocol.records.signed_records import Record, parse_record, record_block
 from protocol.replies.checks_and_limits import Admission, Examination, is_update
 from protocol.roles.effects import FetchRecord, What
@@ -132,7 +132,7 @@ class HeardReplies:
         if len(self._first) > 2 * len(open):
             self._first = {message: first for message, first in self._first.items() if message in open}
         first = self._first.setdefault(message, reply)
-        if first.id == reply.id:
+        if says_the_same(first, reply):
             return None
         if (found := equivocation(first, reply)) is not None:
             self._equivocations.convict(found, TIMES, now)

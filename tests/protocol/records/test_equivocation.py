@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from chains import (
@@ -56,6 +57,56 @@ def test_two_replies_to_one_message_are_a_proof():
     proof = equivocation(a, b)
     assert proof is not None
     assert proof.key == id_of(ALICE)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_reply_signed_anew_for_the_successor_of_a_lost_dispatch_is_none(encrypted: bool):
+    scribe = begun(encrypted=encrypted)
+    body = scribe.reply_body(ALICE)
+    anew = replace(body, dispatch=scribe.chain.run, time=body.time + 9)
+    assert equivocation(record(scribe, body, ALICE), record(scribe, anew, ALICE)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"content": CONTENT},
+        {"content": None, "code": 3},
+        {"private": b"\xa0"},
+        {"key": b"another"},
+        {"epoch": 2},
+        {"created": TIME},
+        {"ttl": 1.0},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_a_successor_dispatch_is_no_chance_to_say_something_else(changes: dict[str, Any]):
+    scribe = begun()
+    body = scribe.reply_body(ALICE)
+    otherwise = replace(body, dispatch=scribe.chain.run, **changes)
+    assert equivocation(record(scribe, body, ALICE), record(scribe, otherwise, ALICE)) is not None
+
+
+@pytest.mark.parametrize("changes", [{"candidate": id_of(SERVER)}, {"head": CONTENT}, {"manifest": CONTENT}])
+def test_two_votes_in_one_term_are_a_proof(changes: dict[str, Any]):
+    scribe = begun()
+    body = scribe.vote(ALICE)
+    proof = equivocation(record(scribe, body, ALICE), record(scribe, replace(body, **changes), ALICE))
+    assert proof is not None
+    assert proof.place == (scribe.chain.run, "vote", 2)
+
+
+@pytest.mark.parametrize("changes", [{"time": TIME + 9}, {"term": 3}, {"run": CONTENT}])
+def test_a_vote_again_or_in_another_election_is_none(changes: dict[str, Any]):
+    scribe = begun()
+    body = scribe.vote(ALICE)
+    assert equivocation(record(scribe, body, ALICE), record(scribe, replace(body, **changes), ALICE)) is None
+
+
+def test_a_leader_that_goes_on_in_the_old_term_beside_a_takeover_is_none():
+    scribe = begun()
+    on, over = record(scribe, scribe.dispatch()), record(scribe, scribe.takeover(leader=SERVER), SERVER)
+    assert equivocation(on, over) is None
 
 
 def test_a_standby_that_says_equal_to_some_and_diverged_to_others_equivocates():

@@ -1,0 +1,184 @@
+"""A chain goes on in another term, whatever stands before the takeover."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from chains import (
+    ADMIN,
+    ALICE,
+    BOB,
+    CAROL,
+    DAVE,
+    KEEPER,
+    SECOND,
+    SERVER,
+    STRANGER,
+    TIME,
+    WITH_KEEPER,
+    Scribe,
+    begun,
+    id_of,
+    member,
+    reader_of,
+    unsigned_federation,
+)
+from spoiled_places import filled_until
+
+from crypto.keys import SigningKey
+from protocol.blocks.cid import CID, raw_block
+from protocol.chain import closure
+from protocol.chain.closure import missing
+from protocol.federation.manifest import ManifestError, ManifestRule, next_manifest
+from protocol.federation.unsigned_versions import next_version, without_member
+from protocol.federation.voters import Voting, majority_of, voters_of
+from protocol.records.bodies import Role, RunVoters
+from protocol.records.signed_records import RecordError, body_value, parse_record
+
+
+def test_the_new_leader_answers_for_what_the_one_before_sent():
+    scribe = begun()
+    step = scribe.lead()
+    assert (step.took_over, scribe.chain.by, scribe.chain.term) == (True, id_of(SECOND), 2)
+    assert len(scribe.chain.open) == 2
+    assert not scribe.add(scribe.collect(scribe.taken(ALICE), scribe.error(BOB))).took_over
+    scribe.add(scribe.close())
+    assert scribe.chain.closed
+
+
+def test_a_takeover_may_follow_the_run_record_another_one_or_itself():
+    scribe = Scribe()
+    scribe.add(scribe.run())
+    scribe.lead()
+    scribe.lead(leader=SERVER, voters=(SERVER, ALICE, BOB))
+    scribe.lead(leader=SERVER, voters=(SERVER, ALICE, CAROL))
+    assert (scribe.chain.height, scribe.chain.term) == (3, 4)
+
+
+def test_terms_may_have_gaps():
+    scribe = begun()
+    votes = [scribe.sign(scribe.vote(each, term=9), each) for each in sorted((SECOND, ALICE, BOB), key=id_of)]
+    scribe.lead(*votes, term=9)
+    assert scribe.chain.term == 9
+
+
+def test_its_votes_are_found_right_once():
+    scribe = begun()
+    step = scribe.lead()
+    assert step.well_signed == (step.record.cid, *(vote.cid for vote in step.votes))
+
+
+def test_the_index_comes_after_two_takeovers_that_stand_where_it_is_due():
+    scribe = filled_until(255)()
+    scribe.lead()
+    scribe.lead(leader=SERVER, voters=(SERVER, ALICE, BOB))
+    assert scribe.chain.index_due
+    scribe.add(scribe.index())
+    assert (scribe.chain.height, len(scribe.chain.recent), scribe.chain.index_due) == (258, 256, False)
+
+
+@pytest.mark.parametrize("removed", [SERVER, BOB])
+def test_a_takeover_may_follow_a_roster_even_one_without_the_leader(removed: SigningKey):
+    scribe = begun()
+    unsigned = without_member(scribe.manifest, id_of(removed), by=id_of(ADMIN), time=TIME)
+    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+    scribe.lead(voters=(SECOND, ALICE, CAROL))
+    assert scribe.chain.by == id_of(SECOND)
+
+
+@pytest.mark.parametrize("reader", [SERVER, ALICE, DAVE])
+def test_the_next_leader_carries_on_the_epochs_of_an_encrypted_run(reader: SigningKey):
+    scribe = begun(encrypted=True, reader=reader_of(reader))
+    scribe.lead()
+    before = scribe.epoch
+    scribe.add(scribe.collect(scribe.taken(ALICE), scribe.error(BOB)))
+    scribe.add(scribe.roster(scribe.with_dave().cid))
+    assert scribe.epoch is not None
+    assert before is not None
+    assert (scribe.epoch.number, scribe.epoch.run) == (2, before.run)
+    step = scribe.add(scribe.dispatch())
+    assert [message.epoch for message in step.opened] == [2, 2]
+    assert {message.group for message in step.opened} == {"1"}, "the private part is read"
+
+
+# -- what to fetch --------------------------------------------------------------------------------------------------
+
+
+def test_its_closure_has_its_votes():
+    scribe = begun()
+    block = scribe.sign(scribe.takeover(), SECOND)
+    votes = [vote.cid for vote in scribe.lead().votes]
+    for vote in votes:
+        del scribe.source[vote]
+    assert missing(block, scribe.source) == votes
+
+
+def test_more_votes_than_members_are_not_fetched(monkeypatch: pytest.MonkeyPatch):
+    scribe = begun()
+    monkeypatch.setattr(closure, "MAX_MEMBERS", 2)
+    with pytest.raises(RecordError, match="more than 2 votes"):
+        missing(scribe.sign(scribe.takeover(), SECOND), scribe.source)
+
+
+# -- who votes -----------------------------------------------------------------------------------------------------
+
+RUN = raw_block(b"a run").cid
+ALL = {SERVER, SECOND, ALICE, BOB, CAROL}
+WITH_AUDITOR = {**WITH_KEEPER, "dave": member(DAVE, Role.AUDITOR)}
+
+
+@pytest.mark.parametrize(
+    ("voting", "named", "expected"),
+    [
+        (Voting.ALL, {}, ALL),
+        (Voting.SERVERS, {}, {SERVER, SECOND}),
+        (Voting.SERVERS, {RUN: [ALICE, SECOND]}, {ALICE, SECOND}),
+        (Voting.ALL, {raw_block(b"another").cid: [ALICE]}, ALL),
+        (Voting.ALL, {RUN: [ALICE, KEEPER, DAVE, STRANGER]}, {ALICE}),
+        (Voting.ALL, {RUN: [KEEPER]}, set()),
+    ],
+)
+def test_servers_and_clients_vote_or_those_that_an_admin_names(
+    voting: Voting, named: dict[CID, list[SigningKey]], expected: set[SigningKey]
+):
+    voters = {run: list(map(id_of, keys)) for run, keys in named.items()}
+    manifest = Scribe(WITH_AUDITOR, voting=voting, voters=voters).first
+    assert voters_of(manifest, RUN) == set(map(id_of, expected))
+
+
+@pytest.mark.parametrize(("voters", "most"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
+def test_a_majority_is_more_than_half(voters: int, most: int):
+    assert majority_of([bytes([each]) for each in range(voters)]) == most
+
+
+def test_who_votes_is_said_only_if_need_be():
+    assert not {"voting", "voters"} & set(body_value(unsigned_federation().body))
+    body = unsigned_federation(voting=Voting.SERVERS).body
+    assert {"voting", "voters"} & set(body_value(body)) == {"voting"}
+
+
+@pytest.mark.parametrize(
+    "voters",
+    [
+        (RunVoters(run=RUN, voters=(id_of(ALICE), id_of(ALICE))),),
+        (RunVoters(run=RUN, voters=tuple(sorted((id_of(ALICE), id_of(BOB)), reverse=True))),),
+        (RunVoters(run=RUN, voters=(id_of(ALICE),)),) * 2,
+    ],
+    ids=["twice", "disorder", "a run twice"],
+)
+def test_named_voters_stand_in_order_each_once(voters: tuple[RunVoters, ...]):
+    scribe = Scribe()
+    unsigned = next_version(scribe.first, by=id_of(ADMIN), time=TIME)
+    record = parse_record(scribe.sign(replace(unsigned.body, voters=voters), ADMIN))
+    with pytest.raises(ManifestError) as caught:
+        next_manifest(scribe.first, record, scribe.source)
+    assert caught.value.rule is ManifestRule.VOTERS
+
+
+def test_the_next_version_keeps_who_votes():
+    scribe = Scribe(voting=Voting.SERVERS, voters={RUN: [id_of(ALICE)]})
+    after = scribe.read_manifest(
+        scribe.next_manifest(without_member(scribe.first, id_of(BOB), by=id_of(ADMIN), time=TIME)).cid
+    )
+    assert (after.voting, after.voters) == (Voting.SERVERS, {RUN: (id_of(ALICE),)})
