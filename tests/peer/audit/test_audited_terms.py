@@ -104,9 +104,9 @@ def record(run: Led) -> Block:
 
 def test_an_audit_says_who_led_when_and_why_that_changed(audited: Audited) -> None:
     run = led()
-    run.scribe.lead(SECOND)
+    run.scribe.lead(leader=SECOND)
     run.exchange(2)
-    run.scribe.lead(SERVER, cause=TakeoverCause.HANDOVER, voters=(SERVER, ALICE, CAROL))
+    run.scribe.lead(leader=SERVER, cause=TakeoverCause.HANDOVER, voters=(SERVER, ALICE, CAROL))
     run.close()
     report = audited(run)
     assert report.verdict is Verdict.VERIFIED
@@ -122,7 +122,7 @@ def test_an_audit_says_who_led_when_and_why_that_changed(audited: Audited) -> No
 
 def test_the_change_is_told_as_people_say_it(audited: Audited) -> None:
     run = led()
-    run.scribe.lead(SECOND)
+    run.scribe.lead(leader=SECOND)
     assert [each.in_words() for each in audited(run).reigns] == [
         "server led from the start, in term 1",
         '"second server" took over from server at height 3, in term 2, as nothing was heard of server (3 of 5 votes)',
@@ -139,14 +139,14 @@ def test_the_change_is_told_as_people_say_it(audited: Audited) -> None:
 )
 def test_each_cause_has_its_words(cause: TakeoverCause, leader: SigningKey, why: str, audited: Audited) -> None:
     run = led()
-    run.scribe.lead(leader, cause=cause, voters=(leader, ALICE, BOB))
+    run.scribe.lead(leader=leader, cause=cause, voters=(leader, ALICE, BOB))
     assert why in audited(run).reigns[1].in_words()
 
 
 def test_a_gap_in_terms_and_the_same_leader_again_are_nobodys_fault(audited: Audited) -> None:
     run = led()
     votes = [run.scribe.sign(run.scribe.vote(each, SERVER, term=5), each) for each in by_id(SERVER, ALICE, BOB)]
-    run.scribe.add(run.scribe.takeover(*votes, leader=SERVER, term=5))
+    run.scribe.lead(*votes, leader=SERVER, term=5)
     report = audited(run)
     assert (report.verdict, report.remarks) == (Verdict.VERIFIED, [])
     assert [each.term for each in report.reigns] == [1, 5]
@@ -158,7 +158,7 @@ def by_id(*members: SigningKey) -> list[SigningKey]:
 
 def test_people_read_who_led_and_up_to_where_it_is_settled(peers: Callable[[str], Peer], tmp_path: Path) -> None:
     run = led()
-    run.scribe.lead(SECOND)
+    run.scribe.lead(leader=SECOND)
     run.exchange(2)
     car = tmp_path / "run.car"
     car.write_bytes(b"".join(write_car([run.head], run.blocks)))
@@ -188,7 +188,7 @@ def test_a_record_is_settled_once_a_majority_has_confirmed_it(audited: Audited) 
 def test_acks_of_two_terms_are_no_majority_together(audited: Audited) -> None:
     run = led()
     run.ack(ALICE)
-    run.scribe.lead(SECOND)
+    run.scribe.lead(leader=SECOND)
     run.ack(BOB)
     report = audited(run)
     assert report.settled is not None
@@ -228,7 +228,7 @@ def lost_and_won(*, until: int = 4) -> tuple[Led, Led]:
     lost, won = led(), led()
     while lost.height < until:
         lost.exchange(lost.height)
-    won.scribe.lead(SECOND)
+    won.scribe.lead(leader=SECOND)
     won.exchange(2)
     assert lost.run == won.run
     return lost, won
@@ -274,7 +274,7 @@ def with_servers_vote() -> tuple[Led, Led]:
     """The first server votes for the second to take over, and goes on all the same."""
     lost, won = led(), led()
     lost.exchange(2)
-    won.scribe.lead(SECOND, voters=(SERVER, SECOND, ALICE))
+    won.scribe.lead(leader=SECOND, voters=(SERVER, SECOND, ALICE))
     won.exchange(2)
     return lost, won
 
@@ -322,6 +322,14 @@ def test_what_a_stranger_signs_in_a_voters_name_accuses_nobody(audited: Audited)
     assert rules(audited(won, acks=forged)) == []
 
 
+def test_two_votes_of_one_voter_in_one_term_are_equivocation(audited: Audited) -> None:
+    run = led()
+    second = sign_record(run.scribe.vote(ALICE, SERVER), [ALICE])
+    run.scribe.lead(leader=SECOND)
+    report = audited(run, more=[second])
+    assert (report.verdict, rules(report)) == (Verdict.FAILED, ["equivocation"])
+
+
 def test_an_audit_writes_the_proof_and_reads_it_without_the_run(peers: Callable[[str], Peer], tmp_path: Path) -> None:
     lost, won = with_servers_vote()
     car, proof = tmp_path / "run.car", tmp_path / "proof.car"
@@ -344,7 +352,7 @@ def test_a_file_that_ends_with_a_takeover_has_its_votes_and_replaces_a_longer_ta
 ) -> None:
     lost, won = lost_and_won(until=10)
     cut = led()
-    cut.scribe.lead(SECOND)
+    cut.scribe.lead(leader=SECOND)
     peer, engine = peers("peer"), f"local:{tmp_path / 'engine'}"
     for number, run in enumerate((lost, cut)):
         file = tmp_path / f"{number}.car"
@@ -371,7 +379,7 @@ def test_who_has_no_key_reads_who_led(audited: Audited) -> None:
     keeping = {**MEMBERS, "keeper": member(KEEPER, Role.KEEPER, place=ADMIN)}
     run = Led(Scribe(keeping, encrypted=True))
     run.scribe.add(run.scribe.dispatch())
-    run.scribe.lead(SECOND)
+    run.scribe.lead(leader=SECOND)
     report = audited(run)
     assert rules(report) == [] or set(rules(report)) == {"missing-block"}
     assert [(each.term, each.votes, each.voters) for each in report.reigns] == [(1, 0, 0), (2, 3, 5)]

@@ -69,7 +69,7 @@ def test_a_record_at_the_head_that_was_voted_for_breaks_nothing(scribe: Scribe) 
 
 def test_nor_does_a_record_of_the_term_that_was_voted_for(scribe: Scribe) -> None:
     promise, before = vote(scribe, BOB), head(scribe)
-    scribe.lead(SECOND)
+    scribe.lead(leader=SECOND)
     assert broken_promise(promise, before, ack(scribe, BOB)) is None
 
 
@@ -78,7 +78,7 @@ def test_nor_a_tail_that_was_lost_before_the_vote_however_high_it_stands(scribe:
     lost.add(lost.collect(lost.taken(ALICE)))
     lost.add(lost.collect(lost.taken(BOB)))
     lost.fill_until(9)
-    scribe.lead(SECOND)
+    scribe.lead(leader=SECOND)
     promise = vote(scribe, SERVER)
     assert broken_promise(promise, head(scribe), head(lost)) is None
     assert broken_promise(promise, head(scribe), ack(lost, SERVER)) is None
