@@ -25,15 +25,19 @@ from protocol.federation.unsigned_versions import (
     with_revoked,
     without_member,
 )
+from protocol.federation.voters import may_vote
 from protocol.labels import DID_LABEL
 from protocol.records.bodies import (
     MAX_ADDRESSES,
+    MAX_NAMED_RUNS,
+    MAX_NAMED_VOTERS,
     MAX_SHREDDED,
     MAX_SHREDDED_REASON,
     EncryptionKeyText,
     Handover,
     Member,
     Role,
+    Voting,
 )
 from protocol.records.signed_records import parse_record, sign_record
 
@@ -227,6 +231,60 @@ def change_shredded(
             fix="found another federation for what comes: peer federation init NAME",
         )
     return _advance(stored, admin, next_version(manifest, by=by, time=time, shredded=after))
+
+
+def change_voting(stored: StoredFederation, admin: Identity, voting: Voting, *, time: float) -> StoredFederation:
+    """The federation in which these members vote for the leader of each run whose voters are not named.
+
+    Raises:
+        PeerError: if ``admin`` is not one, or nothing would change.
+    """
+    by, manifest = _admin_key(stored.manifest, admin), stored.manifest
+    if voting is manifest.voting:
+        raise PeerError("that would change nothing: they vote already", fix="peer federation show says who votes")
+    return _advance(stored, admin, next_version(manifest, by=by, time=time, voting=voting))
+
+
+def name_voters(
+    stored: StoredFederation, admin: Identity, run: CID, names: Iterable[str], *, time: float
+) -> StoredFederation:
+    """The federation in which these members alone vote for the leader of ``run``.
+
+    Raises:
+        PeerError: if ``admin`` is not one, if a name is nobody's or that of a member that cannot vote, if they are too
+            many, or if nothing would change.
+    """
+    by, manifest = _admin_key(stored.manifest, admin), stored.manifest
+    members = [find_member(manifest, name) for name in names]
+    for member in members:
+        if not may_vote(member):
+            raise PeerError(
+                f"{manifest.called(member.id)} is {', '.join(member.roles)}: only servers and clients vote",
+                fix="peer federation show lists the members",
+            )
+    named = tuple(sorted({member.id for member in members}))
+    if named == manifest.voters.get(run):
+        raise PeerError("that would change nothing: they are the voters already", fix="")
+    after = {**manifest.voters, run: named}
+    if len(named) > MAX_NAMED_VOTERS or len(after) > MAX_NAMED_RUNS:
+        raise PeerError(
+            f"a manifest names at most {MAX_NAMED_VOTERS} voters of a run, for at most {MAX_NAMED_RUNS} runs",
+            fix="take back those of a run that is closed: peer federation voters RUN --remove",
+        )
+    return _advance(stored, admin, next_version(manifest, by=by, time=time, voters=after))
+
+
+def take_back_voters(stored: StoredFederation, admin: Identity, run: CID, *, time: float) -> StoredFederation:
+    """The federation in which nobody is named as a voter of ``run``.
+
+    Raises:
+        PeerError: if ``admin`` is not one, or nobody is named.
+    """
+    by, manifest = _admin_key(stored.manifest, admin), stored.manifest
+    if run not in manifest.voters:
+        raise PeerError(f"nobody is named as a voter of the run {run}", fix="peer federation show says who votes")
+    after = {each: voters for each, voters in manifest.voters.items() if each != run}
+    return _advance(stored, admin, next_version(manifest, by=by, time=time, voters=after))
 
 
 def may_rotate_in(manifest: Manifest, owner: Identity) -> bool:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from crypto.keys import SigningKey, VerifyKey
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.federation.manifest import PUBLIC, Manifest, proposed_manifest
 from protocol.federation.readers import Reader
-from protocol.records.bodies import Federation
+from protocol.records.bodies import Federation, Voting
 from protocol.records.signed_records import Record, RecordError, assemble, parse_record, sign_record
 from protocol.visible import named
+
+_VOTING: Final = {Voting.ALL: "servers and clients", Voting.SERVERS: "servers"}
+_BY_SETTING: Final = "as in all runs"
 
 
 class Outdated(Exception):
@@ -122,6 +126,12 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[Change]:
     for key in after.revoked:
         if key not in before.revoked:
             yield Change(f"key {VerifyKey(key).did}", "", "revoked")
+    if before.voting is not after.voting:
+        yield Change("who votes for a run's leader", _VOTING[before.voting], _VOTING[after.voting])
+    for run in sorted({*before.voters, *after.voters}):
+        was, becomes = (", ".join(map(each.called, each.voters.get(run, ()))) for each in (before, after))
+        if was != becomes:
+            yield Change(f"voters of run {run}", was or _BY_SETTING, becomes or _BY_SETTING)
     yield from _private_changes(before, after)
 
 

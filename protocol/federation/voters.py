@@ -9,23 +9,34 @@ from collections.abc import Collection
 
 from protocol.blocks.cid import CID
 from protocol.federation.manifest import Manifest
-from protocol.records.bodies import Role
+from protocol.records.bodies import Member, Role
 from protocol.records.bodies import Voting as Voting  # a part of the manifest, and so of bodies
+
+
+def may_vote(member: Member) -> bool:
+    """Whether the member's roles let it vote in any run. Auditors and keepers never do."""
+    return Role.SERVER in member.roles or Role.CLIENT in member.roles
 
 
 def voters_of(manifest: Manifest, run: CID) -> frozenset[bytes]:
     """The ids of the members that vote for the leader of ``run`` while ``manifest`` is in force.
 
-    Auditors and keepers never vote. Of voters that were named for the run, those are left that are servers or clients
-    still, so there may be none.
+    Of voters that are named for the run, those count that are servers or clients still, so there may be none.
     """
-    roles = {Role.SERVER} if manifest.voting is Voting.SERVERS and run not in manifest.voters else _ALL
-    listed = manifest.voters.get(run, manifest.members)
-    members = (manifest.members.get(member_id) for member_id in listed)
-    return frozenset(member.id for member in members if member is not None and not roles.isdisjoint(member.roles))
+    if run not in manifest.voters:
+        return voters_by_role(manifest)
+    named = (manifest.members.get(member_id) for member_id in manifest.voters[run])
+    return frozenset(member.id for member in named if member is not None and may_vote(member))
 
 
-_ALL = {Role.SERVER, Role.CLIENT}
+def voters_by_role(manifest: Manifest) -> frozenset[bytes]:
+    """The voters of each run whose voters are not named."""
+    votes = may_vote if manifest.voting is Voting.ALL else _is_server
+    return frozenset(member.id for member in manifest.members.values() if votes(member))
+
+
+def _is_server(member: Member) -> bool:
+    return Role.SERVER in member.roles
 
 
 def majority_of(voters: Collection[bytes]) -> int:

@@ -12,13 +12,14 @@ import typer
 from crypto.identity import PublicIdentity
 from peer.base.errors import PeerError
 from peer.base.terminal import put, say, show_labels
-from peer.cli.federation import bootstrap, grant, invite, proposals, shred
+from peer.cli.federation import bootstrap, grant, invite, proposals, settings, shred, voters
 from peer.cli.federation.federation_output import (
     federation_value,
     member_value,
     put_joined,
     put_members,
     roles_of,
+    voters_in_words,
 )
 from peer.cli.federation.proposals import change
 from peer.cli.options import (
@@ -185,6 +186,8 @@ def threshold(
     )
 
 
+app.add_typer(settings.app)
+app.command("voters")(grouped(voters.voters))
 app.command("bootstrap")(grouped(bootstrap.bootstrap))
 app.command("sign")(grouped(proposals.sign))
 app.command("reject")(proposals.reject)
@@ -229,6 +232,8 @@ def show(
             ("version", str(manifest.version)),
             ("manifest", str(manifest.cid) if full else manifest.cid.label),
             ("admins", f"{manifest.threshold} of {len(manifest.admins)} must sign"),
+            ("voters", voters_in_words(manifest)),
+            *(("voters", f"of run {run}: {voters_in_words(manifest, run)}") for run in manifest.voters),
             *([("revoked keys", f"{len(manifest.revoked)}, which never count again")] if manifest.revoked else []),
             *(
                 ("shredded", f"{each.run} {by_whom(stored, each)} (peer federation shred --status)")

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from crypto.keys import VerifyKey
 from peer.base.terminal import put, put_table
 from peer.home.federations import StoredFederation
+from protocol.blocks.cid import CID
 from protocol.federation.manifest import Manifest, node_id
+from protocol.federation.voters import Voting, majority_of, voters_by_role, voters_of
 from protocol.records.bodies import Member, Role
 
 
@@ -27,6 +29,11 @@ def federation_value(stored: StoredFederation) -> dict[str, object]:
         "addresses": list(stored.addresses),
         "bootstrap": list(manifest.addresses),
         "shredded": [{"run": str(each.run), "from_epoch": each.epoch} for each in manifest.shredded],
+        "voting": manifest.voting.value,
+        "voters": [
+            {"run": str(run), "voters": [VerifyKey(each).did for each in named]}
+            for run, named in manifest.voters.items()
+        ],
     }
 
 
@@ -39,6 +46,19 @@ def member_value(manifest: Manifest, member: Member) -> dict[str, object]:
         "roles": [role.value for role in member.roles],
         "admin": member.signing in manifest.admins,
     }
+
+
+def voters_in_words(manifest: Manifest, run: CID | None = None) -> str:
+    """Who votes for the leader of a run, and how many votes it takes; of all runs whose voters are not named, if it is
+    None."""
+    if run is not None and run in manifest.voters:
+        who, there = ", ".join(map(manifest.called, manifest.voters[run])), voters_of(manifest, run)
+    else:
+        who = "the servers" if manifest.voting is Voting.SERVERS else "servers and clients"
+        there = voters_by_role(manifest)
+    if not there:
+        return f"{who} (nobody of them can vote now, so no other server can lead)"
+    return f"{who} ({majority_of(there)} of {len(there)} make a leader)"
 
 
 def put_members(manifest: Manifest) -> None:

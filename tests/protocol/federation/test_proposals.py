@@ -8,7 +8,7 @@ import pytest
 from chains import ADMIN, ALICE, BOB, DAVE, MEMBERS, SERVER, TIME, Blocks, id_of, key, member, unsigned_federation
 
 from crypto.keys import SigningKey
-from protocol.blocks.cid import Block
+from protocol.blocks.cid import Block, raw_block
 from protocol.federation.manifest import (
     Manifest,
     ManifestError,
@@ -20,7 +20,7 @@ from protocol.federation.manifest import (
 )
 from protocol.federation.proposals import Change, Outdated, Proposal, countersigned, read_proposal, together
 from protocol.federation.unsigned_versions import UnsignedVersion, next_version, with_member, without_member
-from protocol.records.bodies import Role
+from protocol.records.bodies import Role, Voting
 from protocol.records.signed_records import RecordError, parse_record, sign_record
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
@@ -148,6 +148,16 @@ def test_addresses_that_members_would_dial_are_told():
     assert replace(after, base=first).changes() == (
         Change(f"address {left}", "dialled", ""),
         Change(f"address {new}", "", "dialled"),
+    )
+
+
+def test_who_votes_is_told():
+    run = raw_block(b"a run").cid
+    unsigned = next_version(FIRST, voting=Voting.SERVERS, voters={run: [id_of(ALICE), id_of(SERVER)]}, **BY_ADMIN)
+    named = ", ".join(FIRST.called(each) for each in sorted([id_of(ALICE), id_of(SERVER)]))
+    assert proposal(FIRST, unsigned, ADMIN).changes() == (
+        Change("who votes for a run's leader", "servers and clients", "servers"),
+        Change(f"voters of run {run}", "as in all runs", named),
     )
 
 
