@@ -69,12 +69,15 @@ class RunToResume:
             code=ExitCode.UNFINISHED,
         )
 
-    def other_keeping(self, keep: KeepPlan | None, best_by: BestBy | None) -> str:
-        """How what stays of it, or is marked, differs from this; empty if it does not. None says nothing of it."""
+    def other_options(self, keep: KeepPlan | None, best_by: BestBy | None, witnesses: int | None) -> str:
+        """How what stays of it, or is marked, or how many witnesses it asks for, differs from this; empty if it does
+        not. None says nothing of it."""
         if keep is not None and keep != self.begun.keep:
             return f"of it stays {self.begun.keep}, not {keep}"
         if best_by is not None and best_by != self.begun.best_by:
             return f"its best model is by {self.begun.best_by or 'no metric'}, not by {best_by}"
+        if witnesses is not None and witnesses != self.begun.witnesses:
+            return f"it asks for {self.begun.witnesses} witnesses, not {witnesses}"
         return ""
 
     def difference(self, app: CID, config: RunConfig, replay_format: int, seed: bytes | None) -> str:

@@ -13,7 +13,7 @@ from crypto.symmetric import SymmetricKey
 from peer.base.errors import ExitCode, PeerError
 from peer.home.federations import StoredFederation
 from protocol.blocks.cid import CID, Block, MemoryBlocks
-from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, manifest_at
+from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, Settings, manifest_at
 from protocol.federation.proposals import Proposal, read_proposal
 from protocol.federation.readers import Reader
 from protocol.federation.shreddings import with_shredded
@@ -154,6 +154,18 @@ def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, t
             fix="name more admins first: peer federation admin NAME",
         )
     return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, threshold=count))
+
+
+def change_settings(stored: StoredFederation, admin: Identity, settings: Settings, *, time: float) -> StoredFederation:
+    """The federation with these ``settings``.
+
+    Raises:
+        PeerError: if ``admin`` is not one, or nothing would change.
+    """
+    by = _admin_key(stored.manifest, admin)
+    if settings == stored.manifest.settings:
+        raise PeerError("that would change nothing: the manifest says so already", fix="peer federation show")
+    return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, settings=settings))
 
 
 def change_addresses(

@@ -23,6 +23,7 @@ from peer.run.session import Computing, Session
 from protocol.blocks.bundle import difference_from
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.blocks.content import ContentKey
+from protocol.federation.manifest import Manifest
 from protocol.federation.run_keys import read_private
 from protocol.keeping.plan import KEEP_EVERYTHING
 from protocol.records.bodies import Close, Outcome, ReasonPrivate, Role, RunConfig
@@ -32,6 +33,7 @@ from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, first_content_key
 from protocol.roles.newest_manifest import TrustedManifest
 from protocol.wire.announcements import topic_all, topic_leader
+from protocol.witnesses.needed import possible_witnesses, witnesses_needed
 from strategy.models.initial_model import InitialModel
 from strategy.replay.format import REPLAY_FORMAT, server_environment
 
@@ -95,7 +97,13 @@ def leading(
     session.journal.keep_place(location_of(session.home.path))
     model_key = SymmetricKey.generate() if trusted.manifest.encrypted else None
     plan = _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial, model_key)
-    plan = replace(plan, keep=settings.keep or KEEP_EVERYTHING, best_by=settings.best_by)
+    plan = replace(
+        plan,
+        keep=settings.keep or KEEP_EVERYTHING,
+        best_by=settings.best_by,
+        witnesses=settings.witnesses or 0,
+    )
+    _require_witnesses(session, plan.witnesses, trusted.manifest)
     return _leading(session, trusted, plan, settings, None, session.computing, job)
 
 
@@ -152,6 +160,8 @@ def _going_on(
 ) -> Leading:
     """A run that was left open, ready to go on."""
     left.require_updates(session.engine)
+    if not left.is_closed:
+        _require_witnesses(session, left.begun.witnesses, trusted.manifest)
     plan = left.plan(node_config)
     store_app(session.engine, app, plan.bundle.key)  # the engine may have lost it
     if _waits_for_members(session, left.resumed.chain.run, wait_for_members):
@@ -178,6 +188,24 @@ def _leading(
     return Leading(prepared, leader)
 
 
+def _require_witnesses(session: Session, asked: int, manifest: Manifest) -> None:
+    """Raise `PeerError` if the run cannot have as many witnesses as it needs, or asks for fewer than its federation."""
+    needed, least = witnesses_needed(asked, manifest), manifest.settings.witnesses
+    if 0 < asked < least:
+        raise PeerError(
+            f"a run of {manifest.title} needs {least} witnesses at least, and --witnesses asks for {asked}",
+            fix="leave out --witnesses; an admin changes it for all runs: peer federation set witnesses N",
+        )
+    others = len(possible_witnesses(manifest, session.identity.id))
+    if others < needed:
+        raise PeerError(
+            f"clients are to train only on what {needed} servers besides this one have recomputed, and "
+            f"{manifest.title} has {others} other servers",
+            fix="add one (peer federation invite --name NAME --role server), which then stands by: peer start --role "
+            "server --standby; or ask for fewer: --witnesses, peer federation set witnesses N",
+        )
+
+
 def _waits_for_members(session: Session, run: CID, asked: bool | None) -> bool:
     """Whether to wait for all clients before going on with a run, because this home may have forgotten records."""
     may_lack = session.journal.may_have_forgotten(run, location_of(session.home.path))
@@ -194,8 +222,8 @@ def _left_open(
     left = run_to_resume(session.journal, session.federation, session.reader(), session.engine)
     if left is None:
         return None
-    why = left.difference(app.id, run_config, REPLAY_FORMAT, seed) or left.other_keeping(
-        settings.keep, settings.best_by
+    why = left.difference(app.id, run_config, REPLAY_FORMAT, seed) or left.other_options(
+        settings.keep, settings.best_by, settings.witnesses
     )
     if not why:
         return left

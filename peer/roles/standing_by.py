@@ -156,5 +156,5 @@ def _signed_acks_of(journal: Journal, run: CID, member: bytes) -> SignedAcks:
     for block in journal.beside(run):
         body = parse_record(block).body
         if isinstance(body, Ack) and body.by == member:
-            kept.keep(body)
+            kept.keep(body, block)
     return kept

@@ -19,7 +19,7 @@ from peer.run.peer import AppPlace, Prepared
 from peer.run.runner import Ending
 from peer.run.session import Session
 from protocol.blocks.cid import CID, Block, BlockError
-from protocol.records.bodies import Ack, Close, Outcome, Role, RunConfig
+from protocol.records.bodies import Ack, Close, Comparison, Outcome, RecomputedAck, Role, RunConfig
 from protocol.records.environment import Numerics
 from protocol.records.signed_records import parse_record
 from protocol.roles.client.client import Client
@@ -162,4 +162,6 @@ def _kept_run(journal: Journal, run: CID, member: bytes) -> KeptRun:
         body = parse_record(block).body
         if isinstance(body, Ack) and body.by == member:
             kept.keep_ack(body)
+        elif isinstance(body, RecomputedAck) and body.recomputed.comparison is Comparison.DIVERGED:
+            kept.disputes.append(block)
     return kept

@@ -83,6 +83,9 @@ _LINES: Final[Mapping[What, str]] = {
     What.NOT_SIGNED: "nothing more is signed of run {run}: {why}",
     What.CONTRADICTED: "{name} has replayed this run and computed something else than is recorded at height {height}: "
     "peer audit --replay says who is right",
+    What.WITNESSES_AWAITED: "paused, because clients train only on what {needed} other servers have recomputed, and "
+    "{have} have: waiting for {whom}; fix: start it (peer start --role server --standby)",
+    What.WITNESSED: "enough other servers have recomputed what clients train on: going on",
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
 }
 
@@ -101,6 +104,7 @@ _LACKING: Final[Mapping[Awaited, str]] = {
     Awaited.APP_FILES: "waiting for the run's app: its files are fetched",
     Awaited.APP: "waiting for the app process to start",
     Awaited.PAST: "waiting for {whom} to say what they have of ours: nothing is signed before",
+    Awaited.WITNESSES: "waiting for {whom} to recompute the model before training on it",
     Awaited.CONTENT: "waiting for the content of a message: it was announced, but cannot be fetched yet",
 }
 

@@ -33,6 +33,7 @@ _TROUBLE: Final = frozenset(
         What.DIVERGED,
         What.COMPUTED_OTHERWISE,
         What.CONTRADICTED,
+        What.WITNESSES_AWAITED,
         What.NOT_TOLD,
         What.NOT_SIGNED,
     }

@@ -70,7 +70,11 @@ _OF_PARTS: Final = (
     ("pollen_rounds", "How many rounds are asked for.", lambda part: part.role.run and part.role.run.rounds),
     ("pollen_height", "The height of the run's newest record.", lambda part: part.role.run and part.role.run.height),
     ("pollen_run_closed", "Whether the run is closed.", lambda part: part.role.run and float(part.role.run.closed)),
-    ("pollen_paused", "Whether it begins nothing because the disk has no room.", lambda part: part.role.is_paused),
+    (
+        "pollen_paused",
+        "Whether it begins no exchange: no room on the disk, or no witnesses.",
+        lambda part: part.role.is_paused,
+    ),
     (
         "pollen_recomputed_exchanges",
         "Exchanges of a standby that its own app computed as the server did.",

@@ -41,6 +41,10 @@ class OpenMessage:
     id: bytes
     node: int
     dispatch: CID
+    height: int
+    """The height of the dispatch."""
+    leader: bytes
+    """The member that leads the run there."""
     epoch: int | None
     """The epoch of the dispatch, and so of the content."""
     content: CID
@@ -139,7 +143,17 @@ def opened_messages(
                 )
             sent[node] += 1
             opened[key] = OpenMessage(
-                key, node, record.cid, body.epoch, group.content, kind, flower_group, group.ttl, body.time
+                id=key,
+                node=node,
+                dispatch=record.cid,
+                height=body.height,
+                leader=body.by,
+                epoch=body.epoch,
+                content=group.content,
+                type=kind,
+                group=flower_group,
+                ttl=group.ttl,
+                created=body.time,
             )
     if not opened:
         raise rules.DispatchEmpty("no message")

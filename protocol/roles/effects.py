@@ -260,6 +260,10 @@ class What(StrEnum):
     """A standby signs nothing of a closed run."""
     CONTRADICTED = "contradicted"
     """Another server's app did something else than this leader recorded."""
+    WITNESSES_AWAITED = "witnesses-awaited"
+    """Clients wait for other servers to recompute what they are to train on, for so long that the run pauses."""
+    WITNESSED = "witnessed"
+    """Those servers have: the run goes on."""
     PEER_HERE = "peer-here"
     PEER_AWAY = "peer-away"
     PEER_LEFT = "peer-left"
@@ -348,6 +352,8 @@ class StopCause(Enum):
     """Its part in the federation: an admin took it away."""
     REPLAY = auto()
     """An app that does again what its chain says it did."""
+    DISPUTE = auto()
+    """Another server's agreement with what it recorded."""
     OWNER = auto()
     """The will of its owner, who stopped a run that had not begun."""
     COPY = auto()

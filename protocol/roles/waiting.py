@@ -27,6 +27,8 @@ class Awaited(StrEnum):
     """Its process is not ready."""
     PAST = "past"
     """Others have not said yet what they have of ours, which we may have forgotten; we sign nothing before."""
+    WITNESSES = "witnesses"
+    """Too few other servers have recomputed what a message sends."""
     CONTENT = "content"
     """A message is for us, and what it holds is not here."""
 

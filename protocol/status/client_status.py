@@ -7,6 +7,8 @@ from dataclasses import replace
 from protocol.records.bodies import Role
 from protocol.roles.client.answering import Answering
 from protocol.roles.client.forgotten_replies import ForgottenReplies
+from protocol.roles.client.heard_witnesses import HeardWitnesses
+from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
@@ -28,6 +30,8 @@ class ClientStatus:
         followed: FollowedRun,
         forgotten: ForgottenReplies,
         app: AppApproval,
+        replies: OwedReplies,
+        witnesses: HeardWitnesses,
         answering: Answering,
         machine: Machine[FollowerState],
     ) -> None:
@@ -37,13 +41,15 @@ class ClientStatus:
         self._followed = followed
         self._forgotten = forgotten
         self._app = app
+        self._replies = replies
+        self._witnesses = witnesses
         self._answering = answering
 
     def at(self, now: float) -> RoleStatus:
         """The status ``now``, in seconds since 1970."""
         work = self._answering.in_hand
         return replace(
-            self._follower.of(Role.CLIENT, self.awaited(), self._answering.round),
+            self._follower.of(Role.CLIENT, self.awaited(), self._answering.round, self.awaited_witnesses()),
             work=None if work is None else Work(work.message.type, work.since),
             answers=self._answering.answers,
         )
@@ -51,7 +57,18 @@ class ClientStatus:
     def awaited(self) -> Awaited | None:
         """What is not here for us to take part in a run, or to answer the message in hand; nothing if all is, or if why
         we take no part was said."""
-        return self._lacks() or self._answering.awaited
+        if (lacks := self._lacks() or self._answering.awaited) is not None:
+            return lacks
+        run, owed = self._followed.run, self._replies.owed.values()
+        waits = run is not None and self._answering.in_hand is None and self._witnesses.are_awaited(run, owed)
+        return Awaited.WITNESSES if waits else None
+
+    def awaited_witnesses(self) -> tuple[str, ...]:
+        """The servers that are to recompute what a message for us sends; none if we do not wait for that."""
+        run = self._followed.run
+        if run is None or self.awaited() is not Awaited.WITNESSES:
+            return ()
+        return tuple(self._witnesses.silent(run, self._replies.owed.values()))
 
     def _lacks(self) -> Awaited | None:
         run = self._followed.run

@@ -32,6 +32,7 @@ _LACKS: Final = {
     Awaited.APP_FILES: Lack.APP_FILES,
     Awaited.APP: Lack.APP,
     Awaited.PAST: Lack.PAST,
+    Awaited.WITNESSES: Lack.WITNESSES,
     Awaited.CONTENT: Lack.CONTENT,
 }
 
@@ -53,8 +54,11 @@ class FollowerStatus:
         self._app = app
         self._machine = machine
 
-    def of(self, role: Role, awaited: Awaited | None, round_: int | None = None) -> RoleStatus:
-        """The status of a peer in this role that waits for ``awaited``, with ``round_`` as the newest one it knows."""
+    def of(
+        self, role: Role, awaited: Awaited | None, round_: int | None = None, whom: tuple[str, ...] = ()
+    ) -> RoleStatus:
+        """The status of a peer in this role that waits for ``awaited``, and for ``whom`` if that is known, with
+        ``round_`` as the newest one it knows."""
         manifest, ours = self._machine.newest.manifest, self._machine.newest.author.member
         members = [each for each in manifest.members.values() if Role.SERVER in each.roles and each.id != ours]
         servers = [self._server(server, manifest) for server in members]
@@ -63,7 +67,7 @@ class FollowerStatus:
             state=self._machine.state.name.lower(),
             run=self._run(round_),
             members=most_urgent(servers),
-            waits=self._waits(awaited),
+            waits=self._waits(awaited, whom),
             refuses=self._part.note,
             here=sum(each.doing.is_here for each in servers),
             of=len(servers),
@@ -93,9 +97,9 @@ class FollowerStatus:
             doing = Doing.DISTRUSTED
         return MemberStatus(manifest.name_of(server.id), Role.SERVER, doing, heard)
 
-    def _waits(self, awaited: Awaited | None) -> tuple[Wait, ...]:
+    def _waits(self, awaited: Awaited | None, whom: tuple[str, ...]) -> tuple[Wait, ...]:
         if self._app.is_unapproved:
             return (Wait(Lack.APPROVAL),)
         if self._machine.no_room:
             return (Wait(Lack.ROOM),)
-        return () if awaited is None else (Wait(_LACKS[awaited]),)
+        return () if awaited is None else (Wait(_LACKS[awaited], whom),)

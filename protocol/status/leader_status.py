@@ -17,8 +17,19 @@ from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import RunPlan
 from protocol.roles.machine import Machine
 from protocol.status.measures import mean_of
-from protocol.status.role_status import Doing, Lack, MemberStatus, RoleStatus, RunStatus, Wait, most_urgent, rounds_of
+from protocol.status.role_status import (
+    Doing,
+    Lack,
+    MemberStatus,
+    RoleStatus,
+    RunStatus,
+    Wait,
+    WitnessStatus,
+    most_urgent,
+    rounds_of,
+)
 from protocol.wire.announcements import PeerState
+from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
 
 
 class LeaderStatus:
@@ -29,6 +40,7 @@ class LeaderStatus:
         plan: RunPlan,
         clients: ClientsHere,
         awaited: AwaitedReplies,
+        witnesses: AwaitedWitnesses,
         replies: HeardReplies,
         enough: EnoughClients,
         app: AppProcess,
@@ -39,6 +51,7 @@ class LeaderStatus:
         self._plan = plan
         self._clients = clients
         self._awaited = awaited
+        self._witnesses = witnesses
         self._replies = replies
         self._enough = enough
         self._app = app
@@ -57,7 +70,12 @@ class LeaderStatus:
             state=self._machine.state.name.lower(),
             run=self._run(),
             members=most_urgent(clients),
-            waits=tuple(self._waits(manifest, answer_by)),
+            waits=tuple(self._waits(manifest, answer_by, now)),
+            witnesses=tuple(
+                self._witness(by, height, manifest)
+                for by, height in self._witnesses.possible()
+                if by in manifest.members
+            ),
             means=mean_of([each.metrics for each in self._replies.answers.values() if each.metrics]),
             here=sum(each.doing.is_here for each in clients),
             of=len(clients),
@@ -85,7 +103,7 @@ class LeaderStatus:
         """When the answers that have not come are given up, by the node that owes them."""
         owed: dict[int, float] = {}
         for id, message in self._writer.chain.open.items():
-            if not self._awaited.has(id):
+            if not self._awaited.has(id) and not self._witnesses.lacks(message):
                 owed[message.node] = max(owed.get(message.node, 0.0), self._awaited.deadline(message))
         return owed
 
@@ -103,6 +121,9 @@ class LeaderStatus:
             answers=self._replies.answers.get(node),
         )
 
+    def _witness(self, by: bytes, height: int | None, manifest: Manifest) -> WitnessStatus:
+        return WitnessStatus(manifest.name_of(by), self._doing(manifest.members[by], owes=False), height)
+
     def _doing(self, member: Member, *, owes: bool) -> Doing:
         node, presence = node_id(member.id), self._clients.presence
         sighting = presence.sighting(node)
@@ -116,7 +137,7 @@ class LeaderStatus:
             return Doing.LEFT
         return Doing.UNHEARD if presence.last_heard(node) is None else Doing.AWAY
 
-    def _waits(self, manifest: Manifest, answer_by: dict[int, float]) -> Iterable[Wait]:
+    def _waits(self, manifest: Manifest, answer_by: dict[int, float], now: float) -> Iterable[Wait]:
         state, names = self._machine.state, _names(manifest)
         if state is LeaderState.PREPARING and not self._app.is_ready:
             yield Wait(Lack.APP)
@@ -131,6 +152,8 @@ class LeaderStatus:
             )
         if self._machine.no_room and state in (LeaderState.LEADING, LeaderState.APPENDING):
             yield Wait(Lack.ROOM)
+        if state in (LeaderState.LEADING, LeaderState.APPENDING):
+            yield from self._witnesses_awaited(manifest, now)
         if answer_by and state in (LeaderState.LEADING, LeaderState.APPENDING):
             whom = tuple(sorted(names.get(node, f"node {node}") for node in answer_by))
             yield Wait(Lack.REPLIES, whom, max(answer_by.values()))
@@ -139,6 +162,12 @@ class LeaderStatus:
             yield Wait(Lack.CLOSE_HEARD, tuple(sorted(names[node] for node in behind)))
             if keepers := self._clients.keepers_behind():
                 yield Wait(Lack.KEPT, tuple(sorted(names.get(node, f"node {node}") for node in keepers)))
+
+    def _witnesses_awaited(self, manifest: Manifest, now: float) -> Iterable[Wait]:
+        """What clients wait for before they train."""
+        if (lacking := self._witnesses.lacking(now)) is not None:
+            whom = tuple(map(manifest.name_of, lacking.silent))
+            yield Wait(Lack.WITNESSES, whom, lacking.until, here=lacking.have, needed=lacking.needed)
 
 
 def _names(manifest: Manifest) -> dict[int, str]:

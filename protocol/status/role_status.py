@@ -73,6 +73,8 @@ class Lack(StrEnum):
     """The run's leader has not taken up the newest manifest."""
     CONTENT = "content"
     """A message is for us, and what it holds is not here."""
+    WITNESSES = "witnesses"
+    """Too few other servers have recomputed what clients are to train on."""
     ROOM = "room"
     """The disk has no room for another exchange, by the home's budget."""
 
@@ -87,7 +89,7 @@ class Wait:
     until: float | None = None
     """When it goes on without that; None if never."""
     here: int | None = None
-    """How many clients are here, if it waits for more of them."""
+    """How many clients are here, or servers have vouched, if it waits for more of them."""
     needed: int | None = None
 
 
@@ -120,6 +122,16 @@ class MemberStatus:
     """When its answer is given up, if it owes one."""
     answers: Answers | None = None
     """A client's; None if there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessStatus:
+    """Another server, at the leader of a run that needs witnesses."""
+
+    name: str
+    doing: Doing
+    height: int | None
+    """The newest record up to which its own app did what is recorded, as it signs; None if it has said nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +254,8 @@ class RoleStatus:
     """How many those are."""
     recomputed: Recomputation | None = None
     """Of a standby; None of other roles."""
+    witnesses: tuple[WitnessStatus, ...] = ()
+    """At a server whose run needs witnesses: the other servers."""
     keeps: Kept | None = None
     """At a keeper."""
     offline: bool = False
@@ -255,8 +269,16 @@ class RoleStatus:
 
     @property
     def is_paused(self) -> bool:
-        """Whether it begins nothing because the disk has no room."""
-        return any(wait.lack is Lack.ROOM for wait in self.waits)
+        """Whether it begins no exchange: the disk has no room, or witnesses were waited for too long."""
+        return any(
+            wait.lack is Lack.ROOM or (wait.lack is Lack.WITNESSES and self.leads and wait.until is None)
+            for wait in self.waits
+        )
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is a server's that leads."""
+        return self.role is Role.SERVER and self.recomputed is None
 
 
 def rounds_of(config: RunConfig) -> int | None:

@@ -12,7 +12,7 @@ import typer
 from crypto.identity import PublicIdentity
 from peer.base.errors import PeerError
 from peer.base.terminal import put, say, show_labels
-from peer.cli.federation import bootstrap, grant, invite, proposals, settings, shred, voters
+from peer.cli.federation import bootstrap, grant, invite, proposals, settings, shred, voters, witnesses
 from peer.cli.federation.federation_output import (
     federation_value,
     member_value,
@@ -239,12 +239,17 @@ def show(
                 ("shredded", f"{each.run} {by_whom(stored, each)} (peer federation shred --status)")
                 for each in manifest.shredded
             ),
+            *([("witnesses", _witnesses(manifest))] if manifest.settings.witnesses else []),
             *(("bootstrap", address) for address in manifest.addresses),
             *(("address", address) for address in stored.addresses),
         ]
     )
     show_labels(not full)
     put_members(manifest)
+
+
+def _witnesses(manifest: Manifest) -> str:
+    return f"clients train on what {witnesses.servers(manifest.settings.witnesses)}"
 
 
 @app.command("export")

@@ -34,6 +34,7 @@ def federation_value(stored: StoredFederation) -> dict[str, object]:
             {"run": str(run), "voters": [VerifyKey(each).did for each in named]}
             for run, named in manifest.voters.items()
         ],
+        "witnesses": manifest.settings.witnesses,
     }
 
 

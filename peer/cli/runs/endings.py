@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from peer.base.errors import ExitCode
 from peer.base.logs import writes_json
@@ -15,6 +15,13 @@ if TYPE_CHECKING:  # they import flwr
     from peer.run.runner import Ending
     from peer.run.session import Session
 
+_CODES: Final = {
+    StopCause.APP: ExitCode.APP_FAILED,
+    StopCause.REPLAY: ExitCode.VERIFICATION_FAILED,
+    StopCause.DISPUTE: ExitCode.VERIFICATION_FAILED,
+}
+"""Where it is not `ExitCode.UNFINISHED`."""
+
 
 def unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
     """Say why a peer ended before it was done, and what fixes that. ``stays`` says what becomes of its work."""
@@ -23,9 +30,7 @@ def unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
     if ending.why:
         say(f"error: {ending.why}")
         say(f"  fix: {fix_of(ending, session, stays)}")
-    code = {StopCause.APP: ExitCode.APP_FAILED, StopCause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
-        ending.cause, ExitCode.UNFINISHED
-    )
+    code = _CODES.get(ending.cause, ExitCode.UNFINISHED)
     if writes_json():
         why, fix = (ending.why, fix_of(ending, session, stays)) if ending.why else ("stopped", stays)
         put_error(why, fix, code)
@@ -47,6 +52,12 @@ def fix_of(ending: Ending, session: Session, stays: str) -> str:
             return (
                 "ask an admin whether that was meant; to come back, use a new ticket (`peer join`), or "
                 f"`peer federation add` there and `peer federation join FILE` here; {stays}"
+            )
+        case StopCause.DISPUTE:
+            return (
+                "find out who is wrong: peer audit RUN --replay. If it is the "
+                "other server, an admin takes it out (peer federation remove NAME), and this run goes on when it is "
+                f"started again; {stays}"
             )
         case StopCause.REPLAY:
             return (

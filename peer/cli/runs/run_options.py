@@ -17,10 +17,10 @@ from peer.run.narrator import AUDITED_HERE_ONLY
 from protocol.blocks.cid import CID
 from protocol.keeping.best import BestBy, BestError, parse_best
 from protocol.keeping.plan import DROP_UPDATES, KeepPlan, PlanError, parse_plan
-from protocol.records.bodies import Role
+from protocol.records.bodies import MAX_WITNESSES, Role
 from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
-from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
+from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, WITNESS_TIMEOUT, LeaderSettings
 
 BudgetOption = Annotated[
     str | None,
@@ -122,6 +122,27 @@ class LeadOptions:
             show_default="no bound",
         ),
     ] = None
+    witnesses: Annotated[
+        int | None,
+        typer.Option(
+            "--witnesses",
+            metavar="N",
+            min=1,
+            max=MAX_WITNESSES,
+            help="Server: clients of a new run train only on models that N servers besides this one have recomputed "
+            "(peer start --role server --standby). Recorded in the run.",
+            show_default="as the federation says (peer federation set witnesses)",
+        ),
+    ] = None
+    witness_timeout: Annotated[
+        float,
+        typer.Option(
+            "--witness-timeout",
+            min=0.0,
+            help="Server: seconds that those servers have for one model; then the run pauses, and goes on once they "
+            "have recomputed it.",
+        ),
+    ] = WITNESS_TIMEOUT
     numerics: Annotated[
         Numerics,
         typer.Option(
@@ -152,6 +173,8 @@ class LeadOptions:
             admission,
             keep=keeping.plan(),
             best_by=keeping.best_by(),
+            witness_timeout=self.witness_timeout,
+            witnesses=self.witnesses,
         )
 
 

@@ -23,6 +23,7 @@ from protocol.status.role_status import (
     RoleStatus,
     RunStatus,
     Wait,
+    WitnessStatus,
 )
 from protocol.visible import named, quoted
 
@@ -98,6 +99,8 @@ def _part_lines(status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]
         yield ("no part     ", bad(quoted(role.refuses, _WHY_SHOWN * 3)))
     if role.recomputed is not None:
         yield from _recomputed_lines(role.recomputed)
+    for witness in role.witnesses:
+        yield ("witness     ", *_witness(witness))
     if role.work is not None:
         yield (f"works       on a {named(role.work.type)} message, for {duration(status.at - role.work.since)}",)
     if role.answers is not None:
@@ -119,6 +122,12 @@ def _recomputed_lines(told: Recomputation) -> Iterator[Line]:
         )
     if told.why:
         yield ("untold      ", doubtful(quoted(told.why, _WHY_SHOWN * 3)))
+
+
+def _witness(witness: WitnessStatus) -> Line:
+    doing = f"{named(witness.name)} is {witness.doing.value}"
+    far = "has recomputed nothing yet" if witness.height is None else f"has recomputed up to height {witness.height}"
+    return (good(doing) if witness.doing.is_here else doubtful(doing), f", and {far}")
 
 
 def _kept_lines(kept: Kept) -> Iterator[Line]:
@@ -168,6 +177,9 @@ def _wait(wait: Wait, now: float) -> str:
             what = f"{_some(wait.whom) or 'clients'} to verify the last record"
         case Lack.KEPT:
             what = f"{_some(wait.whom)} to have all of the run"
+        case Lack.WITNESSES:
+            have = "" if wait.needed is None else f": {wait.here} of {wait.needed} have"
+            what = f"{_some(wait.whom) or 'other servers'} to recompute what clients train on{have}"
         case Lack.PAST if wait.whom:
             what = f"{_some(wait.whom)} to say what they have of ours"
         case _:

@@ -84,7 +84,7 @@ const LACKS = {
   "app": "its app process to start", "app-files": "the files of the run's app", "approval": "its owner to approve the run's app",
   "past": "others to say what they have of ours", "clients": "more clients", "replies": "answers", "close-heard": "clients to verify the last record", "kept": "keepers to have all of the run",
   "server": "a run: no server that leads one is heard", "run": "a server to begin a run", "records": "the run's records", "room": "room on the disk: peer du, peer keep, peer forget", "roster": "the leader to take up the newest manifest",
-  "content": "the content of a message",
+  "content": "the content of a message", "witnesses": "other servers to recompute what is to be trained on",
 };
 
 const OF = {

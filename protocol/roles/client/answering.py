@@ -25,6 +25,7 @@ from protocol.replies.checks_and_limits import is_update
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.app_process import AppProcess, AppState
 from protocol.roles.client.forgotten_replies import ForgottenReplies
+from protocol.roles.client.heard_witnesses import HeardWitnesses
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.client.own_acks import OwnAcks
@@ -82,6 +83,7 @@ class Answering:
         replies: OwedReplies,
         forgotten: ForgottenReplies,
         acks: OwnAcks,
+        witnesses: HeardWitnesses,
         process: AppProcess,
         machine: Machine[FollowerState],
     ) -> None:
@@ -91,6 +93,7 @@ class Answering:
         self._replies = replies
         self._forgotten = forgotten
         self._acks = acks
+        self._witnesses = witnesses
         self._process = process
         self._machine = machine
         self._copies, self._newest, self._outbox = machine.copies, machine.newest, machine.outbox
@@ -135,9 +138,13 @@ class Answering:
     # -- to the app -------------------------------------------------------------------------------------------------
 
     def _begin_next(self, run: CatchUp, now: float) -> None:
-        """Take the next message in hand, in chain order, once it is sure that no reply of ours to it is there."""
-        following = None if self._machine.no_room else next(iter(self._replies.owed), None)
-        if following is None or not run.caught_up or not self._copies.may_sign:
+        """Take the next message in hand, in chain order, once it is sure that no reply of ours to it is there. One that
+        waits for witnesses keeps no other waiting."""
+        if self._machine.no_room or not run.caught_up or not self._copies.may_sign:
+            return
+        owed = self._replies.owed.values()
+        following = next((message.id for message in owed if self._witnesses.may_answer(run, message)), None)
+        if following is None:
             return
         if self._forgotten.may_answer(following):
             self.in_hand = work = MessageInHand(run, self._replies.owed.pop(following), since=now)
@@ -216,6 +223,10 @@ class Answering:
     def _sign(self, work: MessageInHand, answer: Answered, now: float) -> None:
         message, own, chain, author = work.message, work.own_key, work.run.chain, self._newest.author
         if message.id in self._kept[work.run.run].replies:  # a collect has shown one that we had forgotten
+            self.in_hand = None
+            return
+        if not self._witnesses.may_answer(work.run, message):  # another server has contradicted it meanwhile
+            self._replies.owed[message.id] = message
             self.in_hand = None
             return
         work.stage = Stage.ANSWERED

@@ -19,6 +19,7 @@ from protocol.roles.client.answering import Answering
 from protocol.roles.client.app_process import AppProcess
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.forgotten_replies import ForgottenReplies
+from protocol.roles.client.heard_witnesses import HeardWitnesses
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.client.own_acks import OwnAcks
@@ -36,6 +37,7 @@ from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on, turn
 from protocol.status.client_status import ClientStatus
 from protocol.wire.announcements import (
+    AckReady,
     Announcement,
     Beat,
     Hello,
@@ -77,8 +79,11 @@ class Client:
         self._acks = acks = OwnAcks(kept, forgotten, told, machine)
         self._process = process = AppProcess(plan, machine)
         self._app = AppApproval(plan, part, process, machine)
-        self._answering = Answering(plan.secret, kept, replies, forgotten, acks, process, machine)
-        self._status = ClientStatus(part, servers, followed, forgotten, self._app, self._answering, machine)
+        self._witnesses = witnesses = HeardWitnesses({run: of.disputes for run, of in kept.items()}, part, machine)
+        self._answering = Answering(plan.secret, kept, replies, forgotten, acks, witnesses, process, machine)
+        self._status = ClientStatus(
+            part, servers, followed, forgotten, self._app, replies, witnesses, self._answering, machine
+        )
         leaders.begins, leaders.leaves = self._turn_to_another, self._leave
         machine.wire(
             self._table(),
@@ -158,13 +163,15 @@ class Client:
         if (run := self._followed.run) is not None:
             self._go_on(run, now)
         if self.machine.state is not FollowerState.STOPPED:
-            self.machine.outbox.tell_wait(self._status.awaited(), self.machine.newest.manifest.version, now)
+            awaited, whom = self._status.awaited(), ", ".join(self._status.awaited_witnesses())
+            self.machine.outbox.tell_wait(awaited, self.machine.newest.manifest.version, now, whom)
 
     def _go_on(self, run: CatchUp, now: float) -> None:
         for step in self._followed.steps(run, now):
             self._stepped(run, step, now)
         self._forgotten.ask(now)
         if self.machine.state is FollowerState.FOLLOWING:
+            self._witnesses.tell(run, now)
             self._answering.go_on(run, now)
         elif run.caught_up:
             self._app.decline_unread(run, now)
@@ -181,6 +188,8 @@ class Client:
                 return told.to == self.machine.newest.author.member
             case Proof() as proof:
                 self.machine.equivocations.heard(proof, said.blocks, now)
+            case AckReady() as ready if (run := self._followed.run) is not None:
+                return self._witnesses.heard(said.by, ready, said.blocks, run, now)
             case _ if (server := self._leaders.author_of(said)) is not None:
                 if self._leaders.heard(server, said, now):
                     self._replies.announce_soon(now)
@@ -201,6 +210,7 @@ class Client:
 
     def _stepped(self, run: CatchUp, step: Step, now: float) -> None:
         """One more record of the run is verified."""
+        self._witnesses.stepped(run, step, now)
         for message in step.opened:
             if message.node == self._node and self._replies.opened(run, message, now):
                 self._forgotten.opened(message.id, step.height)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Ack
 
 MAX_REPLIES: Final = 1_000
@@ -21,6 +21,8 @@ class KeptRun:
     state: CID | None = None
     acked: int = -1
     listed: set[CID] = field(default_factory=set)
+    disputes: list[Block] = field(default_factory=list)
+    """The acks by which other servers have contradicted the run."""
 
     def keep_ack(self, ack: Ack) -> None:
         """Note an ack that is on disk."""

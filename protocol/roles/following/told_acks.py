@@ -1,4 +1,4 @@
-"""Signs an ack, keeps it, and then announces it to the leader, which may not have heard it."""
+"""Signs an ack, keeps it, and then announces it to the leader, which may not have heard it; a witness's to all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from protocol.records.signed_records import sign_record
 from protocol.roles.effects import KeepAcks
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.machine import Machine
-from protocol.wire.announcements import AckReady
+from protocol.wire.announcements import AckReady, topic_all
 
 TIMES: Final = 5
 """How often an ack is announced, if no newer one takes its place."""
@@ -37,6 +37,8 @@ class ToldAcks:
     def __init__(self, machine: Machine[FollowerState]) -> None:
         self._newest, self._announcer, self._outbox = machine.newest, machine.announcer, machine.outbox
         self._telling: _Telling | None = None
+        self.is_awaited: Callable[[], bool] = lambda: False
+        """Whether all members wait for our word: then it is announced to all, for as long as they may."""
 
     def sign(self, ack: Ack, manifest: Manifest, then: Callable[[float], None]) -> None:
         """Sign an ack with the key that ``manifest``, in force after its head, gives us; ``then(now)`` runs when that
@@ -45,20 +47,30 @@ class ToldAcks:
         self._outbox.must(KeepAcks, partial(self._is_kept, ack.run, block, then), ack.run, (block,))
 
     def _is_kept(self, run: CID, block: Block, then: Callable[[float], None], now: float) -> None:
+        self.tell(run, block, now)
+        then(now)
+
+    def tell(self, run: CID, block: Block, now: float) -> None:
+        """Announce an ack that is on disk, again and again."""
         self._telling = _Telling(run, block, Backoff(now))
         self.announce(now)
-        then(now)
 
     def announce(self, now: float) -> None:
         """Announce the newest ack, if that is due."""
         telling = self._telling
-        if telling is not None and telling.left and now >= telling.retry.at:
-            telling.left -= 1
+        if telling is not None and any(now >= at for at in self.moments()):
+            telling.left = max(0, telling.left - 1)
             telling.retry.back_off(now)
             ready = AckReady(telling.run, telling.block.cid)
-            self._announcer.announce(ready, (telling.block,), topic=self._announcer.topic)
+            topic = topic_all(self._newest.manifest.federation) if self.is_awaited() else self._announcer.topic
+            self._announcer.announce(ready, (telling.block,), topic=topic)
+
+    def announce_soon(self, now: float) -> None:
+        """Somebody has come who may have missed it."""
+        if self._telling is not None and self.is_awaited():
+            self._telling.retry.soon(now)
 
     def moments(self) -> Iterator[float]:
         """When the ack is to be announced."""
-        if self._telling is not None and self._telling.left:
+        if self._telling is not None and (self._telling.left or self.is_awaited()):
             yield self._telling.retry.at

@@ -40,6 +40,7 @@ from protocol.roles.leader.record_bodies import Seen, record_messages
 from protocol.roles.leader.record_writer import RecordWriter, Then
 from protocol.roles.leader.run_plan import LeaderSettings, WonTerm
 from protocol.roles.machine import Machine
+from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
 
 
 class AppRequests:
@@ -50,6 +51,7 @@ class AppRequests:
         settings: LeaderSettings,
         enough: EnoughClients,
         awaited_replies: AwaitedReplies,
+        witnesses: AwaitedWitnesses,
         replies: HeardReplies,
         clients: ClientsHere,
         app: AppProcess,
@@ -60,6 +62,7 @@ class AppRequests:
         self._settings = settings
         self._enough = enough
         self._awaited_replies = awaited_replies
+        self._witnesses = witnesses
         self._replies = replies
         self._clients = clients
         self._app = app
@@ -88,6 +91,8 @@ class AppRequests:
 
     def go_on(self, now: float) -> None:
         """Do what is due, until a record is on its way to disk or nothing is left to do."""
+        self._witnesses.note(now)
+        self._tell_of_witnesses(now)
         may_append, chain = self._forgotten.may_append(now), self._writer.chain
         while may_append and self._machine.state is LeaderState.LEADING:
             if (won := self._won) is not None:
@@ -101,22 +106,37 @@ class AppRequests:
                 self._writer.write(Index, now, records=chain.recent)
             elif self._machine.newest.manifest.version > chain.manifest.version:
                 self._writer.write_roster(now, partial(self._rostered, chain.manifest))
-            elif (call := self._next_call()) is not None:
+            elif (call := self._next_call(now)) is not None:
                 self._take(call, now)
             elif not self._answer_looks(now) and not self._finish_a_wait(now):
                 break
 
-    def _next_call(self) -> ServerCall | None:
-        """The next call of the app's. As long as the disk has no room, one that sends messages waits; what was sent is
-        collected meanwhile."""
+    def _next_call(self, now: float) -> ServerCall | None:
+        """The next call of the app's. As long as the disk has no room, or witnesses are away, one that sends messages
+        waits; what was sent is collected meanwhile."""
+        pauses = bool(self._machine.no_room) or self._witnesses.is_paused(now)
         for at, call in enumerate(self._calls):
-            if not (self._machine.no_room and isinstance(call, Push)):
+            if not (pauses and isinstance(call, Push)):
                 del self._calls[at]
                 return call
         return None
 
+    def _tell_of_witnesses(self, now: float) -> None:
+        """Tell people once that the run pauses for its witnesses, and once that it goes on."""
+        pauses = self._witnesses.is_paused(now)
+        if pauses == self._witnesses.said_paused:
+            return
+        self._witnesses.said_paused = pauses
+        if pauses and (lacking := self._witnesses.lacking(now)) is not None:
+            name_of = self._writer.chain.manifest.name_of
+            whom = ", ".join(map(name_of, lacking.silent))
+            self._outbox.report(What.WITNESSES_AWAITED, whom=whom, have=lacking.have, needed=lacking.needed)
+        else:
+            self._outbox.report(What.WITNESSED)
+
     def moments(self) -> Iterator[float]:
         """When `go_on` may have something to do."""
+        yield from self._witnesses.moments()
         if (until := self._enough.is_held_until()) is not None:
             yield until
         for wait, until in self._waits:

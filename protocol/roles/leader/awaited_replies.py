@@ -22,6 +22,7 @@ from protocol.roles.leader.presence import Presence
 from protocol.roles.leader.record_bodies import Answers
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.roles.offline_times import OfflineTimes
+from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
 
 NO_RULES: Final[Mapping[str, StrategyRule]] = {}
 
@@ -77,9 +78,11 @@ class AwaitedReplies:
         settings: LeaderSettings,
         distrust: Distrust,
         presence: Presence,
+        witnesses: AwaitedWitnesses,
         offline: OfflineTimes,
     ) -> None:
         self._open = open
+        self._witnesses = witnesses
         self._client_timeout, self._leave_timeout = settings.client_timeout, settings.leave_timeout
         self._presence = presence
         self._offline = offline
@@ -120,7 +123,7 @@ class AwaitedReplies:
 
     def _timed_out(self, message: OpenMessage) -> float:
         """When its client has had time enough to be heard. How long the message itself lives is the app's choice."""
-        return self._offline.ends(message.created, self._client_timeout)
+        return self._offline.ends(self._witnesses.taken_up(message), self._client_timeout)
 
     def deadlines(self, asked: Iterable[bytes]) -> Iterable[float]:
         """When the asked messages that have no answer yet are given up."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from crypto.dsse import BadSignature
@@ -18,6 +19,7 @@ from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.machine import Machine
 from protocol.roles.unchecked_claims import UncheckedClaims
 from protocol.wire.announcements import AckReady
+from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
 
 REMEMBERED: Final = 4_096
 """Acks that are remembered: one that comes again is known, and another in its place is found out."""
@@ -53,8 +55,18 @@ def read_ack(by: bytes, block: Block, run: CID, manifest: Manifest) -> tuple[Rec
 class HeardAcks:
     """What the members of a run confirm."""
 
-    def __init__(self, kept: Iterable[Block], writer: RecordWriter, machine: Machine[LeaderState]) -> None:
+    contradicted: Callable[[float], None]
+    """Called once another server's word against us is on disk. The role sets it."""
+
+    def __init__(
+        self,
+        kept: Iterable[Block],
+        witnesses: AwaitedWitnesses,
+        writer: RecordWriter,
+        machine: Machine[LeaderState],
+    ) -> None:
         """``kept`` are acks that earlier processes of ours have kept."""
+        self._witnesses = witnesses
         self._writer = writer
         self._newest, self._equivocations, self._outbox = machine.newest, machine.equivocations, machine.outbox
         self._known: OrderedDict[tuple[bytes, int, int], CID] = OrderedDict()
@@ -124,10 +136,12 @@ class HeardAcks:
             self._known[place] = record.cid
             self._highest[by] = ack.height, block
             self._new.append(block)
+            self._witnesses.take(record, block)
             if isinstance(ack, RecomputedAck) and ack.recomputed.comparison is Comparison.DIVERGED:
                 self._contradicting.add(by)
                 name = self._newest.manifest.name_of(by)
                 self._outbox.report(What.CONTRADICTED, name=name, height=ack.height, ack=str(record.cid))
+                self._keep(self.contradicted)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         else:
@@ -144,14 +158,18 @@ class HeardAcks:
     def keep(self) -> None:
         """Keep the acks that have come since the last time."""
         if self._new:
-            kept, self._new = tuple(self._new), []
-            self._keeping += 1
-            self._outbox.must(KeepAcks, self._kept, self._writer.chain.run, kept)
+            self._keep(lambda _: None)
+
+    def _keep(self, then: Callable[[float], None]) -> None:
+        kept, self._new = tuple(self._new), []
+        self._keeping += 1
+        self._outbox.must(KeepAcks, partial(self._kept, then), self._writer.chain.run, kept)
 
     @property
     def are_kept(self) -> bool:
         """Whether none is on its way to disk."""
         return not self._keeping
 
-    def _kept(self, now: float) -> None:
+    def _kept(self, then: Callable[[float], None], now: float) -> None:
         self._keeping -= 1
+        then(now)

@@ -53,6 +53,7 @@ from protocol.wire.announcements import (
     ReplyReady,
     topic_all,
 )
+from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
 
 LONGEST_LINGER: Final = 60.0
 """Seconds that a closed run waits for its clients at most, be our engine away for how long it may."""
@@ -82,7 +83,9 @@ class Leader:
         self.chain = run.chain
         """Of the run that it leads; empty before that is open."""
         presence = Presence(settings.away_after, machine.offline)
-        awaited = AwaitedReplies(run.chain.open, settings, machine.equivocations.distrust, presence, machine.offline)
+        self._witnesses = witnesses = AwaitedWitnesses(run.chain, run.acks, settings.witness_timeout, machine.offline)
+        distrust = machine.equivocations.distrust
+        awaited = AwaitedReplies(run.chain.open, settings, distrust, presence, witnesses, machine.offline)
         enough = EnoughClients(settings.min_clients, machine.offline)
         self._settings = settings
         self._writer = writer = RecordWriter(run, machine)
@@ -90,15 +93,33 @@ class Leader:
         self._replies = HeardReplies(
             awaited, settings.admission, BestSeen(plan.best_by, resumed=bool(run.records)), writer, machine
         )
-        self._acks = HeardAcks(run.acks, writer, machine)
+        self._acks = HeardAcks(run.acks, witnesses, writer, machine)
         self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
         self._app = AppProcess(plan, settings, enough, self._forgotten, writer, machine)
         self._requests = AppRequests(
-            settings, enough, awaited, self._replies, self._clients, self._app, self._forgotten, writer, machine
+            settings,
+            enough,
+            awaited,
+            witnesses,
+            self._replies,
+            self._clients,
+            self._app,
+            self._forgotten,
+            writer,
+            machine,
         )
         self.other_leaders = OtherLeaders(writer, machine)
         status = LeaderStatus(
-            plan, self._clients, awaited, self._replies, enough, self._app, self._forgotten, writer, machine
+            plan,
+            self._clients,
+            awaited,
+            witnesses,
+            self._replies,
+            enough,
+            self._app,
+            self._forgotten,
+            writer,
+            machine,
         )
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
@@ -106,6 +127,7 @@ class Leader:
         self._told_of_keepers = False
         self._forgotten.taken_up = self._taken_up
         self.other_leaders.found = self._yield
+        self._acks.contradicted = self._stop_if_disputed
         machine.newest.left_out = self._left_out
         machine.wire(
             self._table(),
@@ -161,6 +183,8 @@ class Leader:
             self.machine.take(Turn.ENDS)
         elif self._settings.closes is not None:
             self.machine.take(Turn.PREPARES)
+        elif self._witnesses.contradiction(self.machine.newest.manifest) is not None:
+            self._stop_if_disputed(now)
         else:
             self._app.start()
         self.machine.announcer.say(Hello, now)
@@ -280,6 +304,21 @@ class Leader:
             self._app.prepare(now)
         else:
             self._requests.close_unfinished(now)
+
+    def _stop_if_disputed(self, now: float) -> None:
+        """Stop if another server contradicts a run that needs witnesses: no client goes on with it either. The run
+        stays open: a replay of the dispute says who is wrong, and the admins see to that.
+
+        A takeover from the last settled record, by servers that agree against us, would begin here.
+        """
+        manifest = self.machine.newest.manifest
+        if self.chain.closed or (against := self._witnesses.contradiction(manifest)) is None:
+            return
+        why = (
+            f"{manifest.called(against.by)} has run the app on the same replies, and came to something else than this "
+            f"server recorded at height {against.height}"
+        )
+        self.machine.outbox.cannot_go_on(why, now, StopCause.DISPUTE)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,10 @@ SERVER_NODE: Final = 1
 LEAVE_TIMEOUT: Final = 60.0
 """Seconds that a client which said goodbye has to come back: enough to start it again with another option."""
 
+WITNESS_TIMEOUT: Final = 300.0
+"""Seconds that other servers have to recompute what was sent: enough to start one again, and for it to replay some
+rounds. Nothing is lost by waiting longer, as the run goes on by itself once they are done."""
+
 KEEPERS_MAY_TAKE: Final = 600.0
 """Seconds that a server which ends with its run gives the keepers here for the last contents: its node ends, too."""
 
@@ -79,6 +83,10 @@ class LeaderSettings:
     leave_timeout: float = LEAVE_TIMEOUT
     """The same from when its client said goodbye: it may come back."""
     admission: Admission = field(default_factory=Admission)
+    witness_timeout: float = WITNESS_TIMEOUT
+    """How long a message waits for other servers to recompute it until no new exchange is begun."""
+    witnesses: int | None = None
+    """How many of them a new run asks for; None says nothing of it, so its federation's setting holds."""
     away_after: float = AWAY_AFTER
     grace: float = 10.0
     """How long a resumed run waits for the clients of its last look."""

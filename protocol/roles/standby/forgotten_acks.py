@@ -86,6 +86,6 @@ class ForgottenAcks:
         ack, kept = self._newest.author.own_body(block), self._kept[run.run]
         if not isinstance(ack, Ack) or ack.run != run.run or ack.height <= kept.acked:
             return
-        kept.keep(ack)
+        kept.keep(ack, block)
         self._outbox.report(What.RECALLED, ack=str(block.cid), height=ack.height)
         self._outbox.must(KeepAcks, lambda _: None, run.run, (block,))

@@ -64,6 +64,11 @@ class OwnAcks:
         """Another run is followed."""
         self._due = None
 
+    def tell_again(self, run: CID, now: float) -> None:
+        """Announce what an earlier process of ours has signed of the run: who waits for it may have missed it."""
+        if (newest := self._kept[run].newest) is not None:
+            self._told.tell(run, newest, now)
+
     def confirm(self, head: VerifiedRecord, recomputed: Recomputed | None) -> None:
         """Say of the run up to ``head`` what was found: None says only that we have verified it. A newer word takes the
         place of one that waits."""

@@ -88,6 +88,7 @@ class Standby:
         """A term that a majority has voted for: it leads the run from now on, if that has come no further."""
         self.looks_again: float | None = None
         """When it is to be looked at again if it should lead."""
+        told.is_awaited = self._is_awaited
         followed.holds = lambda: machine.state is FollowerState.FOLLOWING
         self._status = status = StandbyStatus(part, servers, followed, forgotten, app, replaying, machine)
         leaders.begins, leaders.leaves = self._leave, self._leave
@@ -182,10 +183,18 @@ class Standby:
         if self.machine.state is not FollowerState.STOPPED:
             self.machine.outbox.tell_wait(self._status.awaited(), self.machine.newest.manifest.version, now)
 
+    def _is_awaited(self) -> bool:
+        """Whether clients wait for us to say what we recomputed, before they train."""
+        run = self._followed.run
+        return run is not None and bool(run.chain.witnesses_needed and run.chain.open) and not run.chain.closed
+
     # -- hearing and saying -----------------------------------------------------------------------------------------
 
     def _said(self, said: Announcement, now: float) -> bool:
         """Whether it may change anything for us: what a leader says, and what members show of each other."""
+        if isinstance(said.body, Hello):  # whoever has come waits for our word, and may have missed it
+            self._told.announce_soon(now)
+            self._told.announce(now)
         match said.body:
             case Recalled() as told:
                 self._forgotten.heard(said, told)
@@ -281,6 +290,7 @@ class Standby:
         match step.record.body:
             case Run() as body:
                 self._app.read(run, body, now)
+                self._acks.tell_again(run.run, now)
                 self.machine.announcer.beat_soon(now)  # so that the leader knows that we follow its run
             case Roster():
                 self._app.read_again(run, now)

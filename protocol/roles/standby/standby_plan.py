@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Ack, Comparison, RecomputedAck, RunConfig, RunPrivate
 from protocol.wire.announcements import Position
 
@@ -55,11 +55,15 @@ class SignedAcks:
 
     acked: int = -1
     """The greatest height of one."""
+    newest: Block | None = None
+    """The newest that says what our app made of it."""
     has_contradicted: bool = False
     """Whether one says that the run diverged: nothing else is said of that run then."""
 
-    def keep(self, ack: Ack) -> None:
-        """Note an ack that is on disk."""
+    def keep(self, ack: Ack, block: Block | None = None) -> None:
+        """Note an ack that is on disk, or about to be; its ``block`` if that is here."""
+        if isinstance(ack, RecomputedAck) and block is not None and ack.height >= self.acked:
+            self.newest = block
         self.acked = max(self.acked, ack.height)
         if isinstance(ack, RecomputedAck) and ack.recomputed.comparison is Comparison.DIVERGED:
             self.has_contradicted = True

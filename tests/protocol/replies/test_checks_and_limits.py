@@ -35,6 +35,7 @@ from protocol.roles.leader.presence import Presence
 from protocol.roles.leader.record_bodies import MAX_REASONS, REASON_LEFT_OUT, Answers
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.roles.offline_times import OfflineTimes
+from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
 
 BROKEN = Examination((FailedCheck(Check.FINITE, "a NaN"),))
 TOO_LARGE = Examination((FailedCheck(Check.SIZE, "very large"),), here=False)
@@ -51,7 +52,14 @@ def answered(
     offline = OfflineTimes()
     presence = Presence(15.0, offline)
     settings = LeaderSettings(1, 60.0, 30.0, admission)
-    awaited = AwaitedReplies(scribe.chain.open, settings, distrust or Distrust(), presence, offline)
+    awaited = AwaitedReplies(
+        scribe.chain.open,
+        settings,
+        distrust or Distrust(),
+        presence,
+        AwaitedWitnesses(scribe.chain, (), 300.0, offline),
+        offline,
+    )
     for client, what in found.items():
         reply = scribe.taken(client).reply
         block = Block(reply, scribe.source.get(reply))

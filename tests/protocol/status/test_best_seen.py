@@ -41,7 +41,7 @@ class Run:
 
 
 def message(id: bytes, dispatch: CID) -> OpenMessage:
-    return OpenMessage(id, 1, dispatch, None, CONTENT, "train", "", 1.0, 0.0)
+    return OpenMessage(id, 1, dispatch, 1, b"", None, CONTENT, "train", "", 1.0, 0.0)
 
 
 def best_after(run: Run, *losses: float) -> Best | None:

@@ -1,0 +1,194 @@
+"""What other servers sign of the run that a client follows, if it needs witnesses: nobody trains on a model that its
+leader alone vouches for, nor on any after one that another server contradicts.
+
+A witness announces its newest ack again and again as long as messages are open, and answers those that ask. So a client
+asks for nothing: it takes what comes, as far as it can be about a record that is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from crypto.dsse import BadSignature
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.chain.chain import Chain, OpenMessage, Step
+from protocol.federation.manifest import Manifest
+from protocol.pacing.backoff import SLOWEST_RETRY
+from protocol.records.bodies import Comparison, RecomputedAck, Run
+from protocol.records.signed_records import Record, parse_record
+from protocol.replies.checks_and_limits import is_update
+from protocol.roles.catch_up import CatchUp
+from protocol.roles.effects import KeepAcks, What
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.following.taking_part import TakingPart
+from protocol.roles.leader.heard_acks import AckRefused, read_ack
+from protocol.roles.machine import Machine
+from protocol.roles.unchecked_claims import UncheckedClaims
+from protocol.wire.announcements import AckReady
+from protocol.witnesses.needed import possible_witnesses
+from protocol.witnesses.vouching import Contradiction, Vouching
+
+MANIFESTS: Final = 8
+"""How many of the manifests that were in force are remembered: an ack is signed by the one after its head."""
+
+
+class HeardWitnesses:
+    """The witnesses of the run that is followed. Of each server one ack waits, and one is verified at a time."""
+
+    def __init__(self, kept: Mapping[CID, Iterable[Block]], part: TakingPart, machine: Machine[FollowerState]) -> None:
+        """``kept`` are the contradictions that earlier processes of this peer have kept, by run."""
+        self._kept = kept
+        self._part = part
+        self._newest, self._equivocations, self._outbox = machine.newest, machine.equivocations, machine.outbox
+        self._claims = UncheckedClaims(1, SLOWEST_RETRY)
+        self._said = ""
+        """The note by which we have said that the run is disputed."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """A run is followed from its first record on: nothing is known of its witnesses."""
+        self._vouching = Vouching()
+        self._in_force: list[tuple[int, Manifest]] = []
+        """The newest manifests, with the height of the record that brought each into force, the oldest first."""
+        self._early: dict[bytes, Block] = {}
+        """Of each server its newest ack that is about a record which is not here."""
+        self._heights: dict[bytes, int] = {}
+        """The greatest height of an ack that was taken, by its author."""
+
+    # -- hearing ----------------------------------------------------------------------------------------------------
+
+    def stepped(self, run: CatchUp, step: Step, now: float) -> None:
+        """One more record of the run is verified: what came early may be about it."""
+        chain = run.chain
+        if isinstance(step.record.body, Run):
+            self._begin()
+        if step.manifest_changed:
+            self._in_force = [*self._in_force[1 - MANIFESTS :], (chain.height, chain.manifest)]
+        for block in [*self._early.values(), *self._kept.get(run.run, ())] if chain.witnesses_needed else ():
+            body = parse_record(block).body
+            if isinstance(body, RecomputedAck) and body.height == chain.height:
+                if self._early.get(body.by) == block:
+                    del self._early[body.by]
+                self._look_into(body.by, block, run, now)
+
+    def heard(self, by: bytes, ready: AckReady, inline: Iterable[Block], run: CatchUp, now: float) -> bool:
+        """A member says that it has confirmed the run; whether that may change anything for us."""
+        block = next((block for block in inline if block.cid == ready.record), None)
+        chain = run.chain
+        if block is None or ready.run != run.run or not chain.witnesses_needed:
+            return False
+        if by not in possible_witnesses(self._newest.manifest, chain.by) or not self._claims.may_open(by, now):
+            return False
+        return self._look_into(by, block, run, now)
+
+    def _look_into(self, by: bytes, block: Block, run: CatchUp, now: float) -> bool:
+        self._claims.open(by)
+        try:
+            is_news = self._take(by, block, run, now)
+        except (BlockError, AckRefused) as error:
+            self._claims.failed(by, now)
+            self._outbox.report(What.ACK_REFUSED, name=self._newest.manifest.name_of(by), why=str(error))
+            return False
+        self._claims.held(by)
+        return is_news
+
+    def _take(self, by: bytes, block: Block, run: CatchUp, now: float) -> bool:
+        """Take an ack that says something new of a record that is here; its signature is verified last.
+
+        Raises:
+            AckRefused, protocol.blocks.cid.BlockError: it says nothing that counts.
+        """
+        chain = run.chain
+        body = parse_record(block).body
+        height = body.height if isinstance(body, RecomputedAck) else -1
+        if height <= self._heights.get(by, -1):
+            return False  # no word of having replayed it, or one that a newer one covers
+        record, ack = read_ack(by, block, run.run, self._in_force_at(height))
+        assert isinstance(ack, RecomputedAck)
+        if height > chain.height:
+            self._early[by] = block
+            return False
+        if (ours := _at(chain, height)) != ack.head:
+            if ours is not None:
+                self._equivocations.compare(ours, ack.head, (), now)
+            return False
+        try:
+            record.check_signatures()
+        except BadSignature as error:
+            raise AckRefused(str(error)) from error
+        self._heights[by] = height
+        self._vouching.take(ack, record.signers[0], block)
+        if ack.recomputed.comparison is Comparison.DIVERGED:
+            self._contradicted(record, ack, block, run)
+        return True
+
+    def _contradicted(self, record: Record, ack: RecomputedAck, block: Block, run: CatchUp) -> None:
+        """Keep it: with the chain it is what a dispute is made of."""
+        name = self._newest.manifest.name_of(ack.by)
+        self._outbox.report(What.CONTRADICTED, name=name, height=ack.height, ack=str(record.cid))
+        if block not in self._kept.get(run.run, ()):
+            self._outbox.must(KeepAcks, lambda _: None, run.run, (block,))
+
+    def _in_force_at(self, height: int) -> Manifest:
+        """The manifest after the record at ``height``; of a record that is not here the newest."""
+        found = self._newest.manifest
+        for since, manifest in self._in_force:
+            if since <= height:
+                found = manifest
+        return found
+
+    # -- what follows -----------------------------------------------------------------------------------------------
+
+    def contradiction(self, run: CatchUp) -> Contradiction | None:
+        """The word of another server against the run, if the run needs witnesses and that server counts."""
+        if not run.chain.witnesses_needed:
+            return None
+        return self._vouching.contradiction(self._newest.manifest, run.chain.by)
+
+    def may_answer(self, run: CatchUp, message: OpenMessage) -> bool:
+        """Whether enough servers vouch for what the message sends, and none contradicts it or anything before."""
+        against = self.contradiction(run)
+        if against is not None and message.height >= against.height:
+            return False
+        return not self._lacking(run, message)
+
+    def _lacking(self, run: CatchUp, message: OpenMessage) -> int:
+        """How many servers more have to vouch for what the message sends."""
+        needed = run.chain.witnesses_needed if is_update(message.type) else 0
+        return max(0, needed - len(self._vouched_for(message))) if needed else 0
+
+    def _vouched_for(self, message: OpenMessage) -> frozenset[bytes]:
+        return self._vouching.vouch_for(message.height, self._newest.manifest, message.leader)
+
+    def are_awaited(self, run: CatchUp, messages: Iterable[OpenMessage]) -> bool:
+        """Whether one of the messages waits for servers to vouch for it."""
+        return self.contradiction(run) is None and any(self._lacking(run, message) for message in messages)
+
+    def silent(self, run: CatchUp, messages: Iterable[OpenMessage]) -> Iterator[str]:
+        """The names of the servers that do not vouch yet for the first of the messages that waits."""
+        manifest = self._newest.manifest
+        for message in messages:
+            if self._lacking(run, message):
+                for by in sorted(possible_witnesses(manifest, message.leader) - self._vouched_for(message)):
+                    yield manifest.name_of(by)
+                return
+
+    def tell(self, run: CatchUp, now: float) -> None:
+        """Say in our beats that we answer no more because the run is disputed, or that we do again."""
+        against, note = self.contradiction(run), ""
+        if against is not None:
+            name, leader = (self._newest.manifest.called(by) for by in (against.by, run.chain.by))
+            note = (
+                f"{name} has computed something else than {leader} recorded at height {against.height}: "
+                "peer audit --replay says who is wrong"
+            )
+        if note != self._said and self._part.note in ("", self._said):
+            self._said = note
+            self._part.tell(note, now)
+
+
+def _at(chain: Chain, height: int) -> CID | None:
+    """The record of a chain at ``height``; None if it lies too far back."""
+    back = chain.height - height
+    return chain.recent[-1 - back] if 0 <= back < len(chain.recent) else None

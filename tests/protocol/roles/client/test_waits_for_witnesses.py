@@ -1,0 +1,140 @@
+"""In a run that needs witnesses, a client trains on nothing that its leader alone vouches for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attacked import Attacked, following, position
+from chains import ADMIN, ALICE, BOB, CONTENT, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of
+
+from crypto.keys import SigningKey
+from protocol.blocks.cid import Block, cbor_block
+from protocol.blocks.listing import Listing
+from protocol.federation.unsigned_versions import without_member
+from protocol.records.bodies import Comparison, Recomputed, RecomputedAck
+from protocol.records.signed_records import sign_record
+from protocol.roles.effects import FetchContent, KeepAcks, What
+from protocol.roles.events import ManifestChanged
+from protocol.roles.waiting import Awaited
+from protocol.status.role_status import Lack
+from protocol.wire.announcements import AckReady, Head
+
+EQUAL = Recomputed(since=1, comparison=Comparison.EQUAL, message=None, content=None)
+DIVERGED = Recomputed(since=1, comparison=Comparison.DIVERGED, message=None, content=None)
+
+
+def witnessed(kind: str = "train") -> Scribe:
+    """A run that needs one witness, with its first dispatch."""
+    scribe = Scribe(MEMBERS)
+    scribe.add(scribe.run(witnesses=1))
+    scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, type=kind), kinds=((kind, "1"),)))
+    return scribe
+
+
+def word(scribe: Scribe, told: Recomputed = EQUAL, signer: SigningKey = SECOND, **changes: Any) -> Block:
+    """What another server signs of the head."""
+    chain = scribe.chain
+    given = {"by": id_of(signer), "time": TIME, "run": chain.run, "term": 1, "height": chain.height, "head": chain.head}
+    body = RecomputedAck(**{**given, "replies": Listing(()), "recomputed": told} | changes)
+    return sign_record(body, [signer])
+
+
+def tell(client: Attacked, ack: Block, by: SigningKey = SECOND) -> None:
+    client.say(by, AckReady(client.scribe.chain.run, ack.cid), blocks=[ack])
+
+
+def takes_it_up(client: Attacked) -> bool:
+    return any(fetch.cid == CONTENT for fetch in client.all(FetchContent))
+
+
+def test_a_training_message_is_taken_up_once_another_server_has_recomputed_it() -> None:
+    client = following(witnessed())
+    assert not takes_it_up(client)
+    assert [(wait.lack, wait.whom) for wait in client.machine.machine.status(TIME).waits] == [
+        (Lack.WITNESSES, ("second server",))
+    ]
+    client.wait(6)
+    assert client.reported(What.WAITING)[0]["lacking"] == Awaited.WITNESSES.value
+    tell(client, word(client.scribe))
+    assert takes_it_up(client)
+    assert client.machine.machine.status(TIME).waits[0].lack is Lack.CONTENT
+
+
+def test_other_messages_wait_for_nobody() -> None:
+    assert takes_it_up(following(witnessed("evaluate")))
+
+
+def test_a_run_that_needs_none_waits_for_nobody() -> None:
+    scribe = Scribe(MEMBERS)
+    scribe.add(scribe.run())
+    scribe.add(scribe.dispatch())
+    assert takes_it_up(following(scribe))
+
+
+def test_a_word_that_comes_before_its_record_counts_once_that_is_here() -> None:
+    client = following(witnessed())
+    client.scribe.add(client.scribe.collect(client.scribe.taken(BOB)))
+    client.scribe.add(client.scribe.dispatch(client.scribe.group(BOB)))
+    tell(client, word(client.scribe))
+    assert not takes_it_up(client)
+    client.say(SERVER, Head(position(client.scribe)))
+    client.give_all()
+    assert takes_it_up(client)
+
+
+@pytest.mark.parametrize(
+    "ack",
+    [
+        pytest.param(lambda scribe: word(scribe, signer=SERVER), id="by the leader"),
+        pytest.param(lambda scribe: word(scribe, signer=BOB), id="by a client"),
+        pytest.param(lambda scribe: word(scribe, by=id_of(SERVER)), id="in another's name"),
+        pytest.param(lambda scribe: word(scribe, head=cbor_block("another").cid), id="of another record"),
+        pytest.param(lambda scribe: word(scribe, height=0, head=scribe.chain.run, told=_since_0()), id="of one before"),
+        pytest.param(
+            lambda scribe: word(
+                scribe, Recomputed(since=2, comparison=Comparison.EQUAL, message=None, content=None), height=2
+            ),
+            id="of one after",
+        ),
+    ],
+)
+def test_no_other_word_counts(ack: Any) -> None:
+    client = following(witnessed())
+    made = ack(client.scribe)
+    for speaker in (SECOND, SERVER, BOB):
+        tell(client, made, by=speaker)
+    assert not takes_it_up(client)
+
+
+def _since_0() -> Recomputed:
+    return Recomputed(since=0, comparison=Comparison.EQUAL, message=None, content=None)
+
+
+def test_a_contradicted_dispatch_is_refused_with_all_that_comes_after_and_the_word_is_kept() -> None:
+    client = following(witnessed())
+    against = word(client.scribe, DIVERGED)
+    tell(client, against)
+    assert [keep.blocks for keep in client.all(KeepAcks)] == [(against,)]
+    assert "has computed something else" in client.machine.machine.status(TIME).refuses
+    client.scribe.add(client.scribe.collect(client.scribe.taken(ALICE), client.scribe.taken(BOB)))
+    client.scribe.add(client.scribe.dispatch(client.scribe.group(ALICE, type="evaluate"), kinds=(("evaluate", "1"),)))
+    client.say(SERVER, Head(position(client.scribe)))
+    client.give_all()
+    assert not takes_it_up(client)
+
+
+def test_a_server_whose_words_come_to_nothing_has_to_wait() -> None:
+    client = following(witnessed())
+    for seconds in range(20):
+        tell(client, word(client.scribe, signer=BOB, by=id_of(SECOND), time=TIME + seconds))
+    assert len(client.reported(What.ACK_REFUSED)) == 1
+
+
+def test_a_contradicted_run_goes_on_without_the_server_that_spoke_against_it() -> None:
+    """Its admins have found out that it lied. Another one vouches for the run."""
+    client = following(witnessed())
+    tell(client, word(client.scribe, DIVERGED))
+    unsigned = without_member(client.scribe.manifest, id_of(SECOND), by=id_of(ADMIN), time=TIME)
+    client.feed(ManifestChanged(client.scribe.next_manifest(unsigned).cid, client.scribe.source))
+    assert not client.machine.machine.status(TIME).refuses
