@@ -34,7 +34,8 @@ from peer.home.home import Home
 from peer.home.journal import Journal, KnownRun, RunHead
 from peer.home.kept_jobs import CANCELLED, KeptJob
 from peer.jobs.settings import JobSettings, adopted, queued, with_settings
-from peer.roles.leading import Leading, leading, resuming, seed_of
+from peer.roles.leading import leading, resuming, seed_of
+from peer.roles.serving import Serving
 from peer.run.peer import Peer
 from peer.run.runner import Ending
 from peer.run.session import Session
@@ -197,7 +198,7 @@ class JobServer:
         ending = await self._peer.hold(led.prepared)
         return await asyncio.to_thread(self._ended, led, ending)
 
-    def _prepared(self, job: KeptJob) -> Leading | None:
+    def _prepared(self, job: KeptJob) -> Serving | None:
         session, settings = self._sessions[job.federation], JobSettings.of(job)
         as_leader = replace(
             self._as_leader,
@@ -220,7 +221,7 @@ class JobServer:
             job=job.number,
         )
 
-    def _ended(self, led: Leading, ending: Ending) -> str | None:
+    def _ended(self, led: Serving, ending: Ending) -> str | None:
         closed = led.closed()
         if closed is not None:
             self._journal.finish(closed.run)

@@ -1,11 +1,11 @@
-"""Prepares the lead of a run: from the owner's choices to a leader that is ready to run, and what its end left."""
+"""Prepares the lead of a run: from the owner's choices to a server that is ready to lead it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
@@ -18,53 +18,25 @@ from peer.engine.interface import EngineError
 from peer.engine.sound_blocks import SoundBlocks
 from peer.history.run_to_resume import RunToResume, not_the_same, run_to_resume
 from peer.home.home_location import location_of
-from peer.run.peer import AppPlace, Prepared
+from peer.roles.serving import Serving, followed, has_other_servers, serving, signed_acks, standby_plan
+from peer.roles.standing_by import unfinished
 from peer.run.session import Computing, Session
 from protocol.blocks.bundle import difference_from
-from protocol.blocks.cid import CID, Block, BlockError
-from protocol.blocks.content import ContentKey
+from protocol.blocks.cid import CID, BlockError
 from protocol.federation.manifest import Manifest
-from protocol.federation.run_keys import read_private
 from protocol.keeping.plan import KEEP_EVERYTHING
-from protocol.records.bodies import Close, Outcome, ReasonPrivate, Role, RunConfig
-from protocol.records.signed_records import parse_record
+from protocol.records.bodies import Role, RunConfig
 from protocol.roles.effects import Report, What
-from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, first_content_key
+from protocol.roles.leader.run_plan import LeaderSettings, RunPlan, first_content_key
 from protocol.roles.newest_manifest import TrustedManifest
-from protocol.wire.announcements import topic_all, topic_leader
+from protocol.roles.server.server import LeadPlan
+from protocol.roles.standby.standby_plan import RunToReplay, SignedAcks, StandbyPlan
 from protocol.witnesses.needed import possible_witnesses, witnesses_needed
 from strategy.models.initial_model import InitialModel
 from strategy.replay.format import REPLAY_FORMAT, server_environment
 
 CLOSING_TIMEOUT: Final = 60.0
 """Seconds; a run that is only closed sends its clients nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedRun:
-    """How a run that this peer led has ended."""
-
-    run: CID
-    head: CID
-    outcome: Outcome
-    model: CID | None
-    key: ContentKey | None
-    """The key of the model's content."""
-    reason: str
-    """Why the app raised; empty if it returned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leading:
-    """A run that this peer leads."""
-
-    prepared: Prepared
-    leader: Leader
-
-    def closed(self) -> ClosedRun | None:
-        """How the run has ended; None if it is open. Call it after it was run."""
-        return _closed(self.prepared.session, self.leader)
 
 
 def leading(
@@ -79,13 +51,14 @@ def leading(
     new_run: bool,
     wait_for_members: bool | None,
     job: int | None = None,
-) -> Leading:
+) -> Serving:
     """A run of ``app``, ready to be led to its end.
 
     If a run was left open, it goes on, unless ``new_run`` is set. ``seed`` (32 bytes) is the owner's; None takes the
     system's randomness. A new run begins with the model ``initial``. With ``wait_for_members``, the server signs
     nothing in an open run until all its clients have said what they have of it. None means: only if the home was moved.
-    ``job`` is the number of the job whose run it is.
+    ``job`` is the number of the job whose run it is. Unless ``new_run`` is set, it listens first if there are other
+    servers: if one leads a run of this app, or leads on what was left open, this server stands by to its end.
 
     Raises:
         PeerError: if a run was left open, but with another app or other settings.
@@ -94,6 +67,10 @@ def leading(
     left = None if new_run else _left_open(session, app, run_config, seed, settings)
     if left is not None:
         return _going_on(session, trusted, left, app, node_config, settings, job, wait_for_members)
+    kept = signed_acks(session.journal, session.federation, session.identity.id)
+    standby = _standby(session, app, node_config)
+    if not new_run and (elsewhere := _led_by_another(session, kept)) is not None:
+        return serving(session, trusted, settings, replace(standby, run=elsewhere), kept, job=job)
     session.journal.keep_place(location_of(session.home.path))
     model_key = SymmetricKey.generate() if trusted.manifest.encrypted else None
     plan = _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial, model_key)
@@ -104,10 +81,11 @@ def leading(
         witnesses=settings.witnesses or 0,
     )
     _require_witnesses(session, plan.witnesses, trusted.manifest)
-    return _leading(session, trusted, plan, settings, None, session.computing, job)
+    lead = LeadPlan(plan, unless_led=not new_run and has_other_servers(session, trusted))
+    return _leading(session, trusted, standby, lead, settings, session.computing, job)
 
 
-def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) -> Leading | None:
+def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) -> Serving | None:
     """A run that this peer led and left open, ready to go on as it began. None if nothing is left to do for it.
 
     Raises:
@@ -128,7 +106,7 @@ def resuming(session: Session, run: CID, settings: LeaderSettings, *, job: int) 
     return _going_on(session, trusted, left, app, (), settings, job, None)
 
 
-def closing(session: Session, run: CID, why: str) -> Leading | None:
+def closing(session: Session, run: CID, why: str) -> Serving | None:
     """A run that this peer led and left open, ready to be closed on its owner's word. Neither its app nor its updates
     are needed. None if nothing is left to do for it.
 
@@ -145,7 +123,9 @@ def closing(session: Session, run: CID, why: str) -> Leading | None:
         waits_for_members=_waits_for_members(session, run, None),
         closes=why,
     )
-    return _leading(session, trusted, left.plan(()), settings, left.resumed, session.computing, None)
+    standby = standby_plan(session, None, (), once=True)
+    lead = LeadPlan(left.plan(()), left.resumed, has_other_servers(session, trusted))
+    return _leading(session, trusted, standby, lead, settings, session.computing, None)
 
 
 def _going_on(
@@ -157,7 +137,7 @@ def _going_on(
     settings: LeaderSettings,
     job: int | None,
     wait_for_members: bool | None,
-) -> Leading:
+) -> Serving:
     """A run that was left open, ready to go on."""
     left.require_updates(session.engine)
     if not left.is_closed:
@@ -167,25 +147,36 @@ def _going_on(
     if _waits_for_members(session, left.resumed.chain.run, wait_for_members):
         settings = replace(settings, waits_for_members=True)
     as_begun = replace(session.computing, threads=left.environment.threads, numerics=left.environment.numerics)
-    return _leading(session, trusted, plan, settings, left.resumed, as_begun, job)
+    lead = LeadPlan(plan, left.resumed, has_other_servers(session, trusted))
+    return _leading(session, trusted, _standby(session, app, node_config), lead, settings, as_begun, job)
 
 
 def _leading(
     session: Session,
     trusted: TrustedManifest,
-    plan: RunPlan,
+    standby: StandbyPlan,
+    lead: LeadPlan,
     settings: LeaderSettings,
-    resumed: ResumedRun | None,
     computing: Computing,
     job: int | None,
-) -> Leading:
-    settings = replace(settings, known_runs=frozenset(head.run for head in session.journal.heads()))
-    leader = Leader(session.author(), trusted, plan, settings, resumed)
-    topics = [topic_all(session.federation), topic_leader(session.federation)]
-    scratch = session.home.path / "scratch"
-    environment = server_environment(plan.seed, computing.threads, computing.numerics, machine_of(computing.python))
-    prepared = Prepared(session, leader.machine, Role.SERVER, topics, AppPlace(environment, scratch), job=job)
-    return Leading(prepared, leader)
+) -> Serving:
+    kept = signed_acks(session.journal, session.federation, session.identity.id)
+    machine = machine_of(computing.python)
+    environment = server_environment(lead.plan.seed, computing.threads, computing.numerics, machine)
+    return serving(session, trusted, settings, standby, kept, lead=lead, environment=environment, job=job)
+
+
+def _standby(session: Session, app: App, node_config: RunConfig) -> StandbyPlan:
+    """For a run of ``app`` that another server leads by now: we stay to its end."""
+    return replace(standby_plan(session, app.id, node_config, once=True), files=app.bundled.files)
+
+
+def _led_by_another(session: Session, kept: dict[CID, SignedAcks]) -> RunToReplay | None:
+    """The run that this peer led last, if another server took it over, and something is left to do for it."""
+    newest = next(followed(session), None)
+    if newest is None or not session.journal.has_led(newest):
+        return None
+    return unfinished(session, kept)
 
 
 def _require_witnesses(session: Session, asked: int, manifest: Manifest) -> None:
@@ -258,23 +249,6 @@ def _new_plan(
         node_config=node_config,
         initial_model=initial.store(EngineContents(session.engine), key) if initial else None,
         model_key=model_key,
-    )
-
-
-def _closed(session: Session, leader: Leader) -> ClosedRun | None:
-    chain = leader.chain
-    if chain.head is None or not chain.closed:
-        return None
-    body = parse_record(Block(chain.head, session.engine.get(chain.head))).body
-    assert isinstance(body, Close)
-    private = read_private(body, ReasonPrivate, chain.keys)
-    return ClosedRun(
-        chain.run,
-        chain.head,
-        body.outcome,
-        body.model,
-        chain.keys.content(body.epoch),
-        private.reason if private else "",
     )
 
 

@@ -236,7 +236,7 @@ class Talker:
     on_report: Callable[[Report], None]
     known: Callable[[], Collection[str]]
     """The addresses that it dials, but for those that members announced."""
-    judges_pubsub: bool = False
+    judges_pubsub: Callable[[], bool] = lambda: False
     """Whether pubsub should bring it what those say that it talks with. A standby and an admin's desk listen to no
     topic of clients, and are silent if no run goes on: to them, and to others of them, that is no fault."""
 
@@ -269,7 +269,7 @@ class SharedAsking:
                     call_back=self._call_back,
                     take_job=lambda signed: self.take_job(signed),
                     tell_job=lambda signed: self.tell_job(signed),
-                    judges_pubsub=lambda: any(talker.judges_pubsub for talker in self._now()),
+                    judges_pubsub=lambda: any(talker.judges_pubsub() for talker in self._now()),
                     on_report=self._report,
                 )
                 self._asking.start()

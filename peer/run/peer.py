@@ -95,8 +95,6 @@ class Prepared:
     """Topics that the engine passes on for others."""
     job: int | None = None
     """The number of the job whose run it is."""
-    judges_pubsub: bool = True
-    """Whether pubsub should bring it what those say that it talks with (`Talker.judges_pubsub`)."""
 
 
 @dataclass(slots=True)
@@ -339,7 +337,6 @@ class Peer:
             upkeep=self._upkeep_of(session),
             place=place,
             carries=prepared.carries,
-            judges_pubsub=prepared.judges_pubsub,
             on_report=reported,
         )
 

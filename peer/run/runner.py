@@ -160,7 +160,6 @@ class Runner:
         upkeep: Upkeep,
         place: int,
         carries: Sequence[str] = (),
-        judges_pubsub: bool = True,
         on_report: Callable[[Report], None],
     ) -> None:
         """``command`` starts the app process; None if the role has none. ``carries`` are topics that the engine passes
@@ -170,7 +169,6 @@ class Runner:
         self._durable = durable
         self._topics = topics
         self._carries = carries
-        self._judges_pubsub = judges_pubsub
         self._keys = keys
         self._on_report = on_report
         self._clock = Clock()
@@ -279,6 +277,9 @@ class Runner:
             return [each.id for each in members if is_asked(each) and each.id != newest.author.member]
 
         return Talker(asked, self._intake.told, self._report, self._named_by_admins, self._judges_pubsub)
+
+    def _judges_pubsub(self) -> bool:
+        return self._durable.role is not Role.SERVER or isinstance(self._machine.state, LeaderState)
 
     def _named_by_admins(self) -> tuple[str, ...]:
         """The addresses that we dial, without those that members announced: else each of them could name some, and ask

@@ -93,5 +93,5 @@ def test_a_server_that_scales_a_tensor_is_contradicted_in_the_round_where_it_sho
     report = audited(federation, "second")
     assert [each["recomputed_by"] for each in report["exchanges"]] == [["second"], ["second"], []]
     assert [each["contradicted_by"] for each in report["exchanges"]] == [[], [], ["second"]]
-    (remark,) = report["remarks"]
-    assert (remark["rule"], remark["height"]) == ("contradicted", 5)
+    (remark,) = [remark for remark in report["remarks"] if remark["rule"] == "contradicted"]
+    assert remark["height"] == 5

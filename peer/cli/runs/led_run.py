@@ -15,12 +15,13 @@ from peer.cli.seeing.live_status import Live
 from peer.home.home import Home
 from peer.run.narrator import cause_in_words
 from protocol.records.bodies import Outcome, Role
+from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.visible import quoted
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
-    from peer.roles.leading import ClosedRun
+    from peer.roles.serving import ClosedRun
     from peer.run.session import Session
 
 
@@ -63,9 +64,9 @@ def lead(
         wait_for_members=wait_for_members,
     )
     with live() as show:
-        ending = run_alone(led.prepared, show)
+        ending = led.ended(run_alone(led.prepared, show))
     closed = led.closed()
-    if closed is None:
+    if closed is None or ending.cause is StopCause.REPLAY:
         return unfinished(session, ending, _stays_open(named, new_run=new_run))
     if closed.outcome is Outcome.STOPPED and not as_json:
         say(f"the run was stopped: {quoted(closed.reason)}")

@@ -49,12 +49,13 @@ from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
 from protocol.jobs.queue import may_ask
 from protocol.records.bodies import Role
+from protocol.roles.leader.run_plan import LeaderSettings
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr
     from peer.apps.app_choice import AppChoice
     from peer.jobs.job_server import JobServer
-    from peer.roles.standing_by import StandingBy
+    from peer.roles.serving import Serving
     from peer.roles.training import Training
     from peer.run.peer import Peer, Prepared
     from peer.run.runner import Ending
@@ -199,7 +200,9 @@ def serve(
                         jobs if led else None,
                         [
                             *clients,
-                            *await _standbys(led.values() if queue.standby else (), training.to_replay(data_dir)),
+                            *await _standbys(
+                                led.values() if queue.standby else (), training.to_replay(data_dir), settings
+                            ),
                         ],
                         kept,
                     )
@@ -269,20 +272,20 @@ async def _tell_what_waits(peer: Peer, waits: Callable[[], list[str]], tell: Cal
         await asyncio.sleep(LOOK)
 
 
-async def _standbys(sessions: Iterable[Session], choice: AppChoice) -> list[StandingBy]:
+async def _standbys(sessions: Iterable[Session], choice: AppChoice, settings: LeaderSettings) -> list[Serving]:
     """What replays the runs that other servers lead, one for each federation."""
     from peer.roles.standing_by import standing_by
 
-    return [await asyncio.to_thread(standing_by, each, choice, once=False, run=None) for each in sessions]
+    return [await asyncio.to_thread(standing_by, each, choice, settings, once=False, run=None) for each in sessions]
 
 
 async def _until_stopped(
-    peer: Peer, jobs: JobServer | None, held: Sequence[Training | StandingBy | None], kept: Sequence[Prepared]
+    peer: Peer, jobs: JobServer | None, held: Sequence[Training | Serving | None], kept: Sequence[Prepared]
 ) -> list[Ending]:
     """Run everything until the peer is stopped, or nothing is left that runs. Returns what could not go on, which is
     also told at once."""
 
-    async def runs(each: Training | StandingBy) -> Ending:
+    async def runs(each: Training | Serving) -> Ending:
         return told(each.ended(await peer.hold(each.prepared)))
 
     async def keeps(keeper: Prepared) -> Ending:

@@ -42,7 +42,7 @@ from protocol.blocks.cid import CID
 from protocol.keeping.budget import Budget
 from protocol.records.bodies import Role
 from protocol.records.environment import Numerics
-from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE
+from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE, LeaderSettings
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # the last two import flwr, so they come after the checks of key and federation
@@ -242,7 +242,7 @@ def start(
         for allowed in approved:
             session.journal.approve_app(allowed)
         if stands_by:
-            code = _stand_by(session, choice, live, once=once, run=standing_by.named(home))
+            code = _stand_by(session, choice, settings, live, once=once, run=standing_by.named(home))
         elif role is Role.SERVER:
             code = lead(
                 session,
@@ -298,11 +298,13 @@ def _told(session: Session, ending: Ending, kept: str) -> ExitCode:
     return ExitCode.DONE
 
 
-def _stand_by(session: Session, choice: AppChoice, live: Live, *, once: bool, run: CID | None) -> ExitCode:
+def _stand_by(
+    session: Session, choice: AppChoice, settings: LeaderSettings, live: Live, *, once: bool, run: CID | None
+) -> ExitCode:
     from peer.roles.standing_by import standing_by
     from peer.run.peer import run_alone
 
-    stands = standing_by(session, choice, once=once, run=run)
+    stands = standing_by(session, choice, settings, once=once, run=run)
     with live() as show:
         ending = stands.ended(run_alone(stands.prepared, show))
     return _told(session, ending, "what it signed is kept")

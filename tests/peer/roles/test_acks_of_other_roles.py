@@ -9,7 +9,7 @@ import pytest
 from chains import ALICE, TIME, id_of
 
 from peer.home.journal import Journal, RunHead
-from peer.roles.standing_by import signed_acks
+from peer.roles.serving import signed_acks
 from peer.roles.training import kept_runs
 from protocol.blocks.cid import CID, cbor_block
 from protocol.blocks.listing import Listing

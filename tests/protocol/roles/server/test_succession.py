@@ -252,7 +252,7 @@ def test_a_leader_that_was_taken_over_from_stands_by_and_writes_no_more(state: s
         server.feed(AppLost("killed"))
     assert server.server.state.name.lower() == state
     written = len(server.written)
-    server.scribe.lead(SECOND)
+    server.scribe.lead(leader=SECOND)
     server.hears(SECOND)
     assert isinstance(server.server.role, Standby)
     assert server.reported(What.TAKEN_OVER)[0]["term"] == 2
@@ -278,7 +278,7 @@ def test_a_leader_yields_to_no_server_that_only_says_so() -> None:
 def test_a_server_leads_again_what_it_was_taken_over_from() -> None:
     made = scribe()
     server = leading(made)
-    made.lead(SECOND)
+    made.lead(leader=SECOND)
     server.hears(SECOND)
     server.feed(AppReady(ENVIRONMENT))
     for _ in range(5):
