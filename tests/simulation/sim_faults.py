@@ -34,6 +34,15 @@ class Faults:
     offline_length: float = 0.0
     clean_stops: float = 0.0
     """The share of the leader's crashes that are requests to stop instead."""
+    one_way: int = 0
+    """Partitions in which one side still hears the other. They are as long as the others."""
+    clock_drift: float = 0.0
+    """By how much a clock may be too fast or too slow: 0.01 is a second in a hundred."""
+    clock_jumps: float = 0.0
+    """Seconds by which a machine's clock may be wrong when a process starts."""
+    standstills: int = 0
+    """How often a process stands still for a while, as on a machine that slept."""
+    standstill_length: float = 0.0
 
     @classmethod
     def draw(cls, random: Random) -> Faults:
@@ -52,6 +61,11 @@ class Faults:
             app_losses=random.choice((0.0, 0.1, 0.3)),
             full_disks=random.choice((0.0, 0.0, 0.02)),
             clean_stops=random.choice((0.0, 0.5)),
+            one_way=random.choice((0, 0, 1)),
+            clock_drift=random.choice((0.0, 0.001, 0.05)),
+            clock_jumps=random.choice((0.0, 0.0, 3.0, 4000.0)),
+            standstills=random.choice((0, 0, 0, 2)),
+            standstill_length=random.choice((1.0, 20.0)),
         )
 
 

@@ -1,4 +1,4 @@
-"""The network: pubsub that loses, repeats, delays and reorders, block exchange that fails, and partitions."""
+"""The network: pubsub that loses, repeats, delays and reorders, block exchange that fails, partitions of any shape."""
 
 from __future__ import annotations
 
@@ -32,10 +32,14 @@ class Network:
         """What the processes of each peer listen to, even those that are gone."""
         self._disks: dict[str, Disk] = {}
         self._cut_off: list[frozenset[str]] = []
+        self._mute: list[frozenset[str]] = []
+        """Sides that are not heard by the others, and hear them."""
         self._away: list[str] = []
         """The peers whose engines are away."""
         for _ in range(faults.partitions):
             self._plan_partition()
+        for _ in range(faults.one_way):
+            self._plan_partition(one_way=True)
 
     # -- who is there ----------------------------------------------------------------------------------------------
 
@@ -73,7 +77,7 @@ class Network:
 
     def _deliver(self, sender: str, name: str, topic: str, data: bytes) -> None:
         topics, receive = self._receivers.get(name, ((), None))
-        if receive is not None and topic in topics and self.connected(sender, name):
+        if receive is not None and topic in topics and self._hears(name, sender):
             receive(data)
 
     def delay(self) -> float:
@@ -93,14 +97,33 @@ class Network:
         """Whether one can call the other, and no partition lies between the two."""
         if self._hub not in (None, one, other) and one != other:
             return False
-        return all((one in side) == (other in side) for side in self._cut_off)
+        return all((one in side) == (other in side) for side in (*self._cut_off, *self._mute))
 
-    def _plan_partition(self) -> None:
+    def _hears(self, name: str, sender: str) -> bool:
+        if self._hub not in (None, name, sender) and name != sender:
+            return False
+        if any(sender in side and name not in side for side in self._mute):
+            return False
+        return all((name in side) == (sender in side) for side in self._cut_off)
+
+    def _plan_partition(self, *, one_way: bool = False) -> None:
         side = frozenset(name for name in self._names if self._random.random() < 0.5)
         begin = self._random.uniform(0.0, PARTITIONS_BEGIN_WITHIN)
         end = begin + self._random.uniform(0.5, 1.5) * self._faults.partition_length
+        if one_way:
+            self._timeline.after(begin, lambda: self._silence(side))
+            self._timeline.after(end, lambda: self._unsilence(side))
+            return
         self._timeline.after(begin, lambda: self._cut(side))
         self._timeline.after(end, lambda: self._heal(side))
+
+    def _silence(self, side: frozenset[str]) -> None:
+        self._mute.append(side)
+        self._timeline.trace("network", f"nobody else hears {sorted(side)}")
+
+    def _unsilence(self, side: frozenset[str]) -> None:
+        self._mute.remove(side)
+        self._timeline.trace("network", f"all hear {sorted(side)} again")
 
     def _cut(self, side: frozenset[str], *away: str) -> None:
         self._away.extend(away)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Protocol
 
+from sim_clock import PeerClock
 from sim_disk import Disk, linked
 from sim_faults import Faults
 from sim_network import Network
@@ -67,6 +68,8 @@ from protocol.wire.announcements import next_start
 Fetch = FetchRecord | FetchContent | Examine | UnpackApp | PinRun
 """The effects that may need other peers."""
 
+STANDSTILL_WITHIN = 30.0
+"""Seconds after the start of a simulation; an undisturbed run takes a few."""
 DISK_TIME = 0.002
 """Seconds that a durable step takes on average."""
 PIPE_TIME = 0.0005
@@ -126,6 +129,7 @@ class Peer:
         """Whether its machine has come to its end, and nothing starts it again."""
         self.crashes = 0
         self._timeline = timeline
+        self._clock = PeerClock(timeline, random, faults)
         self._random = random
         self._faults = faults
         self._network = network
@@ -136,6 +140,9 @@ class Peer:
         self._alarm: float | None = None
         self._disk_free = self._pipe_free = 0.0
         self._disk_full = False
+        self._stands_until = 0.0
+        for _ in range(faults.standstills):
+            timeline.after(random.uniform(0.0, STANDSTILL_WITHIN), self._stand_still)
         self._begun: list[Durable] = []
         """Durable steps that are on their way to disk."""
 
@@ -151,12 +158,13 @@ class Peer:
         self._alarm = None
         self._disk_full, self._begun = False, []
         self._disk_free = self._pipe_free = self._timeline.now
-        self.disk.starts = next_start(self.disk.starts, self._timeline.now)
+        self._clock.restart()
+        self.disk.starts = next_start(self.disk.starts, self._clock.now)
         self._trace("starts")
         self._machine = self.role.machine(self.disk)
         self._network.join(self.name, self.role.topics, self._hear, self.disk)
         self.feed(Started(addresses=(f"/sim/{self.name}",)))
-        if self._faults.offline_times:
+        if self._faults.offline_times or self._faults.standstills:
             self._listen(self._process)
 
     def crash(self, why: str = "crashes") -> None:
@@ -192,6 +200,9 @@ class Peer:
         def do() -> None:
             if process != self._process:
                 return
+            if self._timeline.now < self._stands_until:
+                self._timeline.after(self._stands_until - self._timeline.now, do)
+                return
             strikes = self.crashes < self._faults.crashes and self._random.random() < self._faults.crash_chance
             after = strikes and self._random.random() < 0.5
             if not strikes or after:
@@ -201,6 +212,11 @@ class Peer:
                 self._strike()
 
         self._timeline.after(delay, do)
+
+    def _stand_still(self) -> None:
+        length = self._random.uniform(0.5, 1.5) * self._faults.standstill_length
+        self._stands_until = self._timeline.now + length
+        self._trace(f"stands still for {length:.1f} s")
 
     def _strike(self) -> None:
         if self.role.leads and self._random.random() < self._faults.clean_stops:
@@ -237,7 +253,7 @@ class Peer:
         """Let the machine take an event, and carry out what it wants."""
         assert self._machine is not None
         process = self._process
-        for effect in self._machine.handle(event, self._timeline.now):
+        for effect in self._machine.handle(event, self._clock.now):
             if process == self._process:
                 self._carry_out(effect)
 
@@ -247,7 +263,7 @@ class Peer:
     def _listen(self, process: int) -> None:
         """Tell the machine each second that the engine answers, if it does."""
         if process == self._process:
-            if self._network.answers(self.name):
+            if self._network.answers(self.name) and self._timeline.now >= self._stands_until:
                 self.feed(EngineAnswered())
             self._timeline.after(LISTEN_EVERY, lambda: self._listen(process))
 
@@ -372,7 +388,7 @@ class Peer:
 
     def _wake_at(self, at: float) -> None:
         self._alarm = at
-        self.later(at - self._timeline.now, lambda: self._ring(at))
+        self.later(self._clock.until(at), lambda: self._ring(at))
 
     def _ring(self, at: float) -> None:
         if self._alarm == at:
@@ -395,7 +411,7 @@ class Peer:
     @property
     def now(self) -> float:
         """The time by the peer's clock."""
-        return self._timeline.now
+        return self._clock.now
 
     def _in_app_process(self, delay: float, step: Callable[[], None]) -> None:
         """Let the present app process do ``step``, unless another one has been started by then."""

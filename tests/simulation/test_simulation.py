@@ -94,7 +94,7 @@ def test_what_nobody_approves_is_neither_unpacked_nor_started(monkeypatch):
 
 def test_a_long_run_with_index_records_ends_the_same():
     scenario = Scenario(clients=2, rounds=66, app="crossing")
-    faults = Faults(loss=0.3, crash_chance=0.0005, crashes=3, downtime=0.1, fetch_failure=0.1)
+    faults = Faults(loss=0.3, crash_chance=0.001, crashes=3, downtime=0.1, fetch_failure=0.1)
     disturbed = Simulation(scenario, faults, seed=3)
     told = disturbed.run()
     assert disturbed.server.crashes > 0
