@@ -167,7 +167,7 @@ class _Course:
         for event in self._processes.events():
             self._take(event)
         if self.progress.head != head:
-            for exchange in follower.follow(CID.parse(self.progress.head)):
+            for exchange in follower.follow_over_forks(CID.parse(self.progress.head)):
                 self.progress.take_exchange(exchange)
                 self._display.say(_told(exchange))
         if self.progress.closed and not was_closed:

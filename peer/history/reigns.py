@@ -99,6 +99,11 @@ class Reigns:
     _leaders: dict[int, bytes] = field(default_factory=dict)
     """The leader's id, by term, of those that are told."""
 
+    @property
+    def changed(self) -> bool:
+        """Whether there was a takeover."""
+        return self._count > 1
+
     def leader_of(self, term: int) -> bytes | None:
         """The member id of the leader of a term; None if that is not in the chain."""
         return self._leaders.get(term)

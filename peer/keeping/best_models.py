@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from peer.engine.interface import Engine, EngineError
-from peer.history.chain_follower import ChainFollower
+from peer.history.chain_follower import ChainFollower, LeftBehind
 from peer.history.rounds import Exchange
 from peer.history.run_sources import EngineSource
 from peer.home.journal import Journal, RunHead
@@ -47,13 +47,20 @@ class BestModels:
         if head.role not in (Role.SERVER, Role.AUDITOR):
             return Best()
         try:
-            if head.run not in self._read:
-                self._read[head.run] = _Reading.begun(self._engine, self._journal, head, self._reader(head))
-            reading = self._read[head.run]
-            return Best() if reading is None else reading.up_to(head.head)
+            try:
+                return self._up_to(head)
+            except LeftBehind:
+                del self._read[head.run]
+                return self._up_to(head)
         except (EngineError, BlockError):
             self._read[head.run] = None  # not all of it can be read: it is not tried at each record
             return Best()
+
+    def _up_to(self, head: RunHead) -> Best:
+        if head.run not in self._read:
+            self._read[head.run] = _Reading.begun(self._engine, self._journal, head, self._reader(head))
+        reading = self._read[head.run]
+        return Best() if reading is None else reading.up_to(head.head)
 
 
 @dataclass(slots=True)
@@ -84,6 +91,7 @@ class _Reading:
         """What is marked by now.
 
         Raises:
+            LeftBehind: if ``head`` does not follow from what was read.
             EngineError, BlockError: if a record cannot be read.
         """
         for exchange in self.follower.follow(head) if self.best is not None else ():

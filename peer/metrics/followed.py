@@ -37,7 +37,8 @@ class Followed:
     home: Home
 
     def exchanges(self, *, until_closed: bool) -> Iterator[Exchange]:
-        """Its complete exchanges; with ``until_closed``, also those to come until the run is closed.
+        """Its complete exchanges; with ``until_closed``, also those to come until the run is closed. If a takeover
+        leaves out a tail that was read, exchanges of it come again, with the same numbers.
 
         Raises:
             BlockError: if a record breaks a rule, or is not here.
@@ -51,7 +52,7 @@ class Followed:
         while until_closed and not self.follower.chain.closed:
             time.sleep(EVERY)
             if (newest := self._newest()) is not None and newest != self.follower.chain.head:
-                yield from self.follower.follow(newest)
+                yield from self.follower.follow_over_forks(newest)
         yield from self.follower.open() if until_closed or self.follower.chain.closed else ()
 
     def _newest(self) -> CID | None:

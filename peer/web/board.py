@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from peer.audit.confirmations import is_its_authors
+from peer.audit.terms.settling import settled_by
 from peer.base import logs
 from peer.base.errors import PeerError
 from peer.control.asking import ask
@@ -23,7 +24,7 @@ from peer.engine.interface import Engine, EngineError
 from peer.engine.node_places import node_folder
 from peer.erasure.shredded_runs import by_whom, why_shredded
 from peer.erasure.words import statuses
-from peer.history.chain_follower import ChainFollower
+from peer.history.chain_follower import ChainFollower, LeftBehind
 from peer.history.listed_runs import state_of
 from peer.history.rounds import Exchange
 from peer.home.acks_grants_proofs import beside_here
@@ -45,6 +46,7 @@ from protocol.keeping.best import BestSoFar
 from protocol.records.bodies import Ack, Comparison, RecomputedAck, Run, RunPrivate
 from protocol.records.signed_records import WellSigned, parse_record
 from protocol.visible import visible
+from protocol.wire.announcements import Position
 
 EVERY: Final = 1.0
 """Seconds between two looks at the home."""
@@ -349,7 +351,7 @@ class Board:
         view.keep = body.plan.text_if_any
         view.best = None if private is None or private.best_by is None else BestSoFar(private.best_by)
         manifest = follower.chain.manifest
-        view.federation, view.leader = manifest.title, manifest.name_of(follower.chain.by)
+        view.federation = manifest.title
         reading = _Reading(view, follower)
         with self._lock:
             reading = self._readings.setdefault(head.run, reading)
@@ -384,6 +386,9 @@ class Board:
             view.met, view.trouble, reading.failed_at = len(reading.newer), "", None
             if len(some) < READS_AT_ONCE:
                 reading.coming, view.closed = None, chain.closed
+        except LeftBehind:  # whoever looks at it reads it anew
+            with self._lock:
+                self._readings.pop(view.run, None)
         except (BlockError, EngineError, PeerError) as error:
             view.trouble, reading.failed_at, view.met = str(error), head, 0
             reading.coming, reading.back, reading.newer = None, None, []
@@ -395,16 +400,17 @@ class Board:
         beside = frozenset() if self._journal is None else self._journal.names_beside(view.run)
         if (by := (beside, view.height)) == reading.confirmed_by:
             return False
-        view.confirmed, view.recomputed = _confirmed(self.home, view, chain)
+        view.confirmed, view.recomputed, view.settled = _confirmed(self.home, view, chain)
         reading.confirmed_by = by
         return True
 
 
-def _confirmed(home: Home, view: RunView, chain: Chain) -> tuple[dict[str, int], dict[str, str]]:
-    """The height up to which each member has confirmed this very chain, with an ack by the key that it has now; and
-    what the newest says of those that have replayed it."""
+def _confirmed(home: Home, view: RunView, chain: Chain) -> tuple[dict[str, int], dict[str, str], int | None]:
+    """The height up to which each member has confirmed this very chain, with an ack by the key that it has now; what
+    the newest says of those that have replayed it; and up to where that settles the run, by the voters of now."""
     heights: dict[str, int] = {}
     words: dict[str, str] = {}
+    heads = list(view.heads_of_leaders())
     for block in beside_here(home, view.run).acks:
         record = parse_record(block)
         ack = record.body
@@ -414,7 +420,8 @@ def _confirmed(home: Home, view: RunView, chain: Chain) -> tuple[dict[str, int],
                 equal = ack.recomputed.comparison is Comparison.EQUAL
                 words[name] = f"equal up to height {ack.height}" if equal else f"otherwise at height {ack.height}"
             heights[name] = max(heights.get(name, -1), ack.height)
-    return dict(sorted(heights.items())), words
+            heads.append((ack.by, Position(view.run, ack.head, ack.height, ack.term)))
+    return dict(sorted(heights.items())), words, settled_by(heads, chain)
 
 
 def _federation(stored: StoredFederation) -> dict[str, Any]:

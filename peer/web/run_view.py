@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import threading
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from peer.history.reigns import Reign, Reigns
 from peer.history.rounds import Exchange
 from peer.metrics.points import points_of
 from peer.web.curves import Curves
 from protocol.blocks.cid import CID
 from protocol.blocks.json_values import json_value
-from protocol.chain.chain import Step
+from protocol.chain.chain import Chain, Step
 from protocol.keeping.best import BestSoFar
 from protocol.status.measures import kept
 from protocol.visible import visible
+from protocol.wire.announcements import Position
 
 MAX_FAILURES: Final = 50
 """Errors and refused replies that are kept, the newest."""
+
+MAX_REIGNS: Final = 50
+"""Terms that are told, the newest."""
 
 MAX_REASON: Final = 500
 """Characters of a reason."""
@@ -66,7 +72,10 @@ class RunView:
     """What each standby made of it, in words."""
     app: str = ""
     federation: str = ""
-    leader: str = ""
+    reigns: Reigns = field(default_factory=Reigns)
+    """Who led when."""
+    settled: int | None = None
+    """The height up to which it is settled, by the acks that are here and the voters of now; None if nothing is."""
     keep: str = ""
     """The plan by which its contents stay or go; empty if all stay."""
     best: BestSoFar | None = None
@@ -82,9 +91,10 @@ class RunView:
     _times: array[float] = field(default_factory=lambda: array("d"))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def stepped(self, step: Step) -> None:
-        """A record more is verified."""
+    def stepped(self, step: Step, chain: Chain) -> None:
+        """A record more of ``chain`` is verified."""
         with self._lock:
+            self.reigns.take(step, chain)
             self._records.append(step.record.cid)
             self._types.append(step.record.body.TYPE.value)
             self._times.append(step.record.body.time)
@@ -134,6 +144,13 @@ class RunView:
         with self._lock:
             return self._records[height] if height < len(self._records) else None
 
+    def heads_of_leaders(self) -> Iterator[tuple[bytes, Position]]:
+        """The newest record of each leader in each term, with its member id."""
+        for reign in self.reigns.told:
+            by, head = self.reigns.leader_of(reign.term), self.record_at(reign.until)
+            if by is not None and head is not None:
+                yield by, Position(self.run, head, reign.until, reign.term)
+
     def summary(self) -> dict[str, Any]:
         """The head of the page."""
         with self._lock:
@@ -145,7 +162,9 @@ class RunView:
                 "met": self.met,
                 "app": visible(self.app),
                 "federation": visible(self.federation),
-                "leader": visible(self.leader),
+                "leader": visible(self.reigns.told[-1].leader) if self.reigns.told else "",
+                "reigns": [self._reign(each) for each in self.reigns.told[-MAX_REIGNS:]] if self.reigns.changed else [],
+                "settled": self.settled,
                 "closed": self.closed,
                 "keep": self.keep,
                 "best": self._best(),
@@ -158,6 +177,9 @@ class RunView:
                 ],
                 "failures": json_value(self.failures[::-1]),
             }
+
+    def _reign(self, reign: Reign) -> dict[str, Any]:
+        return {"term": reign.term, "since": reign.since, "began": reign.began, "words": reign.in_words()}
 
     def _best(self) -> dict[str, Any] | None:
         best = self.best

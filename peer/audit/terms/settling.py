@@ -6,6 +6,9 @@ term are settled together with one of the newer.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 from protocol.chain.chain import Chain, Step
 from protocol.election.electorate import Electorate
 from protocol.election.settling import settled_height
@@ -64,6 +67,16 @@ class Settling:
             return 0, 0, 0
         by = {member for member, at in self._confirmed.items() if at == self._newest} | {self._leader}
         return len(by & self._electorate.voters), len(self._electorate.voters), self._electorate.majority
+
+
+def settled_by(heads: Iterable[tuple[bytes, Position]], chain: Chain) -> int | None:
+    """The height up to which the run is settled by the ``heads`` that members have confirmed, all of ``chain``, its
+    leaders' own among them. Only the voters of now count."""
+    of_terms: dict[int, dict[bytes, Position]] = defaultdict(dict)
+    for member, at in sorted(heads, key=lambda each: each[1].height):
+        of_terms[at.term][member] = at
+    found = (settled_height(confirmed, _electorate(chain), term) for term, confirmed in of_terms.items())
+    return max((height for height in found if height is not None), default=None)
 
 
 def _electorate(chain: Chain) -> Electorate:

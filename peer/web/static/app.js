@@ -334,6 +334,8 @@ class RunPage {
       about.confirmed.map((each) => [bdi(each.who), `${each.height} of ${about.height}`, each.recomputed])) : null;
     return el("section", { class: "panel" }, facts([
       ["app", bdi(about.app)], ["federation", bdi(about.federation)], ["server", bdi(about.leader)],
+      ["terms", about.reigns.length ? el("ul", {}, ...about.reigns.map((each) => el("li", {}, bdi(each.words)))) : null],
+      ["settled", about.settled === null ? null : about.settled === about.height ? "all of it, a majority has confirmed it" : `up to record ${about.settled} of ${about.height}`],
       ["state", about.closed ? "closed" : el("span", { class: "good" }, "open")],
       ["exchanges", about.newest ? `${about.exchanges}${about.newest.round === null ? "" : `, round ${about.newest.round}`}` : behind ? null : "none is complete yet"],
       ["reading", behind ? [el("div", {}, about.height < 1 ? `${about.met} of ${about.known} records are read, none is verified yet`
