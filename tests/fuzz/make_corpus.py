@@ -54,7 +54,7 @@ from protocol.federation.epochs import seed_block  # noqa: E402
 from protocol.federation.unsigned_versions import next_version  # noqa: E402
 from protocol.joining.messages import Pending, Refused, Welcomed, WhyRefused, seal_answer  # noqa: E402
 from protocol.joining.tickets import Invitation, Ticket, TicketKeys  # noqa: E402
-from protocol.records.bodies import Role  # noqa: E402
+from protocol.records.bodies import Role, Voting  # noqa: E402
 from protocol.records.contexts import JoinSide  # noqa: E402
 from protocol.records.signed_records import body_value, parse_record, sign_record  # noqa: E402
 from protocol.wire.announcements import (  # noqa: E402
@@ -85,6 +85,18 @@ def a_run() -> chains.Scribe:
     scribe.add(scribe.dispatch(scribe.group(chains.DAVE)))
     scribe.add(scribe.close())
     return scribe
+
+
+def a_takeover() -> tuple[list[Block], Block]:
+    """The votes for a takeover and the takeover itself, and a manifest that says who votes."""
+    scribe = chains.begun()
+    step = scribe.lead(leader=chains.SERVER, voters=(chains.SERVER, chains.ALICE, chains.BOB))
+    blocks = [chains.block_of(scribe.source[each.cid]) for each in (*step.votes, step.record)]
+    voters = {scribe.chain.run: [chains.id_of(chains.ALICE)]}
+    unsigned = next_version(
+        scribe.first, by=chains.id_of(chains.ADMIN), time=chains.TIME, voting=Voting.SERVERS, voters=voters
+    )
+    return blocks, scribe.next_manifest(unsigned)
 
 
 def records(scribe: chains.Scribe) -> list[Block]:
@@ -209,6 +221,7 @@ def all_inputs() -> dict[str, list[bytes]]:
     """The inputs of each target."""
     run = a_run()
     signed = records(run)
+    took_over, voting = a_takeover()
     said = announcements(run)
     wire, joined = joining(run)
     files = [("app.py", b"print()"), ("pyproject.toml", b"[project]\nname = 'a'\n")]
@@ -224,10 +237,10 @@ def all_inputs() -> dict[str, list[bytes]]:
     return {
         "cid": [part for link in (chains.CONTENT, run.chain.run) for part in (bytes(link), str(link).encode())],
         "dag-cbor": [signed[0].data, values, small_root.data],
-        "record": [block.data for block in signed],
+        "record": [block.data for block in [*signed, *took_over]],
         "private-part": privates(signed),
-        "chain": [body for body in bodies(signed) if b"federation" not in body],
-        "manifest": [body for body in bodies(signed) if b"federation" in body],
+        "chain": [*(body for body in bodies(signed) if b"federation" not in body), *bodies(took_over[-1:])],
+        "manifest": [*(body for body in bodies(signed) if b"federation" in body), *bodies([voting])],
         "listing": [small_root.data, encode_cbor([b"1", b"2"]), leaf, encode_cbor(2)],
         "seed": [seed_block(bytes(32), None).data, cbor_block({"epoch": 1, "private": bytes(60)}).data],
         "content-manifest": [plain, encrypted],

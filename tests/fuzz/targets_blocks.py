@@ -48,6 +48,7 @@ from strategy.replies.examination import Sent, examine
 
 SCRIBE: Final = chains.begun()
 """An honest run, into which the inputs are put."""
+SCRIBE.takeover(leader=chains.SERVER, voters=(chains.SERVER, chains.ALICE, chains.BOB))  # its votes are there too
 KEY: Final = ContentKey(1, bytes(32))
 APP: Final = write_bundle([])[0]
 """The app without files."""
