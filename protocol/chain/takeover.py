@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from protocol.blocks.cid import CID, BlockSource
 from protocol.chain import rules
 from protocol.chain.exchange import InForce
-from protocol.federation.voters import majority_of, voters_of
-from protocol.records.bodies import Takeover, Vote
+from protocol.federation.manifest import Manifest
+from protocol.federation.voters import majority_of, may_vote, voters_of
+from protocol.records.bodies import Member, Takeover, Vote
 from protocol.records.signed_records import Record, checked_record, typed_items
 
 
@@ -51,3 +54,20 @@ def _check_vote(vote: Record, body: Takeover, last: bytes, voters: frozenset[byt
     if vote.signers != (manifest.members[said.by].signing,):
         raise rules.VoteKey(f"{vote.cid} is not signed with {manifest.called(said.by)}'s key")
     rules.check_signed(vote, in_force.well_signed)
+
+
+def holds_without_removed(votes: Iterable[Record], run: CID, before: Manifest, newest: Manifest) -> bool:
+    """Whether a takeover also has a majority of those of its voters that are still in the federation.
+
+    ``before`` is in force at the takeover. ``newest`` is a later version, which no record of the run names yet. By
+    position the votes of members that it removed, and of keys that it revokes, are good: the chain rules take them. But
+    whoever knows that version does not follow a leader by such votes. Otherwise members that were removed for being
+    hostile could come back: they would take the run over from before the roster that removes them.
+    """
+    left = {voter for voter in voters_of(before, run) if _is_still_in(before.members[voter], newest)}
+    return len(left.intersection(vote.body.by for vote in votes)) >= majority_of(left)
+
+
+def _is_still_in(voter: Member, newest: Manifest) -> bool:
+    now = newest.members.get(voter.id)
+    return now is not None and may_vote(now) and voter.signing not in newest.revoked

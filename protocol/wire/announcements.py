@@ -104,11 +104,6 @@ class Position:
     term: Natural
     """The head record's own."""
 
-    def is_ahead_of(self, other: Position) -> bool:
-        """Whether this head is newer: of a later term, or higher in the same one (Raft, section 5.4.1). Of heads of
-        two terms the higher one may be the older: its tail is lost."""
-        return (self.term, self.height) > (other.term, other.height)
-
 
 @dataclass(frozen=True, slots=True)
 class ManifestRef:

@@ -22,6 +22,7 @@ from chains import (
     id_of,
     member,
     reader_of,
+    rotated,
     unsigned_federation,
 )
 from spoiled_places import filled_until
@@ -30,7 +31,8 @@ from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, raw_block
 from protocol.chain import closure
 from protocol.chain.closure import missing
-from protocol.federation.manifest import ManifestError, ManifestRule, next_manifest
+from protocol.chain.takeover import holds_without_removed
+from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, next_manifest
 from protocol.federation.unsigned_versions import next_version, without_member
 from protocol.federation.voters import Voting, majority_of, voters_of
 from protocol.records.bodies import Role, RunVoters
@@ -92,14 +94,51 @@ def test_the_next_leader_carries_on_the_epochs_of_an_encrypted_run(reader: Signi
     scribe = begun(encrypted=True, reader=reader_of(reader))
     scribe.lead()
     before = scribe.epoch
-    scribe.add(scribe.collect(scribe.taken(ALICE), scribe.error(BOB)))
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
     scribe.add(scribe.roster(scribe.with_dave().cid))
+    assert scribe.message(BOB).epoch == 1, "sent before, in the term before"
+    scribe.add(scribe.collect(scribe.taken(BOB)))
     assert scribe.epoch is not None
     assert before is not None
     assert (scribe.epoch.number, scribe.epoch.run) == (2, before.run)
     step = scribe.add(scribe.dispatch())
     assert [message.epoch for message in step.opened] == [2, 2]
     assert {message.group for message in step.opened} == {"1"}, "the private part is read"
+
+
+# -- and a newer manifest ------------------------------------------------------------------------------------------
+
+
+def without(scribe: Scribe, *removed: SigningKey) -> Manifest:
+    """The version that removes these members."""
+    manifest = scribe.manifest
+    for each in removed:
+        unsigned = without_member(manifest, id_of(each), by=id_of(ADMIN), time=TIME)
+        manifest = scribe.read_manifest(scribe.next_manifest(unsigned).cid)
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("removed", "holds"),
+    [((), True), ((SERVER,), True), ((BOB,), False), ((SERVER, BOB), True), ((SERVER, CAROL, ALICE, BOB), True)],
+    ids=["nobody", "the leader before", "one who voted", "both", "all but the next leader"],
+)
+def test_removed_members_bring_nobody_to_the_lead(removed: tuple[SigningKey, ...], holds: bool):
+    scribe = begun()
+    before, newest = scribe.chain.manifest, without(scribe, *removed)
+    votes = scribe.lead(voters=(SECOND, ALICE, BOB)).votes
+    assert holds_without_removed(votes, scribe.chain.run, before, newest) is holds
+
+
+def test_a_stolen_key_that_was_revoked_brings_nobody_to_the_lead():
+    scribe = begun()
+    before = scribe.manifest
+    members = {**before.members, id_of(ALICE): rotated(before.members[id_of(ALICE)], ALICE, DAVE, place=before.cid)}
+    unsigned = next_version(before, by=id_of(ADMIN), time=TIME, members=members.values())
+    newest = scribe.read_manifest(scribe.next_manifest(unsigned).cid)
+    votes = scribe.lead(voters=(SECOND, ALICE, BOB)).votes
+    assert holds_without_removed(votes, scribe.chain.run, before, newest), "it is hers still, until it is revoked"
+    assert not holds_without_removed(votes, scribe.chain.run, before, replace(newest, revoked=(id_of(ALICE),)))
 
 
 # -- what to fetch --------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import replace
 
 import msgpack
 import pytest
@@ -263,10 +262,3 @@ def test_a_federation_of_any_size_beats_at_most_twenty_times_a_second():
 def test_a_process_started_later_counts_from_higher():
     assert first_counter(2) - first_counter(1) > 100 * 3600 * 24 * 365  # a hundred a second, for a year
     assert first_counter(2**30) < 2**63
-
-
-def test_the_head_of_a_later_term_is_ahead_of_a_higher_one():
-    older, higher, newer = (replace(POSITION, height=height, term=term) for height, term in ((3, 1), (9, 1), (4, 2)))
-    assert newer.is_ahead_of(higher)
-    assert higher.is_ahead_of(older)
-    assert not any(one.is_ahead_of(other) for one, other in ((older, newer), (higher, newer), (newer, newer)))
