@@ -56,6 +56,8 @@ class RunJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     """The text of the plan by which its contents stay or go; empty: as the server's owner has said."""
     best: str = ""
     """By which metric its best model is marked; empty: as the server's owner has said."""
+    closing: str = ""
+    """The text of the rule by which its exchanges close early; empty: as the server's owner has said."""
 
 
 class CancelJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="cancel"):

@@ -23,6 +23,7 @@ from protocol.keeping.plan import KeepPlan
 from protocol.records.bodies import Ack, Chained, Collect, Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record, read_chained, read_record
+from protocol.replies.closing_rule import ClosingRule
 from protocol.roles.leader.run_plan import ResumedRun, RunPlan, TermStart, recorded_plan
 from protocol.run_names import SHOWN
 
@@ -69,15 +70,19 @@ class RunToResume:
             code=ExitCode.UNFINISHED,
         )
 
-    def other_options(self, keep: KeepPlan | None, best_by: BestBy | None, witnesses: int | None) -> str:
-        """How what stays of it, or is marked, or how many witnesses it asks for, differs from this; empty if it does
-        not. None says nothing of it."""
+    def other_options(
+        self, keep: KeepPlan | None, best_by: BestBy | None, witnesses: int | None, closing: ClosingRule | None
+    ) -> str:
+        """How what stays of it, or is marked, how many witnesses it asks for, or when its exchanges close, differs from
+        this; empty if it does not. None says nothing of it."""
         if keep is not None and keep != self.begun.keep:
             return f"of it stays {self.begun.keep}, not {keep}"
         if best_by is not None and best_by != self.begun.best_by:
             return f"its best model is by {self.begun.best_by or 'no metric'}, not by {best_by}"
         if witnesses is not None and witnesses != self.begun.witnesses:
             return f"it asks for {self.begun.witnesses} witnesses, not {witnesses}"
+        if closing is not None and closing != self.begun.closing:
+            return f"its exchanges close by {self.begun.closing or 'no rule, with all replies'}, not by {closing}"
         return ""
 
     def difference(self, app: CID, config: RunConfig, replay_format: int, seed: bytes | None) -> str:

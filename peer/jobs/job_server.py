@@ -46,6 +46,7 @@ from protocol.jobs.request import KEY_SIZE, JobRequest, NotTaken, WhyNot, author
 from protocol.keeping.best import BestBy, BestError, parse_best
 from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import RunConfig
+from protocol.replies.closing_rule import ClosingError, ClosingRule, parse_closing
 from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.run_names import SHOWN, why_no_name
@@ -205,6 +206,7 @@ class JobServer:
             min_clients=settings.min_clients,
             keep=parse_plan(settings.keep) if settings.keep else self._as_leader.keep,
             best_by=parse_best(settings.best) if settings.best else self._as_leader.best_by,
+            closing=parse_closing(settings.closing) if settings.closing else self._as_leader.closing,
         )
         if job.run is not None:
             return resuming(session, job.run, as_leader, job=job.number)
@@ -366,7 +368,7 @@ class JobServer:
         """Keep a job of the member ``asker``, unless one with this ``key`` is kept. Only then, and if there is room for
         it, is its app taken in."""
         needs = Needs(request.memory, request.gpus)
-        keep, best = _kept(request)
+        keep, best, closing = _kept(request)
         with self._deciding:
             if (known := next((job for job in self._journal.jobs.all() if job.key == key), None)) is not None:
                 return known
@@ -386,6 +388,7 @@ class JobServer:
                 request.gpus,
                 str(keep or ""),
                 str(best or ""),
+                str(closing or ""),
             )
             app, federation = taken.app, session.federation
             return self._journal.jobs.accept(
@@ -438,16 +441,18 @@ class JobServer:
         return self._queued_again(job.number)
 
 
-def _kept(request: RunJob | JobRequest) -> tuple[KeepPlan | None, BestBy | None]:
-    """What a request says of what stays, and of what is marked.
+def _kept(request: RunJob | JobRequest) -> tuple[KeepPlan | None, BestBy | None, ClosingRule | None]:
+    """What a request says of what stays, of what is marked, and of when an exchange closes early.
 
     Raises:
         PeerError: if it says it wrong.
     """
     if isinstance(request, JobRequest):
-        return request.plan, request.best_by
+        return request.plan, request.best_by, request.closing_rule
     try:
         keep = parse_plan(request.keep) if request.keep else None
-        return keep, parse_best(request.best) if request.best else None
-    except (PlanError, BestError) as error:
-        raise PeerError(str(error), fix="see --keep and --best of peer run --help") from error
+        best = parse_best(request.best) if request.best else None
+        return keep, best, parse_closing(request.closing) if request.closing else None
+    except (PlanError, BestError, ClosingError) as error:
+        fix = "see --keep, --best, --min-replies and --round-deadline of peer run --help"
+        raise PeerError(str(error), fix=fix) from error

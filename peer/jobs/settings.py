@@ -31,6 +31,8 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     job before there was one."""
     best: str = ""
     """By which metric its best model is marked, as text; empty likewise."""
+    closing: str = ""
+    """The rule by which its exchanges close early, as text; empty likewise."""
 
     def to_bytes(self) -> bytes:
         """For the journal."""

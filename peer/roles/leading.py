@@ -26,6 +26,7 @@ from protocol.blocks.cid import CID, BlockError
 from protocol.federation.manifest import Manifest
 from protocol.keeping.plan import KEEP_EVERYTHING
 from protocol.records.bodies import Role, RunConfig
+from protocol.replies.closing_rule import ClosingRule, Count
 from protocol.roles.effects import Report, What
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan, first_content_key
 from protocol.roles.newest_manifest import TrustedManifest
@@ -79,8 +80,10 @@ def leading(
         keep=settings.keep or KEEP_EVERYTHING,
         best_by=settings.best_by,
         witnesses=settings.witnesses or 0,
+        closing=settings.closing,
     )
     _require_witnesses(session, plan.witnesses, trusted.manifest)
+    _look_at_closing(session, trusted, settings.closing)
     lead = LeadPlan(plan, unless_led=not new_run and has_other_servers(session, trusted))
     return _leading(session, trusted, standby, lead, settings, session.computing, job)
 
@@ -197,6 +200,14 @@ def _require_witnesses(session: Session, asked: int, manifest: Manifest) -> None
         )
 
 
+def _look_at_closing(session: Session, trusted: TrustedManifest, rule: ClosingRule | None) -> None:
+    """Say so if the rule asks for more replies than there can be."""
+    clients = len(trusted.manifest.nodes_of(Role.CLIENT))
+    if rule is not None and isinstance(rule.enough, Count) and rule.enough.replies > clients:
+        told = {"needed": rule.enough.replies, "clients": clients}
+        session.on_report(Report(What.CLOSING_OVER_MEMBERS, told))
+
+
 def _waits_for_members(session: Session, run: CID, asked: bool | None) -> bool:
     """Whether to wait for all clients before going on with a run, because this home may have forgotten records."""
     may_lack = session.journal.may_have_forgotten(run, location_of(session.home.path))
@@ -214,7 +225,7 @@ def _left_open(
     if left is None:
         return None
     why = left.difference(app.id, run_config, REPLAY_FORMAT, seed) or left.other_options(
-        settings.keep, settings.best_by, settings.witnesses
+        settings.keep, settings.best_by, settings.witnesses, settings.closing
     )
     if not why:
         return left

@@ -46,6 +46,15 @@ _LINES: Final[Mapping[What, str]] = {
     What.REPLY_REFUSED: "a reply of {name} is not taken: {why}",
     What.ALL_REFUSED: "all replies were refused by the check {check}; "
     "if the app means to send such replies, leave the check out with {option}: see `peer start --help`",
+    What.REPLY_LATE: "a reply of {name} came late: its exchange had closed. The next collect tells of it",
+    What.CLOSING_UNUSED: "the app collects its replies by itself, so it decides itself whom it waits for: "
+    "--min-replies and --round-deadline have no effect",
+    What.CLOSING_OVER_MEMBERS: "--min-replies {needed} is more than the {clients} clients of the federation: "
+    "each exchange waits for all its replies",
+    What.ALL_AWAITED: "--min-replies {needed} is more than the {messages} messages of this exchange: it waits for all "
+    "its replies",
+    What.TASK_LATE: "our answer came after its exchange had closed: the run tells of it as late, and the app does not "
+    "get it",
     What.BOUND_UNUSED: "--max-update-norm {bound} has no effect: {why}",
     What.ACK_REFUSED: "an ack of {name} is refused: {why}",
     What.DISPATCHED: "messages out: {messages} (height {height})",
@@ -204,11 +213,25 @@ def _line(report: Report, see_log: str) -> str:
 def _opened(fields: Fields) -> str:
     native = fields["numerics"] == Numerics.NATIVE
     cost = f"; its numerics are native: {AUDITED_HERE_ONLY}" if native else ""
-    return f"run {fields['run']} is open: app {fields['app']}{cost}{_kept(fields)}"
+    return f"run {fields['run']} is open: app {fields['app']}{cost}{_kept(fields)}{_closes(fields)}"
 
 
 def _followed(fields: Fields) -> str:
-    return f"taking part in run {fields['run']}: app {fields['app']}{_kept(fields)}"
+    return f"taking part in run {fields['run']}: app {fields['app']}{_kept(fields)}{_closes(fields)}"
+
+
+def _closes(fields: Fields) -> str:
+    """What a member should know of a run that does not wait for all replies."""
+    return f"; an exchange closes {fields['closing']}" if fields.get("closing") else ""
+
+
+def _left_out(fields: Fields) -> str:
+    """An exchange did not wait for some clients."""
+    clients, whom = int(fields["clients"] or 0), str(fields["whom"])
+    more = clients - len(whom.split(", "))
+    who = f"{whom} and {more} more" if more > 0 else whom
+    of_round = "" if fields["round"] is None else f" of round {fields['round']}"
+    return f"an exchange{of_round} closed without {who}: {fields['why']}"
 
 
 def _kept(fields: Fields) -> str:
@@ -358,5 +381,6 @@ _WORDS: Final[Mapping[What, Callable[[Fields], str]]] = {
     What.RUN_CLOSED: _closed,
     What.TASK_ANSWERED: _answered,
     What.APP_WAITS_FOR_CLIENTS: _few,
+    What.LEFT_OUT: _left_out,
 }
 """The reports whose words hang on more than one field."""

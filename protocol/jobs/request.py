@@ -9,9 +9,10 @@ job. What it asks for is judged by the rules of the queue.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +27,7 @@ from protocol.keeping.best import LONGEST_TEXT, BestBy, BestError, parse_best
 from protocol.keeping.plan import LONGEST as LONGEST_PLAN
 from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import Key, Member, Natural
+from protocol.replies.closing_rule import LONGEST_RULE, ClosingError, ClosingRule, parse_closing
 from protocol.run_names import LONGEST
 from protocol.wire.announcements import Envelope
 
@@ -112,6 +114,11 @@ class JobRequest:
         """By which metric its best model is marked; None if it is for the server to say."""
         return None
 
+    @property
+    def closing_rule(self) -> ClosingRule | None:
+        """When an exchange of the run closes early; None if it is for the server to say."""
+        return None
+
     def job_key(self) -> bytes:
         """The job's key at the server. Nobody can take that of another member's job."""
         return job_key(self.by, self.key)
@@ -136,6 +143,29 @@ class PlannedJobRequest(JobRequest):
     def best_by(self) -> BestBy | None:
         """By which metric its best model is marked; None if it is for the server to say."""
         return parse_best(self.best) if self.best else None
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingJobRequest(PlannedJobRequest):
+    """`PlannedJobRequest` of a run whose exchanges close early. Any other is written without the field; here the two
+    before it may both be empty."""
+
+    closing: Annotated[str, Meta(max_length=LONGEST_RULE)]
+    """The text of a `protocol.replies.closing_rule.ClosingRule`."""
+
+    @property
+    def closing_rule(self) -> ClosingRule | None:
+        """When an exchange of the run closes early."""
+        return parse_closing(self.closing)
+
+
+def with_texts(request: JobRequest, keep: str, best: str, closing: str) -> JobRequest:
+    """The request with as many of these texts as say something."""
+    if not (keep or best or closing):
+        return request
+    plain: dict[str, Any] = {each.name: getattr(request, each.name) for each in fields(request)}
+    planned = plain | {"keep": keep, "best": best}
+    return ClosingJobRequest(**planned, closing=closing) if closing else PlannedJobRequest(**planned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +259,7 @@ def read_request(data: bytes, manifest: Manifest, own: bytes, accepted: frozense
         request = _request(envelope.payload)
     except BadSignature as error:
         raise NotTaken(WhyNot.BAD_SIGNATURE, str(error)) from error
-    except (NotPacked, PlanError, BestError) as error:
+    except (NotPacked, PlanError, BestError, ClosingError) as error:
         raise NotTaken(WhyNot.MALFORMED, f"not a request: {error}") from error
     _check_place(request, member, manifest, own, now)
     return request
@@ -248,12 +278,19 @@ def _check_place(asked: JobRequest | JobQuestion, member: Member, manifest: Mani
 
 
 def _request(payload: bytes) -> JobRequest:
-    try:
-        return unpacked(payload, JobRequest)
-    except NotPacked:
-        request = unpacked(payload, PlannedJobRequest)
+    for kind in (JobRequest, PlannedJobRequest):
+        with suppress(NotPacked):
+            return _checked(unpacked(payload, kind))
+    return _checked(unpacked(payload, ClosingJobRequest))
+
+
+def _checked(request: JobRequest) -> JobRequest:
+    """A request whose texts are written in their one way, and which has none that it could leave out."""
+    if not isinstance(request, PlannedJobRequest):
+        return request
     said = (str(request.plan or ""), str(request.best_by or ""))
-    if said != (request.keep, request.best) or not any(said):
+    closes = isinstance(request, ClosingJobRequest) and request.closing_rule is not None
+    if said != (request.keep, request.best) or not (any(said) or closes):
         raise NotPacked("its plan is not written in its one way")
     return request
 

@@ -88,15 +88,15 @@ def seconds(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-def closing_of(min_replies: str, deadline: float | None) -> ClosingRule | None:
-    """The rule of two options; None if neither is given (an empty text, and None).
+def closing_of(min_replies: str | None, deadline: float | None) -> ClosingRule | None:
+    """The rule of two options; None if neither is given.
 
     Raises:
         ClosingError: if one of them means nothing.
     """
-    if not min_replies and deadline is None:
+    if min_replies is None and deadline is None:
         return None
-    enough = parse_enough(min_replies) if min_replies else HALF
+    enough = HALF if min_replies is None else parse_enough(min_replies)
     return ClosingRule(enough, AT_ONCE if deadline is None else checked_deadline(deadline))
 
 

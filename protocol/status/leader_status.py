@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from protocol.federation.manifest import Manifest, node_id
 from protocol.records.bodies import Member, Role
+from protocol.roles.collecting.awaited_replies import AwaitedReplies
+from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.leader.app_process import AppProcess
-from protocol.roles.leader.awaited_replies import AwaitedReplies
 from protocol.roles.leader.clients_here import ClientsHere
 from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
-from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import RunPlan
@@ -97,6 +97,7 @@ class LeaderStatus:
             rounds=rounds_of(self._plan.config),
             keep=self._plan.keep.text_if_any,
             best=self._replies.best.told,
+            closing="" if chain.closing is None else str(chain.closing),
         )
 
     def _answer_by(self) -> dict[int, float]:
@@ -119,6 +120,7 @@ class LeaderStatus:
             why=why,
             answer_by=answer_by.get(node),
             answers=self._replies.answers.get(node),
+            lateness=self._replies.late.of.get(node),
         )
 
     def _witness(self, by: bytes, height: int | None, manifest: Manifest) -> WitnessStatus:

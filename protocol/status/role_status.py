@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from protocol.blocks.cid import CID
 from protocol.records.roles import Role
+from protocol.status.lateness import Lateness
 from protocol.status.measures import Measures
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ class MemberStatus:
     """When its answer is given up, if it owes one."""
     answers: Answers | None = None
     """A client's; None if there are none."""
+    lateness: Lateness | None = None
+    """A client's that was left out; None if it never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,8 @@ class RunStatus:
     """The plan by which its contents stay or go (`protocol.keeping.plan`); empty if all stay, or it is not known."""
     best: Best | None = None
     """At its server, if it marks its best model."""
+    closing: str = ""
+    """The rule by which its exchanges close early (`protocol.replies.closing_rule`); empty if each waits for all."""
 
 
 @dataclass(frozen=True, slots=True)

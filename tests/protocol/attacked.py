@@ -198,12 +198,12 @@ def _versions(scribe: Scribe) -> dict[CID, bytes]:
     return blocks
 
 
-def leading() -> Attacked:
-    """A leader that has sent a message to Alice and one to Bob. Its scribe has no run."""
+def leading(**changes: Any) -> Attacked:
+    """A leader that has sent a message to Alice and one to Bob. Its scribe has no run. ``changes`` are to its plan."""
     scribe = Scribe()
     trusted = TrustedManifest(scribe.first, scribe.source)
     settings = LeaderSettings(min_clients=2, client_timeout=600.0)
-    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3, **changes)
     leader = Attacked(Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings), scribe)
     leader.feed(AppReady(ENVIRONMENT))
     sent = tuple(Outgoing(CONTENT, "train", "1", 3600.0, node_of(client)) for client in (ALICE, BOB))

@@ -15,6 +15,7 @@ from protocol.jobs.answer import JobAnswer, digest_of, seal_answer
 from protocol.jobs.request import (
     AskedAboutJob,
     AskedJob,
+    ClosingJobRequest,
     JobQuestion,
     JobRequest,
     PlannedJobRequest,
@@ -48,6 +49,15 @@ _PLANNED = sign_request(
         **{each.name: getattr(_ASKED, each.name) for each in fields(_ASKED)},
         keep="models=all updates=last:2",
         best="loss:min",
+    ),
+    SECOND,
+)
+_CLOSING = sign_request(
+    ClosingJobRequest(
+        **{each.name: getattr(_ASKED, each.name) for each in fields(_ASKED)},
+        keep="",
+        best="",
+        closing="replies=80% deadline=30",
     ),
     SECOND,
 )
@@ -87,6 +97,7 @@ def asking_vectors() -> dict[str, object]:
                 "sealed": channel.write(AskedAboutJob("job", _QUESTION)).hex(),
             },
             "planned": _PLANNED.hex(),
+            "closing": _CLOSING.hex(),
         },
         "no calls": {
             "no address": _sealed(channel, [[]]),

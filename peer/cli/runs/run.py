@@ -31,7 +31,7 @@ from peer.cli.options import (
     new_app,
 )
 from peer.cli.output import put_json, put_result
-from peer.cli.runs.run_options import KeepingOptions
+from peer.cli.runs.run_options import ClosingOptions, KeepingOptions
 from peer.cli.seeing.live_status import live_home
 from peer.control.asking import ask
 from peer.control.requests import RunJob
@@ -43,7 +43,7 @@ from peer.home.kept_jobs import KeptJob
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.json_values import json_value
 from protocol.jobs.answer import JobAnswer
-from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, PlannedJobRequest, sign_request
+from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, sign_request, with_texts
 from protocol.records.bodies import Role
 from protocol.visible import named, quoted
 
@@ -137,6 +137,7 @@ def run(
     passphrase_file: PassphraseFileOption = None,
     *,
     keeping: KeepingOptions,
+    closing: ClosingOptions,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the run has ended.")] = False,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait, and show what the app prints. Ctrl-C leaves the run alone.")
@@ -153,14 +154,14 @@ def run(
     if not app_dir.is_dir():
         raise PeerError(f"there is no folder {app_dir}", fix="name a Flower app's folder, with a pyproject.toml in it")
     begins_with = clients_to_begin_with(min_clients, app_dir, run_config or [])
-    keep, best = str(keeping.plan() or ""), str(keeping.best_by() or "")
+    kept = str(keeping.plan() or ""), str(keeping.best_by() or ""), str(closing.rule() or "")
     job_key = secrets.token_hex(KEY_SIZE) if key is None else _checked(key)
     if on is not None:
         if node_config:
             raise PeerError("--node-config is for the peer of this home", fix="leave it out: its owner sets it there")
         member = MemberOptions(ipfs, identity, passphrase_file, federation, home)
         needed = bytes_of(memory, "--memory") or 0
-        elsewhere = OtherJob(app_dir, run_config or [], name, begins_with, seed, needed, gpus, keep, best)
+        elsewhere = OtherJob(app_dir, run_config or [], name, begins_with, seed, needed, gpus, *kept)
         with elsewhere.asking(member, on) as server:
             told = elsewhere.ask(server, job_key, timeout)
             if not (wait or follow):
@@ -180,8 +181,9 @@ def run(
         seed=seed,
         memory=bytes_of(memory, "--memory") or 0,
         gpus=gpus,
-        keep=keep,
-        best=best,
+        keep=kept[0],
+        best=kept[1],
+        closing=kept[2],
     )
     accepted = ask(place, request)
     if accepted is None:
@@ -225,6 +227,7 @@ class OtherJob:
     gpus: int
     keep: str
     best: str
+    closing: str
 
     @contextlib.contextmanager
     def asking(self, member: MemberOptions, server: str) -> Iterator[OtherServer]:
@@ -273,8 +276,7 @@ class OtherJob:
             self.memory,
             self.gpus,
         )
-        is_planned = self.keep or self.best
-        request = PlannedJobRequest(*fields, self.keep, self.best) if is_planned else JobRequest(*fields)
+        request = with_texts(JobRequest(*fields), self.keep, self.best, self.closing)
         size = len(sign_request(request, server.person.signing_keys[0]))
         if size > MAX_REQUEST:
             raise PeerError(

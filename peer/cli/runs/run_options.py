@@ -20,6 +20,7 @@ from protocol.keeping.plan import DROP_UPDATES, KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import MAX_WITNESSES, Role
 from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
+from protocol.replies.closing_rule import ClosingError, ClosingRule, closing_of
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, WITNESS_TIMEOUT, LeaderSettings
 
 BudgetOption = Annotated[
@@ -93,6 +94,41 @@ class KeepingOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosingOptions:
+    """When an exchange of a new run does not wait for the slowest."""
+
+    min_replies: Annotated[
+        str | None,
+        typer.Option(
+            "--min-replies",
+            metavar="K|SHARE",
+            help="Server: an exchange need not wait for more replies than these: as 3, or 80%. Recorded in the run.",
+            show_default="50% with --round-deadline, else all",
+        ),
+    ] = None
+    round_deadline: Annotated[
+        float | None,
+        typer.Option(
+            "--round-deadline",
+            metavar="SECONDS",
+            help="Server: but it waits at least so long, unless all are in. Recorded in the run.",
+            show_default="0 with --min-replies",
+        ),
+    ] = None
+
+    def rule(self) -> ClosingRule | None:
+        """The rule; None if each exchange waits for all its replies.
+
+        Raises:
+            PeerError: if one of the two means nothing.
+        """
+        try:
+            return closing_of(self.min_replies, self.round_deadline)
+        except ClosingError as error:
+            raise PeerError(str(error), fix="--min-replies 80% --round-deadline 30") from error
+
+
+@dataclass(frozen=True, slots=True)
 class LeadOptions:
     """How a server leads each of its runs."""
 
@@ -153,11 +189,11 @@ class LeadOptions:
         ),
     ] = Numerics.PORTABLE
 
-    def settings(self, min_clients: int, keeping: KeepingOptions) -> LeaderSettings:
+    def settings(self, min_clients: int, keeping: KeepingOptions, closing: ClosingOptions) -> LeaderSettings:
         """For a run that begins with ``min_clients``.
 
         Raises:
-            PeerError: if the checks are none that there are, or the plan is none.
+            PeerError: if the checks are none that there are, the plan is none, or the rule for early closing.
         """
         try:
             admission = Admission.parse(self.admission, self.max_update_norm)
@@ -175,6 +211,7 @@ class LeadOptions:
             best_by=keeping.best_by(),
             witness_timeout=self.witness_timeout,
             witnesses=self.witnesses,
+            closing=closing.rule(),
         )
 
 

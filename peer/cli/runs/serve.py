@@ -32,7 +32,7 @@ from peer.cli.output import put_error
 from peer.cli.runs.app_folders import data_folder, working_folder
 from peer.cli.runs.endings import leave
 from peer.cli.runs.opened_session import opened_session
-from peer.cli.runs.run_options import BudgetOption, DataOptions, KeepingOptions, LeadOptions
+from peer.cli.runs.run_options import BudgetOption, ClosingOptions, DataOptions, KeepingOptions, LeadOptions
 from peer.cli.runs.standing_options import QueueOptions, TrainingOptions
 from peer.cli.runs.standing_parts import StandingPart, parts_now, parts_to_stand, what_waits
 from peer.cli.seeing.live_status import live_status
@@ -74,6 +74,7 @@ def serve(
     reach: ReachOptions,
     leads: LeadOptions,
     keeping: KeepingOptions,
+    closing: ClosingOptions,
     queue: QueueOptions,
     data: DataOptions,
     training: TrainingOptions,
@@ -102,7 +103,7 @@ def serve(
     it stops go on when it starts again.
     """
     place, passphrases, room = Home(home), Passphrases.of_process(passphrase_file), parsed_budget(budget)
-    asked, limits, settings = reach.asked(), queue.limits(), leads.settings(1, keeping)
+    asked, limits, settings = reach.asked(), queue.limits(), leads.settings(1, keeping, closing)
     person = KeyStore(place.path).load(identity, passphrases)
     roles = role or [Role.SERVER, Role.CLIENT, Role.KEEPER]
     served = parts_to_stand(place, person, federation, roles)

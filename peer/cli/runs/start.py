@@ -29,7 +29,14 @@ from peer.cli.runs.app_folders import data_folder, working_folder
 from peer.cli.runs.endings import leave, unfinished
 from peer.cli.runs.led_run import lead
 from peer.cli.runs.opened_session import opened_session
-from peer.cli.runs.run_options import BudgetOption, DataOptions, KeepingOptions, LeadOptions, StandbyOptions
+from peer.cli.runs.run_options import (
+    BudgetOption,
+    ClosingOptions,
+    DataOptions,
+    KeepingOptions,
+    LeadOptions,
+    StandbyOptions,
+)
 from peer.cli.seeing.live_status import Live, live_status
 from peer.engine import without_credentials
 from peer.history.named_runs import app_cid
@@ -62,6 +69,7 @@ def start(
     confining: ConfineOptions,
     leading: LeadOptions,
     keeping: KeepingOptions,
+    closing: ClosingOptions,
     data: DataOptions,
     standing_by: StandbyOptions,
     role: Annotated[
@@ -200,7 +208,7 @@ def start(
     asked = reach.asked()
     destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
     needed = clients_to_begin_with(min_clients, choice.app_folder, run_config) if role is Role.SERVER else 1
-    settings = replace(leading.settings(needed, keeping), linger_for_keepers=KEEPERS_MAY_TAKE)
+    settings = replace(leading.settings(needed, keeping, closing), linger_for_keepers=KEEPERS_MAY_TAKE)
     approved = _approved(approve_app, app_dir, follows=follows)
     home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
     works_in = working_folder(data.work_dir, home if confining.confine else None)

@@ -120,6 +120,13 @@ class Answering:
         """The message in hand is not to be answered any more."""
         self.in_hand = self.round = self.answers = None
 
+    def collected(self, message: bytes) -> None:
+        """A collect has answered the message: if it is in hand, with an error. An app that has it goes on with it, and
+        its state is the one after it; before that, nobody works on it for nothing."""
+        work = self.in_hand
+        if work is not None and work.message.id == message and work.stage in (Stage.FETCHING, Stage.READY):
+            self.in_hand = None
+
     def moments(self) -> Iterator[float]:
         """When the content is to be fetched again."""
         if self.in_hand is not None and self.in_hand.fetch_again is not None:

@@ -214,10 +214,7 @@ class Client:
         for message in step.opened:
             if message.node == self._node and self._replies.opened(run, message, now):
                 self._forgotten.opened(message.id, step.height)
-        for answer in step.answered:
-            if answer.message.node == self._node:
-                self._forgotten.collected(run, answer, now)
-                self._replies.collected(answer)
+        self._collected(run, step, now)
         match step.record.body:
             case Run() as body:
                 self._app.read(run, body, now)
@@ -230,6 +227,19 @@ class Client:
                 self._closed(run, body, now)
             case _:
                 pass
+
+    def _collected(self, run: CatchUp, step: Step, now: float) -> None:
+        """What a collect says of our messages, if it is one."""
+        left_out = {message.id for message in step.left_out}
+        for answer in step.answered:
+            if answer.message.node == self._node:
+                self._forgotten.collected(run, answer, now)
+                self._replies.collected(answer, left_out=answer.message.id in left_out)
+                self._answering.collected(answer.message.id)
+        for late in step.late:
+            if late.message.node == self._node:
+                self._forgotten.told_of(run, late)
+                self._replies.told_of(late)
 
     def _closed(self, run: CatchUp, close: Close, now: float) -> None:
         stops = self._plan.once and self.machine.state is FollowerState.FOLLOWING

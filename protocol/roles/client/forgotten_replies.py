@@ -11,6 +11,7 @@ from functools import partial
 
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import AnsweredMessage
+from protocol.chain.left_out import LateReply
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Ack, Reply
 from protocol.roles.catch_up import CatchUp
@@ -82,6 +83,14 @@ class ForgottenReplies:
             self._outbox.report(What.RECALLED, message=message.hex(), reply=str(recorded))
             self._outbox.must(KeepReply, lambda _: None, run.run, message, recorded, None)
         self._doubtful.pop(message, None)
+
+    def told_of(self, run: CatchUp, late: LateReply) -> None:
+        """A collect tells of a late reply of ours. If we kept none to its message, this is the one."""
+        message, reply = late.message.id, late.reply.cid
+        if message not in self._kept[run.run].replies and message not in self._taking_up:
+            self._kept[run.run].replies[message] = reply
+            self._outbox.report(What.RECALLED, message=message.hex(), reply=str(reply))
+            self._outbox.must(KeepReply, lambda _: None, run.run, message, reply, None)
 
     # -- asking -----------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What a client owes a run: messages without a reply, and replies that no collect has taken yet.
 
-A reply is announced again and again until a collect answers its message.
+A reply is announced again and again until a collect answers its message, or tells of it as late.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import partial
 
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import AnsweredMessage, OpenMessage
+from protocol.chain.left_out import LateReply
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Reply
 from protocol.records.signed_records import parse_record, sign_record
@@ -54,19 +55,27 @@ class OwedReplies:
         return reply is None
 
     def add(self, run: CatchUp, message: bytes, block: Block, now: float) -> None:
-        """Our reply to a message is on disk: announce it, if no collect has answered the message meanwhile."""
+        """Our reply to a message is on disk: announce it, if no collect has answered the message meanwhile, or one has
+        left it out: then a later collect tells of our reply as late."""
         self.owed.pop(message, None)
-        if message in run.chain.open:
+        if message in run.chain.open or message in run.chain.left_out:
             self._unacknowledged[message] = _Unacknowledged(run, message, block.cid, block, Backoff(now))
             self.announce(now)
 
-    def collected(self, answer: AnsweredMessage) -> None:
-        """A collect has answered the message: nothing more is to be done for it."""
+    def collected(self, answer: AnsweredMessage, *, left_out: bool) -> None:
+        """A collect has answered the message: nothing more is to be done for it, unless it was ``left_out`` although we
+        have a reply to it."""
         message, taken = answer.message.id, answer.reply is not None
         self.owed.pop(message, None)
-        self._unacknowledged.pop(message, None)
+        if not left_out:
+            self._unacknowledged.pop(message, None)
         why = "" if taken else answer.reason
         self._outbox.report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken), why=why)
+
+    def told_of(self, late: LateReply) -> None:
+        """A collect tells of our late reply: nothing more is to be done for it."""
+        self._unacknowledged.pop(late.message.id, None)
+        self._outbox.report(What.TASK_LATE, message=late.message.id.hex(), reply=str(late.reply.cid))
 
     def leave(self) -> None:
         """Nothing is owed any more."""
@@ -76,8 +85,11 @@ class OwedReplies:
 
     def announce(self, now: float) -> None:
         """Announce the replies that are due."""
-        for waiting in self._unacknowledged.values():
-            if now >= waiting.retry.at:
+        for waiting in list(self._unacknowledged.values()):
+            chain = waiting.run.chain
+            if waiting.message not in chain.open and waiting.message not in chain.left_out:
+                del self._unacknowledged[waiting.message]  # it was left out so long ago that no collect tells of it
+            elif now >= waiting.retry.at:
                 self._announce(waiting, now)
 
     def announce_soon(self, now: float) -> None:

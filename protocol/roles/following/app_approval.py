@@ -194,7 +194,7 @@ class AppApproval:
     # -- are its files here --------------------------------------------------------------------------------------------
 
     def _take_part(self, wanted: WantedApp, now: float) -> None:
-        self._part.take(wanted.run.run, wanted.private.name, wanted.body.plan)
+        self._part.take(wanted.run.run, wanted.private.name, wanted.body.plan, wanted.body.closing_rule)
         app = wanted.bundle.app
         self._process.give(wanted)
         if app == self._process.app:

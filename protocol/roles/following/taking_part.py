@@ -6,6 +6,7 @@ from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.keeping.plan import KeepPlan
+from protocol.replies.closing_rule import ClosingRule
 from protocol.roles.effects import What
 from protocol.roles.following.follower_states import FollowerState, Turn
 from protocol.roles.machine import Machine
@@ -28,11 +29,13 @@ class TakingPart:
         self.note = ""
         self._machine.take(Turn.LISTENS)
 
-    def take(self, run: CID, name: str, plan: KeepPlan) -> None:
-        """Take part in the run of the app that is called ``name``, of which ``plan`` says what stays."""
+    def take(self, run: CID, name: str, plan: KeepPlan, closing: ClosingRule | None) -> None:
+        """Take part in the run of the app that is called ``name``. ``plan`` says what stays of it, ``closing`` when an
+        exchange does not wait for all."""
         self.note = ""
         self._machine.take(Turn.FOLLOWS)
-        self._machine.outbox.report(What.RUN_FOLLOWED, run=str(run), app=name, keep=plan.text_if_any)
+        words = "" if closing is None else closing.in_words()
+        self._machine.outbox.report(What.RUN_FOLLOWED, run=str(run), app=name, keep=plan.text_if_any, closing=words)
 
     def decline(self, run: CID | None, why: str, now: float) -> None:
         """Take no part in the run (None: in any that this leader begins), and say so."""

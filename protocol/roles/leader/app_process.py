@@ -187,7 +187,8 @@ class AppProcess:
     def _opened(self, environment: Environment, now: float) -> None:
         run, app = str(self._writer.chain.run), self._plan.name
         keep, numerics = self._plan.keep.text_if_any, environment.numerics.value
-        self._outbox.report(What.RUN_OPENED, run=run, app=app, numerics=numerics, keep=keep)
+        closing = "" if self._plan.closing is None else self._plan.closing.in_words()
+        self._outbox.report(What.RUN_OPENED, run=run, app=app, numerics=numerics, keep=keep, closing=closing)
         self._begin(environment, scripted=False)
 
     def _begin(self, environment: Environment, *, scripted: bool) -> None:

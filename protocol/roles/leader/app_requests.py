@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 
 from protocol.app.calls import (
     Compared,
@@ -27,20 +29,33 @@ from protocol.blocks.listing import pack
 from protocol.federation.manifest import Manifest, why_left_out
 from protocol.records.bodies import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role
 from protocol.replies.checks_and_limits import Check
+from protocol.replies.closing_rule import ClosingRule, Count
+from protocol.roles.collecting.awaited_replies import AwaitedReplies, Collection
+from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.effects import Hand, Report, StopCause, What
 from protocol.roles.events import AppCalled
 from protocol.roles.leader.app_process import AppProcess
-from protocol.roles.leader.awaited_replies import AwaitedReplies, Collection
 from protocol.roles.leader.clients_here import ClientsHere
 from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
-from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.record_bodies import Seen, record_messages
 from protocol.roles.leader.record_writer import RecordWriter, Then
 from protocol.roles.leader.run_plan import LeaderSettings, WonTerm
 from protocol.roles.machine import Machine
 from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """The app waits for the replies to messages of its."""
+
+    call: Wait
+    since: float
+    """When it began to, in this process of ours: the deadline of the exchange counts from here. It was just sent, or we
+    could hear nobody before."""
+    until: float | None
+    """How long it waits by its own choice; None: for ever."""
 
 
 class AppRequests:
@@ -71,7 +86,8 @@ class AppRequests:
         self._machine = machine
         self._outbox = machine.outbox
         self._calls: deque[ServerCall] = deque()
-        self._waits: list[tuple[Wait, float | None]] = []
+        self._waits: list[_Waiting] = []
+        self._said_unused = False
         self._said_unbounded = False
         self.to_close = settings.closes
         """Why the owner wants the run closed although its app has not ended, if that is so."""
@@ -139,10 +155,14 @@ class AppRequests:
         yield from self._witnesses.moments()
         if (until := self._enough.is_held_until()) is not None:
             yield until
-        for wait, until in self._waits:
-            if until is not None:
-                yield until
-            yield from self._awaited_replies.deadlines(wait.messages)
+        closing = self._writer.chain.closing
+        for wait in self._waits:
+            if wait.until is not None:
+                yield wait.until
+            if closing is not None:
+                at = self._awaited_replies.closes_at(wait.call.messages, wait.since, closing)
+                yield from (at,) if isfinite(at) else ()
+            yield from self._awaited_replies.deadlines(wait.call.messages)
 
     # -- what the chain is due --------------------------------------------------------------------------------------
 
@@ -177,6 +197,7 @@ class AppRequests:
             case Push():
                 self._push(call, now)
             case Pull():
+                self._tell_of_unused_rule()
                 if self._awaited_replies.nothing_for(call.messages, chain.manifest, now):
                     self._nothing_for(call)
                 else:
@@ -184,7 +205,7 @@ class AppRequests:
             case Wait() if chain.open.keys().isdisjoint(call.messages):
                 self._nothing_for(call)
             case Wait():
-                self._waits.append((call, None if call.timeout is None else now + call.timeout))
+                self._waits.append(_Waiting(call, now, None if call.timeout is None else now + call.timeout))
             case NextEntry() | Compared() | Diverged():
                 self._app.replays(call, now)
             case Finished():
@@ -229,41 +250,58 @@ class AppRequests:
             What.DISPATCHED,
             {"height": height, "head": head, "messages": len(answer.messages), "round": self._replies.round},
         )
+        closing = self._writer.chain.closing
+        if closing is not None and isinstance(closing.enough, Count) and closing.enough.replies > len(answer.messages):
+            needed = closing.enough.replies
+            self._outbox.report(What.ALL_AWAITED, needed=needed, messages=len(answer.messages))
         self._hand(answer, told)
 
     def _finish_a_wait(self, now: float) -> bool:
         """Collect for the first wait that has all its replies, or whose time is up; whether there was one."""
         chain = self._writer.chain
-        for wait, until in self._waits:
-            if self._awaited_replies.complete(wait.messages, chain.manifest, now) or (
-                until is not None and now >= until
-            ):
-                self._waits.remove((wait, until))
-                if chain.open.keys().isdisjoint(wait.messages):  # another thread of the app's was given them
-                    self._nothing_for(wait)
+        for wait in self._waits:
+            call = wait.call
+            is_over = wait.until is not None and now >= wait.until
+            is_over = is_over or self._awaited_replies.complete(call.messages, chain.manifest, now)
+            if is_over or self._closes(wait, now):
+                self._waits.remove(wait)
+                if chain.open.keys().isdisjoint(call.messages):  # another thread of the app's was given them
+                    self._nothing_for(call)
                 else:
-                    self._collect(wait, now)
+                    self._collect(call, now, None if is_over else chain.closing)
                 return True
         return False
 
-    def _collect(self, call: Pull | Wait, now: float) -> None:
-        got = self._awaited_replies.collect(call.messages, self._writer.chain.in_force, now, dict(call.rules))
+    def _closes(self, wait: _Waiting, now: float) -> bool:
+        """Whether the exchange closes early by the run's own rule."""
+        chain, call = self._writer.chain, wait.call
+        if chain.closing is None or now < self._awaited_replies.closes_at(call.messages, wait.since, chain.closing):
+            return False
+        return self._awaited_replies.are_enough(call.messages, chain.closing, chain.in_force, now, dict(call.rules))
+
+    def _collect(self, call: Pull | Wait, now: float, closes: ClosingRule | None = None) -> None:
+        got = self._awaited_replies.collect(call.messages, self._writer.chain.in_force, now, dict(call.rules), closes)
         for message, why in got.refused.items():
             self._replies.refused(message, why)
         for message, why in got.given_up.items():
             self._replies.given_up(message, why)
+        self._replies.left_out(got.left_out, got.why_left_out)
         self._replies.collected(got.handed)
         self._tell_of_checks(got)
         recorded = got.answers.record()
         unanswered, more = pack(got.unanswered)
+        left_out, of_left_out = pack(got.left_out)
+        late, of_late = pack(self._replies.late.take())
         self._writer.write(
             Collect,
             now,
             partial(self._collected, Replies(call.call, got.handed)),
-            [*recorded.blocks, *more, *got.blocks],
+            [*recorded.blocks, *more, *of_left_out, *of_late, *got.blocks],
             private=recorded.private,
             answers=recorded.listing,
             unanswered=unanswered,
+            messages_left_out=left_out,
+            late_replies=late,
         )
 
     def _tell_of_checks(self, got: Collection) -> None:
@@ -274,6 +312,13 @@ class AppRequests:
         if got.unbounded and not self._said_unbounded:
             self._said_unbounded = True
             self._outbox.report(What.BOUND_UNUSED, bound=str(self._settings.admission.bound), why=got.unbounded)
+
+    def _tell_of_unused_rule(self) -> None:
+        """Say once if the app pulls by itself: nothing is closed for it."""
+        closing = self._writer.chain.closing
+        if closing is not None and not self._said_unused:
+            self._said_unused = True
+            self._outbox.report(What.CLOSING_UNUSED, closing=str(closing))
 
     def _collected(self, answer: Replies, now: float) -> None:
         height, head = self._writer.chain.height, str(self._writer.chain.head)

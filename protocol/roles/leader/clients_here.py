@@ -7,8 +7,8 @@ from typing import Final
 from protocol.blocks.cid import CID
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Role
+from protocol.roles.collecting.awaited_replies import AwaitedReplies
 from protocol.roles.effects import What
-from protocol.roles.leader.awaited_replies import AwaitedReplies
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.presence import Presence, Sighting
 from protocol.roles.leader.record_writer import RecordWriter

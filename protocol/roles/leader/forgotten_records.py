@@ -19,9 +19,9 @@ from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Chained, Federation, Role
 from protocol.roles.catch_up import CatchUp, Lost
+from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.effects import FetchRecord, KeepPlace, StopCause, What
 from protocol.roles.leader.heard_acks import HeardAcks
-from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import LeaderSettings

@@ -15,17 +15,18 @@ from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Member, Role
+from protocol.roles.collecting.awaited_replies import AwaitedReplies
+from protocol.roles.collecting.heard_replies import HeardReplies
+from protocol.roles.collecting.late_replies import LateReplies
 from protocol.roles.effects import Effect, Stop, StopCause, What
 from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.app_process import AppProcess, ReplayingApp
 from protocol.roles.leader.app_requests import AppRequests
-from protocol.roles.leader.awaited_replies import AwaitedReplies
 from protocol.roles.leader.clients_here import ClientsHere
 from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_acks import HeardAcks
-from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.other_leaders import OtherLeaders
 from protocol.roles.leader.presence import Presence
@@ -90,8 +91,9 @@ class Leader:
         self._settings = settings
         self._writer = writer = RecordWriter(run, machine)
         self._clients = ClientsHere(settings.known_runs, presence, awaited, writer, machine)
+        late = LateReplies(writer, machine)
         self._replies = HeardReplies(
-            awaited, settings.admission, BestSeen(plan.best_by, resumed=bool(run.records)), writer, machine
+            awaited, settings.admission, BestSeen(plan.best_by, resumed=bool(run.records)), late, writer, machine
         )
         self._acks = HeardAcks(run.acks, witnesses, writer, machine)
         self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)

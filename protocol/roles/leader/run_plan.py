@@ -19,6 +19,7 @@ from protocol.records.bodies import Run, RunConfig, RunPrivate, TakeoverCause
 from protocol.records.contexts import RunPlace, SentContent, content_key
 from protocol.records.environment import Environment
 from protocol.replies.checks_and_limits import Admission
+from protocol.replies.closing_rule import ClosingRule
 from protocol.roles.effects import AsRecorded
 from protocol.roles.leader.presence import AWAY_AFTER
 
@@ -61,6 +62,8 @@ class RunPlan:
     """Which contents of it stay."""
     best_by: BestBy | None = None
     """By which metric its best model is marked; None if none is."""
+    closing: ClosingRule | None = None
+    """When an exchange closes early, as the run record says; None if each waits for all its replies."""
     witnesses: int = 0
     """How many servers besides the leader have to have recomputed what is trained on, as the run record says."""
     began_in: Environment | None = None
@@ -98,6 +101,8 @@ class LeaderSettings:
     """Which contents of a new run stay; None says nothing of it, so all do."""
     best_by: BestBy | None = None
     """By which metric the best model of a new run is marked; None says nothing of it."""
+    closing: ClosingRule | None = None
+    """When an exchange of a new run closes early; None says nothing of it, so each waits for all."""
     closes: str | None = None
     """Why its owner wants the run closed: then it is as soon as a record may be signed, and its app is not started."""
     linger: float = 10.0
@@ -178,6 +183,7 @@ def run_body(
         keys=None if keys is None else keys.record,
         keep=plan.keep.text_if_any,
         witnesses=plan.witnesses,
+        closing="" if plan.closing is None else str(plan.closing),
     )
 
 
@@ -230,6 +236,7 @@ def recorded_plan(
         initial_model=initial_content(body, keys),
         keep=body.plan,
         best_by=private.best_by,
+        closing=body.closing_rule,
         witnesses=body.witnesses,
         began_in=private.environment if elsewhere else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chains import BOB, begun, node_of
-from spoiled_left_out import RULE, bob_left_out, hurried, late_reply, leaving_out, telling
+from hurried import RULE, bob_left_out, hurried, late_reply, leaving_out, telling
 
 from protocol.chain.left_out import REMEMBERED
 from protocol.replies.closing_rule import parse_closing

@@ -16,11 +16,13 @@ from protocol.jobs.request import (
     MAX_REQUEST,
     MAX_VALID,
     AskedJob,
+    ClosingJobRequest,
     JobRequest,
     NotTaken,
     PlannedJobRequest,
     ToldJob,
     WhyNot,
+    with_texts,
 )
 from protocol.jobs.request import read_request as read
 from protocol.jobs.request import sign_request as sign
@@ -75,6 +77,25 @@ def test_a_request_may_say_what_stays_of_its_run(keep: str, best: str) -> None:
 )
 def test_what_stays_is_said_in_one_way(keep: str, best: str) -> None:
     assert why_not(sign(planned(keep, best), ALICE)) is WhyNot.MALFORMED
+
+
+def closing(rule: str, keep: str = "", best: str = "") -> ClosingJobRequest:
+    asked = {each.name: getattr(REQUEST, each.name) for each in fields(REQUEST)}
+    return ClosingJobRequest(**asked, keep=keep, best=best, closing=rule)
+
+
+@pytest.mark.parametrize("texts", [("", ""), ("models=all updates=last:2", "loss:min")])
+def test_a_request_may_say_when_an_exchange_of_its_run_closes_early(texts: tuple[str, str]) -> None:
+    request = closing("replies=80% deadline=30", *texts)
+    assert read(sign(request, ALICE), MANIFEST, id_of(SERVER), EVERYBODY, NOW) == request
+    assert with_texts(REQUEST, *texts, request.closing) == request
+
+
+@pytest.mark.parametrize(
+    ("rule", "keep"), [("", ""), ("80%", ""), ("replies=0 deadline=0", ""), ("replies=3 deadline=0", "all")]
+)
+def test_when_an_exchange_closes_is_said_in_one_way(rule: str, keep: str) -> None:
+    assert why_not(sign(closing(rule, keep), ALICE)) is WhyNot.MALFORMED
 
 
 @pytest.mark.parametrize(

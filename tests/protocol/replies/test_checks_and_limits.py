@@ -29,8 +29,8 @@ from protocol.replies.checks_and_limits import (
     SizeLimits,
     is_update,
 )
+from protocol.roles.collecting.awaited_replies import Arrived, AwaitedReplies, Collection
 from protocol.roles.equivocations import Distrust
-from protocol.roles.leader.awaited_replies import Arrived, AwaitedReplies, Collection
 from protocol.roles.leader.presence import Presence
 from protocol.roles.leader.record_bodies import MAX_REASONS, REASON_LEFT_OUT, Answers
 from protocol.roles.leader.run_plan import LeaderSettings

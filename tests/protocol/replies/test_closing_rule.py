@@ -46,13 +46,13 @@ def test_what_is_no_number_of_replies_is_refused(text: str) -> None:
 @pytest.mark.parametrize("deadline", [0.0, -1.0, float("nan"), float("inf"), 1e9])
 def test_what_is_no_deadline_is_refused(deadline: float) -> None:
     with pytest.raises(ClosingError, match="deadline"):
-        closing_of("", deadline)
+        closing_of(None, deadline)
 
 
 def test_one_option_alone_has_a_default_for_the_other() -> None:
-    assert closing_of("", None) is None
+    assert closing_of(None, None) is None
     assert closing_of("3", None) == ClosingRule(Count(3), AT_ONCE)
-    assert closing_of("", 30.0) == ClosingRule(HALF, 30.0)
+    assert closing_of(None, 30.0) == ClosingRule(HALF, 30.0)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,6 +15,7 @@ from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Reply, Role
 from protocol.records.signed_records import Record
 from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
+from protocol.replies.closing_rule import ClosingRule, seconds
 from protocol.replies.judged_replies import JudgedReplies, judge
 from protocol.replies.strategy_rule import StrategyRule
 from protocol.roles.equivocations import Distrust, why_distrusted
@@ -63,6 +64,9 @@ class Collection:
     """Why a reply that is here is not handed over, by message."""
     given_up: Mapping[bytes, str]
     """Why nothing is waited for any more, by message."""
+    left_out: tuple[bytes, ...] = ()
+    """The messages whose replies the run's own rule did not wait for."""
+    why_left_out: str = ""
     all_failed: tuple[tuple[Check, int], ...] = ()
     """The checks that nobody's reply to a dispatch passed, and how many replies those were."""
     unbounded: str = ""
@@ -142,19 +146,64 @@ class AwaitedReplies:
             if id in self._open:
                 yield id in self._arrived or self._given_up(self._open[id], manifest, now) is not None
 
+    def closes_at(self, asked: Iterable[bytes], since: float, rule: ClosingRule) -> float:
+        """When the deadline is over of an exchange whose app has waited ``since`` then. It counts from when clients may
+        work on all of its messages; infinite as long as they may not."""
+        taken_up = (self._witnesses.taken_up(self._open[id]) for id in asked if id in self._open)
+        return self._offline.ends(max([since, *taken_up]), rule.deadline)
+
+    def are_enough(
+        self,
+        asked: Iterable[bytes],
+        rule: ClosingRule,
+        in_force: InForce,
+        now: float,
+        rules: Mapping[str, StrategyRule] = NO_RULES,
+    ) -> bool:
+        """Whether so many good replies are here that the others need not be waited for: as rule `left-out` counts them,
+        of all open messages of a dispatch. ``rules`` as in `collect`."""
+        wanted = {id for id in asked if id in self._open}
+        lacking = {
+            self._open[id].dispatch
+            for id in wanted
+            if id not in self._arrived and self._given_up(self._open[id], in_force.manifest, now) is None
+        }
+        sent = Counter(message.dispatch for message in self._open.values())
+        good = {id for id in wanted & self._arrived.keys() if self._arrived[id].body.content is not None}
+
+        def enough() -> bool:
+            here = Counter(self._open[id].dispatch for id in good)
+            return all(here[dispatch] >= rule.needs(sent[dispatch]) for dispatch in lacking)
+
+        if not lacking or not enough():
+            return False
+        good -= self._distrusted(wanted, in_force.manifest).keys()
+        good -= {id for each in self._judged(good, rules) for id in each.refused}
+        return enough()
+
     def collect(
-        self, asked: Iterable[bytes], in_force: InForce, now: float, rules: Mapping[str, StrategyRule] = NO_RULES
+        self,
+        asked: Iterable[bytes],
+        in_force: InForce,
+        now: float,
+        rules: Mapping[str, StrategyRule] = NO_RULES,
+        closes: ClosingRule | None = None,
     ) -> Collection:
         """Take the answers to the asked messages that are open, in the order the messages were sent.
 
-        ``rules`` say what the app's strategy takes, by the type of the messages.
+        ``rules`` say what the app's strategy takes, by the type of the messages. ``closes`` is the rule by which the
+        exchange does not wait for the others; None: they stay open.
         """
         wanted = set(asked)
         refused = self._distrusted(wanted, in_force.manifest)
         judged = self._judged(wanted - refused.keys(), rules)
         refused |= {id: self._told(id, refusal) for each in judged for id, refusal in each.refused.items()}
+        here = wanted & self._open.keys() & self._arrived.keys() - refused.keys()
+        in_time = sum(self._arrived[id].body.content is not None for id in here)
+        why_left_out = "" if closes is None else _why_left_out(closes, in_time, len(wanted & self._open.keys()))
         answers, handed, blocks, unanswered = Answers(), [], [], []
         given_up: dict[bytes, str] = {}
+        left_out: list[bytes] = []
         for id, message in self._open.items():
             if id not in wanted:
                 continue
@@ -173,12 +222,25 @@ class AwaitedReplies:
                 given_up[id] = reason
                 answers.failed(id, code, reason, now)
                 handed.append(Handed(id, now, code=code, reason=reason))
+            elif why_left_out:
+                left_out.append(id)
+                reason = answers.failed(id, ErrorCode.MESSAGE_UNAVAILABLE, f"left out: {why_left_out}", now)
+                handed.append(Handed(id, now, code=ErrorCode.MESSAGE_UNAVAILABLE, reason=reason))
             else:
                 unanswered.append(id)
         all_failed = tuple((check, len(each.refused)) for each in judged if (check := each.all_failed) is not None)
         unbounded = next((each.unbounded for each in judged if each.unbounded), "")
         return Collection(
-            answers, tuple(handed), tuple(blocks), tuple(unanswered), refused, given_up, all_failed, unbounded
+            answers,
+            tuple(handed),
+            tuple(blocks),
+            tuple(unanswered),
+            refused,
+            given_up,
+            tuple(left_out),
+            why_left_out,
+            all_failed,
+            unbounded,
         )
 
     def _distrusted(self, wanted: set[bytes], manifest: Manifest) -> dict[bytes, str]:
@@ -221,3 +283,9 @@ class AwaitedReplies:
                 f"the message's time to live of {message.ttl:g} s ended without a reply",
             )
         return ErrorCode.NODE_UNAVAILABLE, f"no reply within the client time-out of {self._client_timeout:g} s"
+
+
+def _why_left_out(rule: ClosingRule, in_time: int, messages: int) -> str:
+    """Why an exchange did not wait for a reply."""
+    deadline = f", and the deadline of {seconds(rule.deadline)} s was over" if rule.deadline else ""
+    return f"{in_time} of {messages} replies were in{deadline}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -17,9 +17,10 @@ from protocol.records.bodies import Reply
 from protocol.records.equivocation import equivocation, says_the_same
 from protocol.records.signed_records import Record, parse_record, record_block
 from protocol.replies.checks_and_limits import Admission, Examination, is_update
+from protocol.roles.collecting.awaited_replies import Arrived, AwaitedReplies
+from protocol.roles.collecting.late_replies import LateReplies
 from protocol.roles.effects import FetchRecord, What
 from protocol.roles.equivocations import TIMES
-from protocol.roles.leader.awaited_replies import Arrived, AwaitedReplies
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.machine import Machine
@@ -31,6 +32,9 @@ from protocol.wire.announcements import ReplyReady
 
 REPLIES_SIDE_BY_SIDE: Final = 2
 """Answers of one client that are looked into at a time; an app works on one after the other."""
+
+NAMED: Final = 5
+"""Clients that a report of those left out names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,15 @@ class HeardReplies:
         awaited_replies: AwaitedReplies,
         admission: Admission,
         best: BestSeen,
+        late: LateReplies,
         writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
         self.best = best
         self._awaited_replies = awaited_replies
         self._admission = admission
+        self.late = late
+        """Those that came too late for their exchange."""
         self._writer = writer
         self._newest, self._equivocations, self._outbox = machine.newest, machine.equivocations, machine.outbox
         self._looked_into: dict[bytes, _LookedInto] = {}
@@ -88,8 +95,9 @@ class HeardReplies:
         if taken is not None and taken != ready.record:
             self._equivocations.compare(taken, ready.record, inline, now)
         asked = chain.open.get(ready.message)
-        if asked is None:  # its client has not heard of the collect
-            self._writer.remind(now)
+        if asked is None:
+            if not self.late.heard(by, ready, inline, now):  # its client has not heard of the collect
+                self._writer.remind(now)
             return
         known = self._awaited_replies.has(ready.message) or ready.message in self._looked_into
         if asked.node != node_id(by) or known or not self._claims.may_open(by, now):
@@ -115,6 +123,8 @@ class HeardReplies:
         """Take a reply that would be good in a collect made now; fetch its content and have it examined first."""
         try:
             arrived = Arrived(parse_record(block), block)
+            if self._is_late(message, arrived):
+                return
         except BlockError as error:
             self._refuse(message, str(error), now)
             return
@@ -158,10 +168,23 @@ class HeardReplies:
 
     def _examined(self, message: bytes, arrived: Arrived, found: Examination, now: float) -> None:
         """A manifest that came into force meanwhile may have taken its author or key out."""
+        try:
+            if self._is_late(message, arrived):
+                return
+        except BlockError as error:
+            self._refuse(message, str(error), now)
+            return
         if (why := self._why_bad(message, arrived)) is not None:
             self._refuse(message, why, now)
         else:
             self._arrived(message, replace(arrived, found=found), now)
+
+    def _is_late(self, message: bytes, arrived: Arrived) -> bool:
+        """Whether the exchange has closed while the reply was looked into. Raises as `LateReplies.came`."""
+        if not self.late.came(message, arrived.record, arrived.block):
+            return False
+        self._claims.held(self._looked_into.pop(message).by)
+        return True
 
     def _why_bad(self, message: bytes, arrived: Arrived) -> str | None:
         """Why the reply would be refused, None if it would not."""
@@ -192,6 +215,7 @@ class HeardReplies:
     def forget_the_bad(self) -> None:
         """Another manifest is in force, or more records are: some replies that came may not be good any more."""
         self._awaited_replies.keep_if(lambda message, arrived: self._why_bad(message, arrived) is None)
+        self.late.forget_the_bad()
 
     # -- for people -------------------------------------------------------------------------------------------------
 
@@ -213,13 +237,26 @@ class HeardReplies:
         name = chain.manifest.name_of(member.id) if member else "somebody"
         self._outbox.report(What.REPLY_REFUSED, name=name, message=message.hex(), why=why)
 
+    def left_out(self, messages: Iterable[bytes], why: str) -> None:
+        """Tell whose replies an exchange did not wait for."""
+        chain = self._writer.chain
+        nodes = [chain.open[message].node for message in messages]
+        self.late.left_out(nodes)
+        if nodes:
+            members = (chain.manifest.member_by_node(node) for node in nodes)
+            names = sorted(chain.manifest.name_of(member.id) for member in members if member is not None)
+            whom = ", ".join(names[:NAMED])
+            self._outbox.report(What.LEFT_OUT, whom=whom, clients=len(nodes), why=why, round=self.round)
+
     def given_up(self, message: bytes, why: str) -> None:
         """Tell that no reply to a message is waited for any more."""
         self._outbox.report(What.MESSAGE_GIVEN_UP, **self._named(message), why=why)
 
     def collected(self, handed: tuple[Handed, ...]) -> None:
         """The app is given these, to messages that are still open."""
-        self.best.collected(handed, self._writer.chain.open, self._rounds)
+        chain = self._writer.chain
+        self.best.collected(handed, chain.open, self._rounds)
+        self.late.in_time(chain.open[each.message].node for each in handed if each.code is None)
         for answered in handed:
             self._rounds.pop(answered.message, None)
 
