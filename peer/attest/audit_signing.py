@@ -15,6 +15,7 @@ from peer.audit.report import Report
 from peer.audit.run_models import SERVER, RunModels
 from peer.base.errors import ExitCode, PeerError
 from peer.base.installed_versions import PACKAGE, installed
+from peer.history.reigns import Reign
 from peer.history.scratch import Scratch
 from peer.history.verdict import Finding, Verdict
 from protocol.attestations.audit_predicate import (
@@ -25,6 +26,7 @@ from protocol.attestations.audit_predicate import (
     CheckedModel,
     Compared,
     Environments,
+    Leader,
     ReplayedRun,
     RootOfTrust,
     Tool,
@@ -125,6 +127,20 @@ def _run(report: Report, *, encrypted: bool) -> AuditedRun:
         outcome=None if report.outcome is None else report.outcome.value,
         encrypted=encrypted,
         final_model=report.model,
+        leaders=tuple(map(_leader, report.reigns)) if len(report.reigns) > 1 else (),
+        leaders_left_out=report.reigns_left_out,
+    )
+
+
+def _leader(reign: Reign) -> Leader:
+    """Who led, by a key and not by a name, which is for members."""
+    return Leader(
+        term=reign.term,
+        leader=reign.member,
+        since=reign.since,
+        cause=None if reign.cause is None else reign.cause.value,
+        votes=reign.votes,
+        voters=reign.voters,
     )
 
 

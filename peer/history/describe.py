@@ -24,6 +24,7 @@ from protocol.records.bodies import (
     ReasonPrivate,
     RecordType,
     RunPrivate,
+    Vote,
 )
 from protocol.records.private_parts import parse_federation_private
 from protocol.records.signed_records import Record, body_value, parse_record
@@ -73,9 +74,14 @@ def _record(block: Block, source: BlockSource) -> dict[str, Any]:
         "type": record.body.TYPE.value,
         "id": str(record.id),
         "signatures": [{"by": VerifyKey(key).did, "valid": _is_valid(record)} for key in record.signers],
-        "body": shown | {"by": VerifyKey(record.body.by).did},
+        "body": shown | {"by": VerifyKey(record.body.by).did, **_candidate(record.body)},
         "private": private,
     }
+
+
+def _candidate(body: Body) -> dict[str, str]:
+    """For whom a vote is."""
+    return {"candidate": VerifyKey(body.candidate).did} if isinstance(body, Vote) else {}
 
 
 def _with_reason(answer: dict[str, Any], reasons: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from crypto.keys import VerifyKey
 from protocol.chain.chain import Chain, Step
 from protocol.federation.voters import voters_of
 from protocol.records.bodies import Chained, Takeover, TakeoverCause
@@ -24,6 +25,8 @@ class Reign:
 
     term: int
     leader: str
+    member: str
+    """The leader's member id as a did:key."""
     before: str
     """Who led in the term before; empty in the first."""
     since: int
@@ -133,7 +136,14 @@ class Reigns:
             return
         before = self.told[-1].leader if self.told else ""
         reign = Reign(
-            body.term, chain.manifest.name_of(body.by), before, body.height, body.height, body.time, body.time
+            term=body.term,
+            leader=chain.manifest.name_of(body.by),
+            member=VerifyKey(body.by).did,
+            before=before,
+            since=body.height,
+            until=body.height,
+            began=body.time,
+            ended=body.time,
         )
         if isinstance(body, Takeover):
             reign = replace(
@@ -152,6 +162,7 @@ def reign_value(reign: Reign) -> dict[str, Any]:
     return {
         "term": reign.term,
         "leader": reign.leader,
+        "member": reign.member,
         "since": reign.since,
         "until": reign.until,
         "began": reign.began,

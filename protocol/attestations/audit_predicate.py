@@ -37,7 +37,21 @@ class RootOfTrust(msgspec.Struct, frozen=True, kw_only=True):
     federation: CID | None
 
 
-class AuditedRun(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Leader(msgspec.Struct, frozen=True, kw_only=True):
+    """Who led a run in one term."""
+
+    term: int
+    leader: str
+    """The member id, as a did:key."""
+    since: int
+    """The height of the first record."""
+    cause: Literal["silence", "handover", "dispute"] | None
+    """Why the term began; None for the first."""
+    votes: int
+    voters: int
+
+
+class AuditedRun(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The run, as far as it was verified."""
 
     head: CID
@@ -52,6 +66,9 @@ class AuditedRun(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     encrypted: bool
     """If it is, app, environment and the words of findings are left out."""
     final_model: CID | None
+    leaders: tuple[Leader, ...] = ()
+    """Term by term, the first 1,000; none if there was no takeover, or nothing is verified."""
+    leaders_left_out: int = 0
 
 
 class AuditedApp(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any
 
 import google.protobuf.json_format
 import pytest
-from chains import begun
+from chains import SECOND, SERVER, begun
 from command_line import Outcome, Peer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from in_toto_attestation.v1.statement import Statement
@@ -122,6 +122,22 @@ def test_it_says_what_was_compared_and_what_was_not(attested: Path, run: Written
     assert all(words in line for words, line in zip(told, found["notCompared"], strict=True))
     assert found["app"] == {"id": str(run.app), "name": "app", "version": "1.0"}
     assert found["environment"]["recorded"]["flwr"] == "1.41.0"
+
+
+def test_it_names_each_leader_of_a_run_by_its_key(auditor: Peer, attested: Path, tmp_path: Path) -> None:
+    assert "leaders" not in said(attested)["predicate"]["run"], "one server led all of it"
+    run = WrittenRun()
+    run.exchange(1)
+    run.scribe.lead(leader=SECOND)
+    file = attest(auditor, car_of(run, tmp_path / "led.car"), tmp_path / "a.json")
+    first, second = said(file)["predicate"]["run"]["leaders"]
+    assert first == {"term": 1, "leader": SERVER.verify_key.did, "since": 0, "cause": None, "votes": 0, "voters": 0}
+    assert (second["leader"], second["cause"], second["votes"], second["voters"]) == (
+        SECOND.verify_key.did,
+        "silence",
+        3,
+        5,
+    )
 
 
 def test_a_failed_audit_is_attested_too(auditor: Peer, stranger: Peer, tmp_path: Path) -> None:

@@ -171,6 +171,17 @@ def test_people_read_who_led_and_up_to_where_it_is_settled(peers: Callable[[str]
     assert told["settled"] == {"height": None, "of_head": 1, "voters": 5, "majority": 3}
 
 
+def test_a_vote_and_a_takeover_can_be_shown(peers: Callable[[str], Peer], tmp_path: Path) -> None:
+    run = led()
+    run.scribe.lead(leader=SECOND)
+    car = tmp_path / "run.car"
+    car.write_bytes(b"".join(write_car([run.head], run.blocks)))
+    shown = peers("auditor")("show", car, "--json").json
+    assert (shown["type"], shown["body"]["cause"], len(shown["body"]["votes"])) == ("takeover", "silence", 3)
+    vote = peers("auditor")("show", shown["body"]["votes"][0], "--car", car, "--json").json
+    assert (vote["type"], vote["body"]["candidate"]) == ("vote", SECOND.verify_key.did)
+
+
 # -- what is settled -----------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from chains import ALICE, ENVIRONMENT, Scribe
+from chains import SECOND as OTHER_SERVER
 from inspected_runs import WrittenRun, app_folder, audited, finished_run
 
 from peer.apps.app_process import AppCommand
@@ -273,6 +274,27 @@ def test_each_exchange_is_judged_by_the_environment_in_force_at_it(
     assert verdict_of({each.rule for each in found.findings()}) is verdict
     assert [each.height for each in found.environments] == [0, 3][: len(found.environments)]
     assert all(start.changes_environment for start in saying.given if isinstance(start, Start))
+
+
+@pytest.mark.parametrize(("here", "verdict"), [(ENVIRONMENT, Verdict.INCONCLUSIVE), (ELSEWHERE, Verdict.FAILED)])
+def test_a_leader_that_took_over_is_judged_by_the_environment_that_it_says_to_have(
+    here: Environment, verdict: Verdict, replayed: Callable[..., Replay]
+) -> None:
+    run = begun()
+    run.exchange(1)
+    run.scribe.lead(leader=OTHER_SERVER)
+    run.scribe.add(run.scribe.environment(ELSEWHERE))
+    run.exchange(2)
+    saying = Saying(
+        at={5: [Diverged(5, "the model differs", 0, Difference("it differs", "arrays", "weight", 1.0))]},
+        environment=here,
+    )
+
+    found = replayed(saying, saying, run=run)
+
+    assert verdict_of({each.rule for each in found.findings()}) is verdict
+    assert [each.height for each in found.environments] == [0, 4]
+    assert [type(each).__name__ for each in saying.given if getattr(each, "head", None)][2:4] == ["QuietEntry"] * 2
 
 
 def test_the_second_run_ends_with_what_is_to_be_done_again_and_is_told_another_place(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chains import ALICE, BOB, ENVIRONMENT, Scribe
+from chains import ALICE, BOB, ENVIRONMENT, SECOND, Scribe
 from command_line import Peer
 from inspected_runs import WrittenRun, finished_run
 
@@ -102,6 +102,31 @@ def test_it_says_in_which_other_environment_the_server_went_on_and_from_where(
     written = tmp_path / f"report.{form}"
     assert peers("auditor")("report", write(run, tmp_path), "-o", written).code == 0
     assert re.search(r"from height 3 on.*libc.*glibc 2\.36.*glibc 2\.41", written.read_text(), re.DOTALL | re.I)
+
+
+@pytest.mark.parametrize("form", ["md", "html", "json"])
+def test_it_says_who_led_when_and_why_that_changed(peers: Callable[[str], Peer], tmp_path: Path, form: str) -> None:
+    run = WrittenRun()
+    run.exchange(1)
+    run.scribe.lead(leader=SECOND)
+    written = tmp_path / f"report.{form}"
+    assert peers("auditor")("report", write(run, tmp_path), "-o", written).code == 0
+    text = written.read_text()
+    if form == "json":
+        reigns = [(each["leader"], each["since"], each["cause"]) for each in json.loads(text)["reigns"]]
+        assert reigns == [("server", 0, None), ("second server", 3, "silence")]
+    else:
+        assert "Who led, and why that changed" in text
+        assert re.search(r"took over from server at height 3, in term 2.*nothing known", text, re.DOTALL)
+        assert "no majority is known here to have confirmed the newest record" in text
+
+
+def test_a_run_of_one_leader_has_no_table_of_leaders(
+    peers: Callable[[str], Peer], written: WrittenRun, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    assert peers("auditor")("report", write(written, tmp_path), "-o", page, "--no-replay").code == 0
+    assert "Who led" not in page.read_text()
 
 
 def test_a_round_has_its_answers_and_its_weighted_mean(report: Callable[..., Any], written: WrittenRun) -> None:
