@@ -24,6 +24,7 @@ from protocol.replay.differences import Reason
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # they import flwr, which the report of a run verified before does not need
+    from peer.audit.dispute import JudgedDispute
     from peer.history.rounds import Exchange
     from peer.replay.replay import Replay
 
@@ -136,6 +137,8 @@ class Report:
     """None if the run's first record could not be verified."""
     replay: Replay | None = None
     """None if nobody asked for a replay, or the chain is not sound."""
+    dispute: JudgedDispute | None = None
+    """Who is wrong, if the audit is of a dispute."""
     shredded: str = ""
     """Why nobody is to read the run's contents, in words: its federation's admins had its keys destroyed. Empty if they
     did not."""
@@ -160,6 +163,8 @@ class Report:
         """The exit code of a command that audits."""
         if self.verdict is Verdict.INCOMPLETE and self.replay is not None and self.replay.app_raised:
             return ExitCode.APP_FAILED
+        if self.dispute is not None and self.verdict is Verdict.VERIFIED:
+            return self.dispute.exit_code
         return self.verdict.exit_code
 
     def confirmed_by(self, height: int) -> list[str]:
@@ -237,6 +242,7 @@ class Report:
             "reigns_left_out": self.reigns_left_out,
             "settled": None if self.settled is None else _settled_value(self.settled),
             "replay": None if self.replay is None else self.replay.value(),
+            "dispute": None if self.dispute is None else self.dispute.value(),
             "keep": self.keep or None,
             "not_kept": self.not_kept.value(),
             "best": None if self.best is None else _best_value(self.best),

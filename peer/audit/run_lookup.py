@@ -30,6 +30,7 @@ from protocol.records.bodies import Run
 from protocol.records.broken_promises import promise_links
 from protocol.records.equivocation import proof_links
 from protocol.records.signed_records import WellSigned, read_record
+from protocol.witnesses.dispute import dispute_in
 
 SECONDS_A_BLOCK = 30.0
 """How long an engine may look for one block, unless the user says otherwise."""
@@ -179,7 +180,8 @@ def federation_of(home: Home, head: CID) -> StoredFederation | None:
 
 
 def roots_of(car: CarSource, named: str) -> tuple[CID, AcksGrantsProofs]:
-    """The head in a CAR file, which is its first root; and what is beside the chain, which its other roots name.
+    """The head in a CAR file, which is its first root, or the record that a dispute is about; and what is beside the
+    chain, which its other roots name.
 
     Raises:
         NoSuchRun: if it has no root, or a root that is neither.
@@ -187,6 +189,9 @@ def roots_of(car: CarSource, named: str) -> tuple[CID, AcksGrantsProofs]:
     if not car.roots:
         raise _no_run(named, "has no root")
     head, *others = car.roots
+    with contextlib.suppress(BlockError):  # of a root that is not here, an audit says so
+        if (told := dispute_in(Block(head, car.get(head)))) is not None:
+            head, others = told.record, [each for each in others if each != told.record]
     try:
         return head, beside_of(others, car)
     except BlockError as error:

@@ -89,6 +89,7 @@ SECTIONS: Final = {
     },
     "Afterwards": {
         "audit": _Entry("peer.cli.reading.audit", "Verify a run by every rule."),
+        "dispute": _Entry("peer.cli.reading.dispute", "Write down what two servers say differently of a run."),
         "report": _Entry("peer.cli.reading.report", "Audit a run, and write a report for people or programs."),
         "attest": _Entry("peer.cli.attest.attest", "Check what others have signed about a run."),
         "trace": _Entry("peer.cli.attest.trace", "Find the run, round and federation of a model file."),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from peer.history.verdict import REPLAY, REPLAY_UNDECIDED, REPLAY_UNFINISHED, Finding
+from protocol.blocks.cid import CID
 from protocol.records.environment import Environment, differing
 from protocol.replay.differences import Cause, Difference, Outcome, Reason, ranked
 from protocol.replay.other_environments import cause_of, settling
@@ -78,6 +79,8 @@ class ComparedExchange:
     """The one in force at it."""
     after_gap: bool = False
     """Whether a reply before it is not kept by policy."""
+    made: CID | None = None
+    """The content that the app made in its place; None if no content differs, or the app could go on."""
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it beside the exchange."""

@@ -403,6 +403,7 @@ class RunReplay:
             value.message,
             given.environment,
             given.after_gap,
+            value.content,
         )
         self._differs(told, value.ours)
         if not self._has_end:

@@ -83,6 +83,7 @@ def test_a_peer_that_stands_recomputes_the_runs_of_other_servers_whose_app_it_wa
     assert report["recomputed"]["second"][0][1] >= 3
 
 
+@pytest.mark.all
 def test_a_server_that_scales_a_tensor_is_contradicted_in_the_round_where_it_shows(federation: Federation) -> None:
     standby = run(federation, CHEAT="scale")
     assert standby.code() == 1, standby.said

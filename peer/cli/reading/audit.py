@@ -10,6 +10,7 @@ import typer
 
 from peer.attest.confirming import confirm as confirmed
 from peer.audit.audit import Audit
+from peer.audit.dispute import dispute_of_file, judge
 from peer.audit.equivocation_proof import CheckedProof
 from peer.audit.kept_reports import KeptReports
 from peer.audit.terms.promise_proof import CheckedPromise
@@ -29,7 +30,10 @@ from protocol.blocks.car import write_car
 app = new_app()
 
 AuditedArgument = Annotated[
-    str, typer.Argument(metavar="HEAD|PROOF|FILE.car", help="A run's newest record, a proof, or a file with either.")
+    str,
+    typer.Argument(
+        metavar="HEAD|PROOF|FILE.car", help="A run's newest record, a proof, or a file with either, or with a dispute."
+    ),
 ]
 
 
@@ -60,6 +64,9 @@ def audit(
     With --replay, the app also runs again on the recorded replies, and has to send the same messages bit for bit. If
     the run is encrypted, a replay needs the key of a server or an auditor. Verifying needs no key.
 
+    A dispute (a file of `peer dispute`) is replayed in any case, and the last line says who is wrong: the leader, or
+    the server that contradicts it. If one of them is, the exit code is 1.
+
     With --attest, the verdict is signed, whatever it is, as an in-toto statement in a DSSE envelope, which
     `peer attest verify FILE` and other tools can check. It tells nothing that is encrypted in the run. With
     --attest-model, it is also about a model file, which has to hold a model of the run (peer trace).
@@ -71,7 +78,8 @@ def audit(
     (one key voted for a newer term, and went on in an older one). If it holds, the exit code is 1. --proof writes what
     proves the first such finding of the audit.
     """
-    if not replay and replaying.given:
+    told = dispute_of_file(Path(head))
+    if not (replay := replay or told is not None) and replaying.given:
         raise PeerError("those options are for a replay", fix="add --replay")
     lookup = options.lookup(needed=replay)
     signed = attesting.prepare(head, lookup)
@@ -96,6 +104,7 @@ def audit(
                 on_compared=_nothing if json else put_compared,
                 on_versions=_nothing if json else put_versions,
             )
+        report.dispute = None if told is None else judge(told, report, prepared.source)
         if json:
             put_report_json(report, scratch)
         else:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from peer.audit.dispute import Wrong
 from peer.audit.report import Report, extent_in_words, root_in_words, verdict_in_words
 from peer.base.terminal import Coloured, put, put_json_part, put_table, put_whole
 from peer.cli.output import bad, counted, doubtful, good, moment, put_fields, schema_name, size
@@ -223,6 +224,8 @@ def _replayed(report: Report) -> Iterator[str]:
 def put_verdict(report: Report, *, contents: bool = True) -> None:
     """Print the verdict. ``contents`` says whether contents were checked."""
     put(_verdict(report, contents=contents))
+    if (dispute := report.dispute) is not None:
+        put((doubtful if dispute.wrong is Wrong.UNTOLD else bad)(dispute.in_words()))
 
 
 def _verdict(report: Report, *, contents: bool) -> Coloured:

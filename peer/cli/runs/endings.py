@@ -55,7 +55,7 @@ def fix_of(ending: Ending, session: Session, stays: str) -> str:
             )
         case StopCause.DISPUTE:
             return (
-                "find out who is wrong: peer audit RUN --replay. If it is the "
+                "find out who is wrong: peer dispute RUN -o dispute.car, then peer audit dispute.car. If it is the "
                 "other server, an admin takes it out (peer federation remove NAME), and this run goes on when it is "
                 f"started again; {stays}"
             )

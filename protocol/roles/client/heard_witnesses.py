@@ -181,7 +181,7 @@ class HeardWitnesses:
             name, leader = (self._newest.manifest.called(by) for by in (against.by, run.chain.by))
             note = (
                 f"{name} has computed something else than {leader} recorded at height {against.height}: "
-                "peer audit --replay says who is wrong"
+                "peer dispute says what both sign, and peer audit who is wrong"
             )
         if note != self._said and self._part.note in ("", self._said):
             self._said = note
