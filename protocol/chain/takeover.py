@@ -56,18 +56,18 @@ def _check_vote(vote: Record, body: Takeover, last: bytes, voters: frozenset[byt
     rules.check_signed(vote, in_force.well_signed)
 
 
-def holds_without_removed(votes: Iterable[Record], run: CID, before: Manifest, newest: Manifest) -> bool:
-    """Whether a takeover also has a majority of those of its voters that are still in the federation.
+def holds_without_removed(votes: Iterable[Record], run: CID, before: Manifest, after: Manifest) -> bool:
+    """Whether a takeover, by ``before``, has the votes of a majority of those voters that ``after`` still lists.
 
-    ``before`` is in force at the takeover. ``newest`` is a later version, which no record of the run names yet. By
-    position the votes of members that it removed, and of keys that it revokes, are good: the chain rules take them. But
-    whoever knows that version does not follow a leader by such votes. Otherwise members that were removed for being
-    hostile could come back: they would take the run over from before the roster that removes them.
+    This is no rule of the chain, but one for whoever has verified a roster with ``after`` in the run, and is shown a
+    takeover that leaves the roster out. By position the votes of members that it removes, and of keys that it revokes,
+    are good. If they counted for that reader too, members that were removed for being hostile would come back: they
+    would take the run over from before the roster.
     """
-    left = {voter for voter in voters_of(before, run) if _is_still_in(before.members[voter], newest)}
+    left = {voter for voter in voters_of(before, run) if _is_still_in(before.members[voter], after)}
     return len(left.intersection(vote.body.by for vote in votes)) >= majority_of(left)
 
 
-def _is_still_in(voter: Member, newest: Manifest) -> bool:
-    now = newest.members.get(voter.id)
-    return now is not None and may_vote(now) and voter.signing not in newest.revoked
+def _is_still_in(voter: Member, after: Manifest) -> bool:
+    now = after.members.get(voter.id)
+    return now is not None and may_vote(now) and voter.signing not in after.revoked

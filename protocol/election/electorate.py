@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.blocks.cid import CID
+from protocol.federation.voters import majority_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Electorate:
     @property
     def majority(self) -> int:
         """How many voters are a strict majority."""
-        return len(self.voters) // 2 + 1
+        return majority_of(self.voters)
 
     def is_majority(self, members: frozenset[bytes]) -> bool:
         """Whether ``members`` has a strict majority of the voters."""

@@ -106,7 +106,7 @@ def test_the_next_leader_carries_on_the_epochs_of_an_encrypted_run(reader: Signi
     assert {message.group for message in step.opened} == {"1"}, "the private part is read"
 
 
-# -- and a newer manifest ------------------------------------------------------------------------------------------
+# -- around a roster -------------------------------------------------------------------------------------------------
 
 
 def without(scribe: Scribe, *removed: SigningKey) -> Manifest:
