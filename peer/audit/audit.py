@@ -510,6 +510,10 @@ class Audit:
         only if its leader had ruled it out by a vote."""
         if self._chain is None or self._confirmations is None:
             return
+        for block in self._beside.votes:
+            record = parse_record(block)
+            self._check_contradiction(record, None)
+            self._take_beside(record)
         for term, (height, head) in self._confirmations.lost.items():
             leader = self._reigns.leader_of(term)
             if leader is not None and self._promises.rule_out(leader, (term, height)):

@@ -77,7 +77,7 @@ def _why(cause: TakeoverCause, before: str) -> str:
         case TakeoverCause.SILENCE:
             return f"as nothing was heard of {before}"
         case TakeoverCause.HANDOVER:
-            return f"handed over on purpose by {before} or an admin"
+            return f"as {before} or an admin handed the run over"
         case TakeoverCause.DISPUTE:
             return f"as servers had computed something else than {before}"
 

@@ -1,4 +1,4 @@
-"""What belongs to a run, but not to its chain: grants, acks, and proofs of equivocation.
+"""What belongs to a run, but not to its chain: grants, acks, votes that no takeover links, and proofs of equivocation.
 
 A home keeps them in its journal. An export has them as further roots, after the head. There may be many acks, so they
 are then one root, a listing (`protocol.blocks.listing`).
@@ -14,7 +14,7 @@ from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, decode_cbor
 from protocol.blocks.listing import Listing, pack
-from protocol.records.bodies import Ack, Grant
+from protocol.records.bodies import Ack, Grant, Vote
 from protocol.records.equivocation import proof_links
 from protocol.records.signed_records import RecordError, parse_record, read_chained
 
@@ -32,6 +32,8 @@ class AcksGrantsProofs:
     grants: tuple[Block, ...] = ()
     acks: tuple[Block, ...] = ()
     proofs: tuple[Proof, ...] = ()
+    votes: tuple[Block, ...] = ()
+    """Votes that no takeover of the chain need link."""
 
     def and_of(self, other: AcksGrantsProofs) -> AcksGrantsProofs:
         """The union of the two."""
@@ -39,28 +41,32 @@ class AcksGrantsProofs:
             tuple(dict.fromkeys((*self.grants, *other.grants))),
             tuple(dict.fromkeys((*self.acks, *other.acks))),
             tuple({proof[0].cid: proof for proof in (*self.proofs, *other.proofs)}.values()),
+            tuple(dict.fromkeys((*self.votes, *other.votes))),
         )
 
     def roots(self) -> list[CID]:
         """The roots of an export after the head."""
         listing, _ = self._listing()
         acks = [block.cid for block in self.acks] if listing is None else [listing]
-        return [*(block.cid for block in self.grants), *acks, *(proof[0].cid for proof in self.proofs)]
+        others = (*self.votes, *(proof[0] for proof in self.proofs))
+        return [*(block.cid for block in self.grants), *acks, *(block.cid for block in others)]
 
     def cids(self) -> frozenset[CID]:
         """The CIDs of all of it, except the records that a proof links."""
-        return frozenset(block.cid for block in (*self.grants, *self.acks, *(proof[0] for proof in self.proofs)))
+        proofs = (proof[0] for proof in self.proofs)
+        return frozenset(block.cid for block in (*self.grants, *self.acks, *self.votes, *proofs))
 
     def statements(self) -> Iterator[Block]:
-        """The acks, and the proofs with their records. Whatever else these link is not looked at."""
+        """The acks, the votes, and the proofs with their records. Whatever else these link is not looked at."""
         yield from self._listing()[1]
         yield from self.acks
+        yield from self.votes
         for proof in self.proofs:
             yield from proof
 
     def keep(self, journal: Journal, run: CID) -> None:
         """Keep all of it in the journal."""
-        journal.keep_beside(run, (*self.grants, *self.acks))
+        journal.keep_beside(run, (*self.grants, *self.acks, *self.votes))
         for proof in self.proofs:
             journal.keep_proof(run, proof)
 
@@ -122,15 +128,18 @@ def beside_of(roots: Sequence[CID], source: BlockSource) -> AcksGrantsProofs:
 def _sorted_out(records: Sequence[Block], proofs: Sequence[Proof]) -> AcksGrantsProofs:
     grants: list[Block] = []
     acks: list[Block] = []
+    votes: list[Block] = []
     for block in records:
         match parse_record(block).body:
             case Grant():
                 grants.append(block)
             case Ack():
                 acks.append(block)
+            case Vote():
+                votes.append(block)
             case other:
                 raise RecordError(f"{block.cid} is a {other.TYPE}, which does not belong beside a run")
-    return AcksGrantsProofs(tuple(grants), tuple(acks), tuple(proofs))
+    return AcksGrantsProofs(tuple(grants), tuple(acks), tuple(proofs), tuple(votes))
 
 
 def _is_listing(block: Block) -> bool:

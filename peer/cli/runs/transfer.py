@@ -30,7 +30,9 @@ from peer.home.acks_grants_proofs import beside_head
 from peer.home.home import Home, place_for, replace_file
 from peer.keeping.dropped import dropped_here
 from protocol.blocks.car import write_car
-from protocol.blocks.cid import Block
+from protocol.blocks.cid import CID, Block
+from protocol.records.bodies import Ack
+from protocol.records.signed_records import parse_record, read_chained
 
 export_app = new_app()
 import_app = new_app()
@@ -60,6 +62,7 @@ def export(
         may_lack = MayLack(dropped)
         blocks = counted.count(run_blocks(cid, source, scratch, beside, may_lack))
         replace_file(place, write_car([cid, *beside.roots()], blocks))
+        lost = sum(_is_of_lost_tail(block, cid, source, scratch) for block in beside.acks)
     put_result(
         {
             "head": str(cid),
@@ -67,13 +70,21 @@ def export(
             "blocks": counted.blocks,
             "bytes": counted.bytes,
             "not_kept": may_lack.lacked,
+            "acks_of_lost_tails": lost,
         },
         json,
         f"{file} holds the run up to {cid}: {counted.blocks} blocks, {size(counted.bytes)}",
         *([f"{may_lack.lacked} contents are not in it: not kept by policy"] if may_lack.lacked else []),
         *([_about_ours(may_lack.lacked_here)] if may_lack.lacked_here else []),
+        *([f"{lost} acks in it are of a tail that a takeover left out; the tail itself is not in it"] if lost else []),
         f"next: peer audit {file}, or on another machine: peer import {file.name}",
     )
+
+
+def _is_of_lost_tail(block: Block, head: CID, source: EngineSource, scratch: Scratch) -> bool:
+    """Whether an ack names a record of an older term that is not in the chain of ``head``."""
+    ack = parse_record(block).body
+    return isinstance(ack, Ack) and not scratch.in_chain(ack.head) and ack.term < read_chained(head, source).term
 
 
 def _about_ours(count: int) -> str:

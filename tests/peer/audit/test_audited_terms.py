@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,18 +67,18 @@ Audited = Callable[..., Report]
 def audited(tmp_path: Path) -> Audited:
     """The report of a run's CAR, in which ``more`` lies beside it."""
 
-    def audit(run: Led, more: Iterable[Block] = (), acks: Iterable[Block] = ()) -> Report:
-        with opened(run, tmp_path, more, acks) as found:
+    def audit(run: Led, more: Iterable[Block] = (), acks: Iterable[Block] = (), votes: Iterable[Block] = ()) -> Report:
+        beside = AcksGrantsProofs(acks=(*run.acks, *acks), votes=tuple(votes))
+        with opened(run, tmp_path, more, beside) as found:
             return found.run()
 
     return audit
 
 
 @contextlib.contextmanager
-def opened(run: Led, folder: Path, more: Iterable[Block] = (), acks: Iterable[Block] = ()) -> Iterable[Audit]:
+def opened(run: Led, folder: Path, more: Iterable[Block], beside: AcksGrantsProofs) -> Iterator[Audit]:
     car = folder / "run.car"
     car.write_bytes(b"".join(write_car([run.head], [*run.blocks, *more])))
-    beside = AcksGrantsProofs(acks=(*run.acks, *acks))
     with (
         Scratch() as scratch,
         contextlib.closing(CarSource(car)) as source,
@@ -132,7 +132,7 @@ def test_the_change_is_told_as_people_say_it(audited: Audited) -> None:
 @pytest.mark.parametrize(
     ("cause", "leader", "why"),
     [
-        (TakeoverCause.HANDOVER, SECOND, "handed over on purpose"),
+        (TakeoverCause.HANDOVER, SECOND, "as server or an admin handed the run over"),
         (TakeoverCause.DISPUTE, SECOND, "as servers had computed something else than server"),
         (TakeoverCause.SILENCE, SERVER, "server was elected again"),
     ],
@@ -315,6 +315,12 @@ def is_vote(block: Block) -> bool:
     with contextlib.suppress(Exception):
         return isinstance(parse_record(block).body, Vote)
     return False
+
+
+def test_a_vote_that_no_takeover_links_counts_as_well(audited: Audited) -> None:
+    lost, won = with_servers_vote()
+    (vote,) = [each for each in won.blocks if is_vote(each) and parse_record(each).body.by == id_of(SERVER)]
+    assert rules(audited(lost, votes=[vote])) == ["broken-promise"]
 
 
 def test_a_voter_that_confirms_the_old_term_beyond_its_vote_is_named(audited: Audited) -> None:
