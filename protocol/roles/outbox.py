@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Concatenate, ParamSpec
 
 from protocol.app.calls import Examined, Failed
@@ -19,6 +20,15 @@ def _nobody_waits(*_: object) -> None:
     """What is done with an answer for parts that were laid down: nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Who waits for the answer to an effect."""
+
+    by: Outbox
+    done: Callable[..., None]
+    failed: Callable[[str, float], None]
+
+
 class Post:
     """The effects of one event, until the shell takes them, and who waits for their answers: of all parts of a machine,
     and of that which takes its place when the role is another."""
@@ -26,7 +36,7 @@ class Post:
     def __init__(self) -> None:
         self.effects: list[Effect] = []
         self.last_id = 0
-        self.asked: dict[int, tuple[Callable[..., None], Callable[[str, float], None]]] = {}
+        self.asked: dict[int, _Asked] = {}
         self.on_stop: Callable[[], None] = _nobody_waits
         """Called when the role there is cannot go on."""
         self.limits = ReportLimits()
@@ -38,8 +48,6 @@ class Outbox:
 
     def __init__(self, post: Post) -> None:
         self._post = post
-        self._waits: set[int] = set()
-        """The effects for whose answers these parts wait."""
         self._waiting = Waiting()
 
     @property
@@ -64,8 +72,7 @@ class Outbox:
         fetched, ``done(found, now)`` for an examined reply), or ``failed(why, now)``."""
         post = self._post
         post.last_id += 1
-        post.asked[post.last_id] = (done, failed)
-        self._waits.add(post.last_id)
+        post.asked[post.last_id] = _Asked(self, done, failed)
         post.effects.append(effect(post.last_id, *args, **kwargs))
 
     def must(
@@ -88,26 +95,24 @@ class Outbox:
         asked = self._post.asked
         if event.effect not in asked:
             raise IllegalEvent(f"{type(event).__name__} for effect {event.effect}, which waits for no answer")
-        done, failed = asked.pop(event.effect)
-        self._waits.discard(event.effect)
+        waits = asked.pop(event.effect)
         match event:
             case Done():
-                done(now)
+                waits.done(now)
             case Fetched():
-                done(event.blocks, now)
+                waits.done(event.blocks, now)
             case Examined():
-                done(event.found, now)
+                waits.done(event.found, now)
             case Failed():
-                failed(event.why, now)
+                waits.failed(event.why, now)
 
     def lay_down(self) -> None:
         """These parts are no more: no answer reaches them. A durable step of theirs that fails still stops the peer, as
         what comes after it would be kept without it."""
-        asked = self._post.asked
-        for waits in self._waits & asked.keys():
-            _, failed = asked[waits]
-            asked[waits] = (_nobody_waits, failed if failed == self.cannot_go_on else _nobody_waits)
-        self._waits.clear()
+        for id, waits in self._post.asked.items():
+            if waits.by is self:
+                must = waits.failed == self.cannot_go_on
+                self._post.asked[id] = _Asked(self, _nobody_waits, waits.failed if must else _nobody_waits)
 
     def cannot_go_on(self, why: str, now: float, cause: StopCause = StopCause.MEANS) -> None:
         """Stop. Nothing was announced of a durable step that failed, and the run stays open to be resumed."""

@@ -113,7 +113,8 @@ class AppRequests:
         while may_append and self._machine.state is LeaderState.LEADING:
             if (won := self._won) is not None:
                 self._won = None
-                self._writer.take_over(won, now, self._took_over)
+                if won.head == chain.head:  # the votes name it
+                    self._writer.take_over(won, now, self._took_over)
             elif self.to_close is not None:
                 self.close_unfinished(now)
             elif self._app.is_lost:

@@ -26,6 +26,7 @@ from protocol.app.calls import (
     AppReady,
     CollectEntry,
     DispatchEntry,
+    Finished,
     NextEntry,
     Outgoing,
     Push,
@@ -48,7 +49,7 @@ from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.server.server import LISTENS_FIRST, LeadPlan, Server, ServerPlan
 from protocol.roles.standby.standby import Standby
 from protocol.roles.standby.standby_plan import StandbyPlan
-from protocol.wire.announcements import Head, ReplyReady
+from protocol.wire.announcements import Beat, Head, PeerState, ReplyReady
 
 SETTINGS = LeaderSettings(min_clients=1, client_timeout=600.0)
 
@@ -242,7 +243,7 @@ def leading(made: Scribe) -> AServer:
     return server
 
 
-@pytest.mark.parametrize("state", ["leading", "appending", "preparing"])
+@pytest.mark.parametrize("state", ["leading", "appending", "preparing", "ending"])
 def test_a_leader_that_was_taken_over_from_stands_by_and_writes_no_more(state: str) -> None:
     server = leading(scribe())
     server.disk_works = state != "appending"
@@ -250,6 +251,10 @@ def test_a_leader_that_was_taken_over_from_stands_by_and_writes_no_more(state: s
         server.feed(AppCalled(Push(1, (Outgoing(CONTENT, "train", "2", TTL, node_of(ALICE)),))))
     if state == "preparing":
         server.feed(AppLost("killed"))
+    if state == "ending":
+        here = Beat(server.server.newest.ref, PeerState.WORKING, None, "")
+        server.say(ALICE, here)  # a closed run is told to those who are here
+        server.feed(AppCalled(Finished(1, None)))
     assert server.server.state.name.lower() == state
     written = len(server.written)
     server.scribe.lead(leader=SECOND)
