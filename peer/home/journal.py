@@ -319,6 +319,15 @@ class Journal:
         with self._file.transaction() as database:
             database.execute("INSERT OR IGNORE INTO replies (run, message, reply, state) VALUES (?, ?, ?, ?)", values)
 
+    def replace_reply(self, run: CID, message: bytes, reply: CID, state: CID | None = None) -> None:
+        """Keep the same answer to a message in the record that is signed anew, because the dispatch that the one before
+        names is lost by a takeover. Its place stays, and its state, unless another is given."""
+        values = (bytes(reply), None if state is None else bytes(state), bytes(run), message)
+        with self._file.transaction() as database:
+            database.execute(
+                "UPDATE replies SET reply = ?, state = COALESCE(?, state) WHERE run = ? AND message = ?", values
+            )
+
     def replies(self, run: CID) -> list[KeptReply]:
         """All replies in a run, in the order in which they were kept."""
         rows = self._file.rows("SELECT message, reply, state FROM replies WHERE run = ? ORDER BY ordinal", bytes(run))
@@ -335,14 +344,6 @@ class Journal:
             bytes(run),
         )
         return [CID(state) for (state,) in rows]
-
-    def state_of(self, run: CID) -> CID | None:
-        """The newest `Context.state` of a run; None if there is none yet."""
-        row = self._file.row(
-            "SELECT state FROM replies WHERE run = ? AND state IS NOT NULL ORDER BY ordinal DESC LIMIT 1",
-            bytes(run),
-        )
-        return CID(row[0]) if row else None
 
     # -- apps ------------------------------------------------------------------------------------------------------
 

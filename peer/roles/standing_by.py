@@ -62,7 +62,7 @@ def standing_by(
 def unfinished(session: Session, kept: dict[CID, SignedAcks]) -> RunToReplay | None:
     """The newest run that this peer has followed, unless it has said of its close what it had to say."""
     newest = next(followed(session), None)
-    if newest is None or (newest.closed and (kept[newest.run].acked >= newest.height or _contradicted(kept, newest))):
+    if newest is None or (newest.closed and _has_said_all(kept[newest.run], newest)):
         return None
     try:
         leader = read_chained(newest.head, OwnBlocks(session.engine, session.journal)).by
@@ -71,8 +71,8 @@ def unfinished(session: Session, kept: dict[CID, SignedAcks]) -> RunToReplay | N
     return RunToReplay(position_of(newest), leader)
 
 
-def _contradicted(kept: dict[CID, SignedAcks], head: RunHead) -> bool:
-    return kept[head.run].has_contradicted
+def _has_said_all(signed: SignedAcks, head: RunHead) -> bool:
+    return signed.acked >= (head.term, head.height) or signed.contradicted is not None
 
 
 def _named(session: Session, named: CID) -> RunToReplay:

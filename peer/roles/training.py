@@ -157,7 +157,9 @@ def _verified(session: Session) -> Verified:
 
 
 def _kept_run(journal: Journal, run: CID, member: bytes) -> KeptRun:
-    kept = KeptRun({kept.message: kept.reply for kept in journal.replies(run)}, journal.state_of(run))
+    replies = journal.replies(run)
+    states = {reply.message: reply.state for reply in replies if reply.state is not None}
+    kept = KeptRun({reply.message: reply.reply for reply in replies}, states)
     for block in journal.beside(run):
         body = parse_record(block).body
         if isinstance(body, Ack) and body.by == member:

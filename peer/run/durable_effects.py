@@ -55,7 +55,8 @@ class DurableEffects:
             case WriteHead():
                 self.journal.keep_head(self._head(effect), effect.well_signed, self.job)
             case KeepReply():
-                self.journal.keep_reply(effect.run, effect.message, effect.reply, effect.state)
+                keep = self.journal.replace_reply if effect.anew else self.journal.keep_reply
+                keep(effect.run, effect.message, effect.reply, effect.state)
             case KeepProof(found=found):
                 proof = found.blocks()
                 self.journal.keep_proof(found.run, proof)

@@ -36,6 +36,10 @@ _LINES: Final[Mapping[What, str]] = {
     What.KEEPERS_AWAITED: "the run is closed; waiting {within:.0f} s more at most for {whom} to have all of it. "
     "Ctrl-C ends this at once",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
+    What.LEADER_CHANGED: "{name} leads run {run} from here on (term {term})",
+    What.RECORDS_LOST: "the newest {count} records of run {run} are lost: another server was elected, and goes on "
+    "after height {height}; what this peer answered is kept",
+    What.CLAIM_REFUSED: "{name} says that it was elected to lead run {run}, and is not believed: {why}",
     What.PEER_HERE: "{name} is here",
     What.APP_BUNDLED: "the app {name} has {files} files with {bytes} bytes, as Flower bundles them{others}: {whose}",
     What.APP_FILES_STAY: "{count} files of the app's folder stay here, as with Flower (which takes .py, .toml, .md, "
@@ -60,6 +64,7 @@ _LINES: Final[Mapping[What, str]] = {
     What.DISPATCHED: "messages out: {messages} (height {height})",
     What.COLLECTED: "replies in: {replies}, of which errors: {errors} (height {height})",
     What.TASK_STARTED: "working on a message: {type}",
+    What.TASK_ABANDONED: "left a message unanswered ({type}): the server that was elected has sent others instead",
     What.APP_UNAPPROVED: (
         "run {run} waits until you approve its app {name}; read it with `peer app show {app}`, "
         "let it run here with `peer app approve {app}`"
@@ -127,6 +132,7 @@ _STANDS: Final = {
     What.JOIN_PENDING: "joining",
     What.JOIN_REFUSED: "joining",
     What.ACK_REFUSED: "ack",
+    What.CLAIM_REFUSED: "claim",
 }
 """The reports on the state of a member, which may come again and again. Those with one value are about the same state:
 the newest holds."""

@@ -6,6 +6,7 @@ peer that catches up and the leader itself all go through it.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,6 +134,12 @@ class Chain:
         """The newest recorded answer of ``get_node_ids``. A resumed run waits for these nodes."""
         self.environment: Environment | None = None
         """In what the ServerApp ran when the head was written; None if that is for other readers."""
+
+    def copy(self) -> Chain:
+        """The chain as it is now. What is appended to one of the two is not in the other."""
+        other = copy.copy(self)
+        other._open, other._ordinals, other._recent = self._open.copy(), self._ordinals.copy(), self._recent.copy()
+        return other
 
     @property
     def open(self) -> Mapping[bytes, OpenMessage]:

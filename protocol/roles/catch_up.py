@@ -1,48 +1,71 @@
 """Catching up with a run: from a head somebody announced to a chain verified record by record.
 
-An unknown head is walked back to what is known, hop by hop; at each hop the height falls by one, the run is the same
-and a server signed. From an index record the walk jumps over the 256 records it links. Then the records are appended
-forward, by every rule. Only CIDs are kept of what lies between, so that memory stays small however long the chain.
+An unknown head is walked back to what is known (`protocol.roles.catching_up.walk_back`). Then the records are appended
+forward, by every rule.
+
+The run's leader is the one of the newest takeover that was verified. Another server may announce a head in a higher
+term: it was elected, or it lies. So its way is walked beside that of the leader, and followed once a takeover on it is
+verified on a copy of the chain. If it leads around records that we had verified, they are lost (`Fork`).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, ReadBlocks, checked_block
 from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import missing
+from protocol.election.voter import rank
 from protocol.federation.manifest import Manifest
-from protocol.records.bodies import Chained, Close, Index, Role
-from protocol.records.signed_records import Record, parse_record
+from protocol.records.bodies import Chained, Close
+from protocol.records.signed_records import parse_record
+from protocol.roles.catching_up.held_records import HELD_BYTES, HeldRecords
+from protocol.roles.catching_up.walk_back import MAX_BEHIND, Forked, Lost, WalkBack
 from protocol.roles.effects import Store, WriteHead
 from protocol.roles.outbox import Outbox
 from protocol.wire.announcements import Position
 
+__all__ = ["AHEAD", "HELD_BYTES", "MAX_BEHIND", "CatchUp", "Fork", "Forked", "Lost", "keep_step"]
+
 AHEAD: Final = 32
 """Records fetched side by side."""
 
-MAX_BEHIND: Final = 1 << 20
-"""How far a head may be ahead of what is known: walking back takes memory for a CID each."""
+REMEMBERED: Final = 16
+"""Heights below the head at which the chain is remembered as it was. A takeover that forks before them has the run
+verified from its beginning: a leader that cannot reach a majority appends nothing for long."""
 
-HELD_BYTES: Final = 32 << 20
-"""Fetched blocks kept in memory; what falls out is fetched again."""
+MAX_CLAIMED: Final = 1 << 14
+"""Records that a way of a server may have that does not lead the run as far as we know."""
+
+CLAIM_BYTES: Final = 4 << 20
+"""Fetched blocks of such a way that are kept in memory."""
 
 
-class Lost(Exception):
-    """A head that cannot be followed: it does not lead to what is known, or breaks a rule. The message says why."""
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A takeover leads around the newest records that we had verified: they are lost."""
+
+    height: int
+    """Of the newest record that stays; -1 if the run is verified anew, from its beginning."""
+    lost: Position
+    """The head that we had."""
 
 
-class Forked(Lost):
-    """A head that leads around the newest record we have verified: another record, ``theirs``, is in its place."""
+@dataclass(slots=True)
+class _Claim:
+    """What a server says that does not lead the run as far as we know: a head in a higher term."""
 
-    def __init__(self, ours: CID, theirs: CID, height: int) -> None:
-        super().__init__(f"the record at height {height + 1} does not follow the one known at {height}")
-        self.ours = ours
-        self.theirs = theirs
+    way: WalkBack
+    held: HeldRecords
+    trial: Chain | None = None
+    """On which its takeover is verified, once its way is found."""
+
+    def wanted(self) -> tuple[CID, ...]:
+        """The records to fetch now."""
+        return _nearest(self.way, self.held, -1 if self.trial is None else self.trial.height)
 
 
 class CatchUp:
@@ -60,41 +83,47 @@ class CatchUp:
         """``server`` says that it leads the run. ``manifest`` is the newest known, ``manifest_blocks`` all versions of
         it; they may be replaced and grow. ``chain`` is what is verified of the run so far. ``held_bytes`` of fetched
         blocks are kept in memory at most."""
-        self._most_held = held_bytes
         self.run = run
         self.server = server
         self.chain = chain
         self.manifest = manifest
         self._manifest_blocks = manifest_blocks
-        self._target: Position | None = None
+        self.forks: Callable[[Fork], None] | None = None
+        """Called when records are lost; `chain` is at the fork then. None: no fork is followed."""
+        self.ended: Callable[[bytes, str], None] = lambda _server, _why: None
+        """Called with a server whose claim was looked into, and why it has come to nothing; empty if it has not."""
+        self._way: WalkBack | None = None
+        """To what the leader said."""
         self._newer: Position | None = None
-        self._height = -1
-        """That the record at the end of the path should have."""
-        self._path: list[CID] = []
-        """From the target back, newest first; forward, the last one is next."""
-        self._connected = False
-        self._held: OrderedDict[CID, Mapping[CID, bytes]] = OrderedDict()
-        self._held_bytes = 0
+        self._held = HeldRecords(held_bytes)
+        self._claims: dict[bytes, _Claim] = {}
+        """By server: one at a time."""
+        self._past: deque[Chain] = deque(maxlen=REMEMBERED)
+        """The chain as it was, the newest last."""
+        self._terms: list[tuple[int, int]] = []
+        """The height at which each term began, and the term."""
 
     @property
     def caught_up(self) -> bool:
         """Whether the chain is at the newest head heard of."""
-        return self._target is None and self.chain.head is not None
+        return self._way is None and self.chain.head is not None
 
     @property
     def leader(self) -> bytes:
-        """The member that leads the run: as the run record has it, and before that is here as was said."""
-        return self.server if self.chain.head is None else self.chain.by
+        """The member that leads the run: as the newest takeover has it, or the run record; and while is caught up with
+        what another said that leads it, that one."""
+        return self.server
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being caught up with."""
-        return self._target is None
+        return self._way is None
 
     @property
     def records_between(self) -> int:
-        """How many records lie between what is known and the target, as far as it was walked back."""
-        return len(self._path)
+        """How many records lie between what is known and what is caught up with, as far as that was walked back."""
+        ways = (self._way, *(claim.way for claim in self._claims.values()))
+        return sum(len(way.path) for way in ways if way is not None)
 
     @property
     def is_behind(self) -> bool:
@@ -103,141 +132,88 @@ class CatchUp:
         return self.manifest.version > self.chain.manifest.version
 
     @property
-    def newest(self) -> Position | None:
-        """The newest head heard of, verified or not."""
-        if self._newer is not None or self._target is not None:
-            return self._newer or self._target
+    def position(self) -> Position | None:
+        """The newest head verified."""
         chain = self.chain
         return None if chain.head is None else Position(self.run, chain.head, chain.height, chain.term)
 
+    @property
+    def newest(self) -> Position | None:
+        """The newest head heard of from the leader, verified or not."""
+        return self._newer or (self.position if self._way is None else self._way.target)
+
     def rival(self, position: Position) -> CID | None:
-        """The record we have verified at the height of ``position``, if that is another than it names.
+        """The record we have verified in the place of ``position``, its term and height, if that is another than it
+        names.
 
         None also if it lies too far back: only the newest links are remembered."""
-        back = self.chain.height - position.height
-        if not 0 <= back < len(self.chain.recent):
-            return None
-        ours = self.chain.recent[-1 - back]
+        ours = self.record_at(position.term, position.height)
         return None if ours == position.head else ours
 
+    def record_at(self, term: int, height: int) -> CID | None:
+        """The record verified in this place; None if there is none, or it lies too far back."""
+        back, recent = self.chain.height - height, self.chain.recent
+        return recent[-1 - back] if 0 <= back < len(recent) and self._term_at(height) == term else None
+
+    def _term_at(self, height: int) -> int:
+        began = next((term for at, term in reversed(self._terms) if at <= height), None)
+        return began or (1 if self._terms else self.chain.term)
+
+    # -- hearing ----------------------------------------------------------------------------------------------------
+
     def hear(self, position: Position, blocks: Sequence[Block]) -> None:
-        """Somebody announced a head of this run; ``blocks`` came with it."""
-        if position.height <= self.chain.height:
+        """The leader announced a head of this run; ``blocks`` came with it."""
+        if rank(position) <= self._rank:
             return
-        if self._target is None:
+        if self._way is None:
             self._aim(position)
-        elif position.height > self._target.height and (self._newer is None or position.height > self._newer.height):
+        elif rank(position) > rank(self._way.target) and (self._newer is None or rank(position) > rank(self._newer)):
             self._newer = position
-        self._take_inline(position.head, blocks)
+        self._take_inline(position.head, blocks, self._held)
 
-    def fetched(self, cid: CID, blocks: Mapping[CID, bytes]) -> None:
-        """A wanted record and what it needs are here."""
-        self._hold(cid, blocks)
+    def may_claim(self, server: bytes, position: Position) -> bool:
+        """Whether a head is worth a look that a server announces which does not lead the run, as far as we know: it is
+        in a higher term, and no other of its heads is looked into."""
+        return position.term > self.chain.term and server not in self._claims and self.forks is not None
 
-    def give_up(self) -> None:
-        """The target cannot be had now; the next announcement sets another."""
-        self._target = self._newer = None
-        self._path = []
+    def claim(self, server: bytes, position: Position, blocks: Sequence[Block]) -> None:
+        """Look into a head that `may_claim` says is worth it; `ended` is called once it was."""
+        claim = self._claims[server] = _Claim(WalkBack(position, MAX_CLAIMED), HeldRecords(CLAIM_BYTES))
+        self._take_inline(position.head, blocks, claim.held)
 
-    def wanted(self) -> tuple[CID, ...]:
-        """The records to fetch now."""
-        if self._target is None:
-            return ()
-        nearest = self._path[-AHEAD:] if self._connected else self._path[-1:]
-        return tuple(cid for cid in reversed(nearest) if cid not in self._held)
-
-    def steps(self) -> Iterator[tuple[Step, Mapping[CID, bytes]]]:
-        """Walk and append as far as what is here allows: each new step and the blocks it was checked with.
-
-        Raises:
-            Lost: the head cannot be followed; what came before it was appended.
-        """
-        while self._target is not None:
-            try:
-                if self._target.height > self.chain.height + MAX_BEHIND:
-                    raise Lost(f"height {self._target.height} is more than {MAX_BEHIND} records ahead of what is known")
-                if not self._connected and not self._walk():
-                    return
-                step = self._append_next() if self._connected else None
-            except BlockError as error:
-                raise Lost(str(error)) from error
-            if step is not None:
-                yield step
-            elif self._connected:
-                return
-
-    # -- back -------------------------------------------------------------------------------------------------------
-
-    def _aim(self, position: Position) -> None:
-        self._target, self._newer = position, None
-        self._path = [position.head]
-        self._height = position.height
-        self._connected = False
-
-    def _walk(self) -> bool:
-        """Take the hop at the end of the path; whether its record is here."""
-        cid = self._path[-1]
-        if cid not in self._held:
-            return False
-        record = parse_record(Block(cid, self._held[cid][cid]))
-        body = self._check_hop(record)
-        if body.height == self.chain.height + 1:
-            if body.prev != self.chain.head and body.prev is not None and self.chain.head is not None:
-                raise Forked(self.chain.head, body.prev, self.chain.height)
-            self._connected = True
-        elif isinstance(body, Index) and body.records and body.records[-1] == body.prev:
-            self._jump(body)
-        else:
-            assert body.prev is not None
-            self._path.append(body.prev)
-            self._height = body.height - 1
-        return True
-
-    def _check_hop(self, record: Record) -> Chained:
-        body = record.body
-        if not isinstance(body, Chained):
-            raise Lost(f"{record.cid} is a {body.TYPE}, which is in no chain")
-        if body.height != self._height or (body.prev is None) != (body.height == 0):
-            raise Lost(f"{record.cid} claims height {body.height}, and {self._height} is next")
-        if (body.run or record.cid) != self.run:
-            raise Lost(f"{record.cid} is of another run")
-        leader = self.manifest.members.get(body.by)
-        if leader is None or Role.SERVER not in leader.roles:
-            raise Lost(f"{record.cid} is by no server")
-        try:
-            record.check_signatures(self.chain.well_signed)
-        except BadSignature as error:
-            raise Lost(f"{record.cid}: {error}") from error
-        return body
-
-    def _jump(self, index: Index) -> None:
-        """Go on from the oldest record that an index links, or from the one after ours."""
-        known = self.chain.height + 1
-        first = index.height - len(index.records)
-        links = index.records[max(0, known - first) :]
-        self._path.extend(reversed(links))
-        self._height = max(first, known)
-
-    # -- forward ----------------------------------------------------------------------------------------------------
-
-    def _append_next(self) -> tuple[Step, Mapping[CID, bytes]] | None:
-        """Append the next record, if it is here. At the target, aim at the newest head heard meanwhile."""
-        cid = self._path[-1]
-        blocks = self._held.get(cid)
-        if blocks is None:
-            return None
-        step = self.chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
-        self._drop(cid)
-        self._path.pop()
-        if not self._path:
-            newer, self._target = self._newer, None
-            if newer is not None and newer.height > self.chain.height:
-                self._aim(newer)
-        return step, blocks
+    @property
+    def _rank(self) -> tuple[int, int]:
+        return (0, -1) if self.chain.head is None else (self.chain.term, self.chain.height)
 
     # -- what is here -----------------------------------------------------------------------------------------------
 
-    def _take_inline(self, cid: CID, inline: Sequence[Block]) -> None:
+    def wanted(self) -> tuple[CID, ...]:
+        """The records to fetch now."""
+        others = (cid for claim in self._claims.values() for cid in claim.wanted())
+        return tuple(dict.fromkeys((*self._wanted(), *others)))
+
+    def _wanted(self) -> tuple[CID, ...]:
+        return () if self._way is None else _nearest(self._way, self._held, self.chain.height)
+
+    def fetched(self, cid: CID, blocks: Mapping[CID, bytes]) -> None:
+        """A wanted record and what it needs are here."""
+        if cid in self._wanted():
+            self._held.hold(cid, blocks)
+        for claim in self._claims.values():
+            if cid in claim.wanted():
+                claim.held.hold(cid, blocks)
+
+    def not_fetched(self, cid: CID, why: str) -> bool:
+        """A wanted record cannot be had now. Whether what the leader announced has to be given up for that."""
+        for server in [server for server, claim in self._claims.items() if cid in claim.wanted()]:
+            self._drop(server, why)
+        return cid in self._wanted()
+
+    def give_up(self) -> None:
+        """What the leader announced cannot be had now; its next announcement says it again."""
+        self._end()
+
+    def _take_inline(self, cid: CID, inline: Sequence[Block], held: HeldRecords) -> None:
         """Keep what came with an announcement, if it is all that verifying the record needs."""
         blocks = {block.cid: block.data for block in inline}
         try:
@@ -246,18 +222,155 @@ class CatchUp:
         except BlockError:
             return  # what was announced is checked when it is fetched
         if complete:  # and no others of an announcement are kept, whatever else came
-            self._hold(cid, {cid: blocks[cid], **{need: blocks[need] for need in source.read if need in blocks}})
+            held.hold(cid, {cid: blocks[cid], **{need: blocks[need] for need in source.read if need in blocks}})
 
-    def _hold(self, cid: CID, blocks: Mapping[CID, bytes]) -> None:
-        if cid in self._held:
+    # -- back -------------------------------------------------------------------------------------------------------
+
+    def _aim(self, position: Position) -> None:
+        self._way, self._newer = WalkBack(position), None
+
+    def _end(self) -> None:
+        """Nothing is caught up with now."""
+        self._way = self._newer = None
+        if self.chain.head is not None:
+            self.server = self.chain.by
+
+    def _walk(self, way: WalkBack, held: HeldRecords) -> bool:
+        """Walk back as far as what is here allows. Whether the way has its start."""
+        while way.start is None:
+            if (blocks := held.get(way.next)) is None:
+                return False
+            record = parse_record(Block(way.next, blocks[way.next]))
+            way.look(record, self._starts(way.target.term), self.manifest, self.chain.well_signed)
+        return True
+
+    def _starts(self, term: int) -> dict[int, Chain]:
+        """The chains that a way to a head of this term may go on from: ours, and in a higher term also what it was
+        before, down to the empty chain."""
+        starts = {self.chain.height: self.chain}
+        if self.forks is not None and term > self.chain.term:
+            starts.update((chain.height, chain) for chain in reversed(self._past))
+            starts.setdefault(-1, self._empty())
+        return starts
+
+    def _empty(self) -> Chain:
+        return Chain(self.chain.federation, self.chain.keys.reader, self.chain.well_signed)
+
+    # -- forward ----------------------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterator[tuple[Step, Mapping[CID, bytes]]]:
+        """Walk and append as far as what is here allows: each new step and the blocks it was checked with.
+
+        Raises:
+            Lost: what the leader announced cannot be followed; what came before it was appended.
+        """
+        yield from self._forward()
+        for server in list(self._claims):
+            if server in self._claims and self._is_proven(server, self._claims[server]):
+                self._adopt(server)
+                yield from self._forward()
+
+    def _forward(self) -> Iterator[tuple[Step, Mapping[CID, bytes]]]:
+        while (way := self._way) is not None:
+            try:
+                if way.target.height > self.chain.height + MAX_BEHIND:
+                    raise Lost(f"it is more than {MAX_BEHIND} records ahead of what is known")
+                if not self._walk(way, self._held):
+                    return
+                if way.start is not self.chain:  # the leader is the same, and was elected anew
+                    self._claims[self.server] = claim = _Claim(way, HeldRecords(CLAIM_BYTES))
+                    claim.held.take_all(self._held)
+                    self._end()
+                    return
+                step = self._append_next(way)
+            except BlockError as error:
+                raise Lost(str(error)) from error
+            if step is None:
+                return
+            yield step
+
+    def _append_next(self, way: WalkBack) -> tuple[Step, Mapping[CID, bytes]] | None:
+        """Append the next record, if it is here. At the target, aim at the newest head heard meanwhile."""
+        chain = self.chain
+        cid = way.at(chain.height + 1)
+        if cid is None or (blocks := self._held.get(cid)) is None:
+            return None
+        before = chain.copy() if self.forks is not None else None
+        step = chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
+        self._held.drop(cid)
+        if before is not None:
+            self._past.append(before)
+        if step.took_over:
+            self._terms.append((chain.height, chain.term))
+        if way.at(chain.height + 1) is None:
+            newer = self._newer
+            self._end()
+            if newer is not None and rank(newer) > self._rank:
+                self._aim(newer)
+        return step, blocks
+
+    # -- other servers ----------------------------------------------------------------------------------------------
+
+    def _is_proven(self, server: bytes, claim: _Claim) -> bool:
+        """Whether a takeover in a higher term is verified on the way to a head that a server claimed."""
+        way, chain = claim.way, self.chain
+        if way.target.term <= chain.term:  # another was elected since
+            self._drop(server, "")
+            return False
+        try:
+            if not self._walk(way, claim.held):
+                return False
+            assert way.start is not None
+            trial = claim.trial = claim.trial or way.start.copy()
+            while trial.term <= chain.term:
+                cid = way.at(trial.height + 1)
+                assert cid is not None  # the last one has a higher term
+                if (blocks := claim.held.get(cid)) is None:
+                    return False
+                trial.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
+        except (Lost, BlockError) as error:
+            self._drop(server, str(error))
+            return False
+        return True
+
+    def _adopt(self, server: bytes) -> None:
+        """Follow a server that was elected; what leads elsewhere than its way is lost."""
+        claim = self._claims.pop(server)
+        way, base, lost = claim.way, self._last_on(claim.way), self.position
+        self._newer, self.server = None, server
+        self._held.take_all(claim.held)
+        self.ended(server, "")
+        if base is self.chain:
+            self._way, way.start = way, base
             return
-        self._held[cid] = blocks
-        self._held_bytes += sum(map(len, blocks.values()))
-        while self._held_bytes > self._most_held and len(self._held) > 1:
-            self._drop(next(iter(self._held)))
+        assert lost is not None
+        assert self.forks is not None
+        for other in list(self._claims):  # their ways may go on from what is lost; they say it again
+            self._drop(other, "")
+        self.chain = way.start = base
+        self._way = way if base.head is not None else WalkBack(way.target)
+        self._past = deque((each for each in self._past if each.height < base.height), REMEMBERED)
+        self._terms = [(height, term) for height, term in self._terms if height <= base.height]
+        self.forks(Fork(base.height, lost))
 
-    def _drop(self, cid: CID) -> None:
-        self._held_bytes -= sum(map(len, self._held.pop(cid).values()))
+    def _last_on(self, way: WalkBack) -> Chain:
+        """The newest of what we have verified that is on a way; the empty chain if that is too long ago, or the run
+        was closed: what was laid down then is begun anew."""
+        if self.chain.head is None:
+            return self.chain
+        verified = () if self.chain.closed else (self.chain, *reversed(self._past))
+        return next((chain for chain in verified if way.is_over(chain)), None) or self._empty()
+
+    def _drop(self, server: bytes, why: str) -> None:
+        del self._claims[server]
+        self.ended(server, why)
+
+
+def _nearest(way: WalkBack, held: HeldRecords, height: int) -> tuple[CID, ...]:
+    """The records that are fetched now of a way that is verified up to ``height``."""
+    ahead = (way.at(each) for each in range(height + 1, height + 1 + AHEAD))
+    nearest = [way.next] if way.start is None else [cid for cid in ahead if cid is not None]
+    return tuple(cid for cid in nearest if cid not in held)
 
 
 def keep_step(

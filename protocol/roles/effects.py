@@ -53,6 +53,8 @@ class KeepReply:
     message: bytes
     reply: CID
     state: CID | None
+    anew: bool = False
+    """Whether it is the answer that is kept already, signed anew: it takes that one's place, and the state stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,12 @@ class What(StrEnum):
     KEEPERS_AWAITED = "keepers-awaited"
     """A leader stays for keepers to have all of a closed run."""
     RUN_LOST = "run-lost"
+    LEADER_CHANGED = "leader-changed"
+    """Another server leads a run that is followed, or the same one in a new term."""
+    RECORDS_LOST = "records-lost"
+    """A takeover leads around the newest records that were verified of a run."""
+    CLAIM_REFUSED = "claim-refused"
+    """A server said that it was elected to lead a run, and was not."""
     RUN_CLOSED = "run-closed"
     RUN_RESUMED = "run-resumed"
     TOOK_OVER = "took-over"
@@ -310,6 +318,10 @@ class What(StrEnum):
     TASK_COLLECTED = "task-collected"
     TASK_LATE = "task-late"
     """A collect tells of our reply as late."""
+    TASK_ABANDONED = "task-abandoned"
+    """The dispatch of the message that the app worked on is lost, and others are to be answered instead."""
+    SIGNED_ANEW = "signed-anew"
+    """A reply to a message whose dispatch is lost, for its successor."""
     APP_UNAPPROVED = "app-unapproved"
     APP_LOST = "app-lost"
     APP_LACKS = "app-lacks"

@@ -7,7 +7,9 @@ from typing import Final
 from protocol.pacing.token_bucket import TokenBucket
 from protocol.roles.effects import Report, What
 
-COMPLAINTS: Final = frozenset({What.RUN_REFUSED, What.RUN_LOST, What.REPLY_REFUSED, What.FETCH_FAILED})
+COMPLAINTS: Final = frozenset(
+    {What.RUN_REFUSED, What.RUN_LOST, What.CLAIM_REFUSED, What.REPLY_REFUSED, What.FETCH_FAILED}
+)
 """The reports that a member may bring about as often as it likes."""
 COMINGS: Final = frozenset({What.PEER_HERE, What.PEER_AWAY, What.PEER_LEFT})
 """So are these; a member that comes and goes many times a minute is broken, and said to be only so often."""

@@ -63,6 +63,14 @@ class Vouching:
         else:
             spans.append((told.since, ack.height))
 
+    def fork(self, height: int) -> None:
+        """The records above ``height`` are lost by a takeover: what was said of them counts no more."""
+        for vouched in self._vouched.values():
+            left = [(since, min(until, height)) for since, until in vouched.spans if since <= height]
+            vouched.spans = deque(left, maxlen=SPANS)
+        self._vouched = {key: vouched for key, vouched in self._vouched.items() if vouched.spans}
+        self._contradictions = {key: said for key, said in self._contradictions.items() if said.height <= height}
+
     def vouch_for(self, height: int, manifest: Manifest, leader: bytes) -> frozenset[bytes]:
         """The servers other than ``leader`` that recomputed the dispatch at ``height``. ``manifest`` is the newest: who
         is no server in it any more, or whose key it revokes, does not count."""

@@ -156,7 +156,7 @@ def nowhere(name: object) -> CID:
 def position(scribe: Scribe, **changes: Any) -> Position:
     """Where a scribe's chain is."""
     chain = scribe.chain
-    given = {"run": chain.run, "head": chain.head, "height": chain.height, "term": 1}
+    given = {"run": chain.run, "head": chain.head, "height": chain.height, "term": chain.term}
     return Position(**given | changes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocol.blocks.cid import CID, Block, MissingBlock, decode_cbor
 from protocol.records.bodies import Chained
@@ -75,6 +75,9 @@ class Disk:
             case KeepReply():
                 if effect.reply not in self.blocks:
                     raise AssertionError(f"reply {effect.reply} is kept before its record is stored")
+                if effect.anew:
+                    effect = replace(self.replies[effect.message], reply=effect.reply)
+                    self.replies[effect.message] = effect
                 kept = self.replies.setdefault(effect.message, effect)
                 if kept.reply != effect.reply:
                     raise AssertionError(f"a second reply to message {effect.message.hex()}")

@@ -159,7 +159,8 @@ class TrainingClient:
         for reply in disk.replies.values():
             run = kept.setdefault(reply.run, KeptRun())
             run.replies[reply.message] = reply.reply
-            run.state = reply.state or run.state
+            if reply.state is not None:
+                run.states[reply.message] = reply.state
         for ack in acks_of(self.identity.member, disk):
             kept.setdefault(ack.run, KeptRun()).keep_ack(ack)
         if self._names_app:

@@ -71,6 +71,8 @@ class MessageInHand:
     """What the reply is encrypted with; None: it is plain."""
     crashes: int = 0
     fetch_again: float | None = None
+    is_lost: bool = False
+    """Whether the dispatch is lost, and no successor of it has come."""
 
 
 class Answering:
@@ -111,10 +113,41 @@ class Answering:
         know a newer manifest than the run does."""
         if run.is_behind:
             return
+        if self.in_hand is not None and self.in_hand.is_lost and self._replies.owed and run.caught_up:
+            self._abandon(self.in_hand)
         if self.in_hand is None:
             self._begin_next(run, now)
         elif self.in_hand.stage is Stage.READY:
             self._hand_over(self.in_hand)
+
+    def fork(self, run: CatchUp) -> None:
+        """Records are lost: the message in hand may be open no more. Its answer is not: the new leader may send it
+        again."""
+        if (work := self.in_hand) is not None:
+            work.is_lost = work.message.id not in run.chain.open
+            self._replies.owed.pop(work.message.id, None)
+
+    def goes_on_with(self, message: OpenMessage) -> bool:
+        """Whether a message that a record opens is the one that the app has in hand, whose dispatch was lost: it goes
+        on. One that the app does not have yet is taken in hand anew."""
+        work = self.in_hand
+        if work is None or work.message.id != message.id:
+            return False
+        if work.stage in (Stage.FETCHING, Stage.READY):
+            self.in_hand = None
+            return False
+        work.message, work.is_lost = message, False
+        self._replies.owed.pop(message.id, None)
+        return True
+
+    def _abandon(self, work: MessageInHand) -> None:
+        """Turn to what is to be answered: the message in hand is not, as far as the run has gone."""
+        if work.stage is Stage.ANSWERED:
+            return
+        self.in_hand = None
+        self._outbox.report(What.TASK_ABANDONED, message=work.message.id.hex(), type=work.message.type)
+        if work.stage is Stage.AT_APP:
+            self._process.start_again()
 
     def leave(self) -> None:
         """The message in hand is not to be answered any more."""
@@ -187,7 +220,7 @@ class Answering:
             group=message.group,
             ttl=message.ttl,
             created=message.created,
-            state=self._kept[run].state,
+            state=self._replies.state(run),
             key=work.run.chain.keys.content(message.epoch),
             reply_key=None if own is None else own.content_key,
             state_key=state_key,
@@ -262,7 +295,8 @@ class Answering:
     def _is_kept(self, work: MessageInHand, block: Block, answer: Answered, now: float) -> None:
         kept = self._kept[work.run.run]
         kept.replies[work.message.id] = block.cid
-        kept.state = answer.state or kept.state
+        if answer.state is not None:
+            kept.states[work.message.id] = answer.state
         self._tell(work, block.cid, answer, now)
         if work is self.in_hand:
             self.in_hand = None

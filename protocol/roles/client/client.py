@@ -13,8 +13,8 @@ from protocol.app.calls import Answered, AppReady
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Step
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Close, Index, Role, Roster, Run
-from protocol.roles.catch_up import CatchUp
+from protocol.records.bodies import Body, Close, Index, Role, Roster, Run, Takeover
+from protocol.roles.catch_up import CatchUp, Fork
 from protocol.roles.client.answering import Answering
 from protocol.roles.client.app_process import AppProcess
 from protocol.roles.client.client_plan import ClientPlan
@@ -85,6 +85,7 @@ class Client:
             part, servers, followed, forgotten, self._app, replies, witnesses, self._answering, machine
         )
         leaders.begins, leaders.leaves = self._turn_to_another, self._leave
+        followed.forked = self._forked
         machine.wire(
             self._table(),
             moments=self._moments,
@@ -212,18 +213,27 @@ class Client:
         """One more record of the run is verified."""
         self._witnesses.stepped(run, step, now)
         for message in step.opened:
-            if message.node == self._node and self._replies.opened(run, message, now):
+            is_owed = message.node == self._node and self._replies.opened(run, message, step.height, now)
+            if is_owed and not self._answering.goes_on_with(message):
                 self._forgotten.opened(message.id, step.height)
         self._collected(run, step, now)
-        match step.record.body:
-            case Run() as body:
+        self._recorded(run, step.record.body, now)
+
+    def _recorded(self, run: CatchUp, body: Body, now: float) -> None:
+        match body:
+            case Run():
                 self._app.read(run, body, now)
             case Roster():
                 if not self._app.read_again(run, now):
                     self._replies.announce_soon(now)  # one may have to be signed with a newer key
             case Index():
                 self._acks.ack(run, now)
-            case Close() as body:
+            case Takeover():
+                self._forgotten.ask_anew()
+                self._told.announce_again(now)
+                self._replies.announce_soon(now)
+                self.machine.announcer.beat_soon(now)  # so that the new leader knows that we follow it
+            case Close():
                 self._closed(run, body, now)
             case _:
                 pass
@@ -240,6 +250,17 @@ class Client:
             if late.message.node == self._node:
                 self._forgotten.told_of(run, late)
                 self._replies.told_of(late)
+
+    def _forked(self, run: CatchUp, fork: Fork, now: float) -> None:
+        """The newest records that we had verified are lost."""
+        if fork.height < 0:
+            self._part.begin()
+            self._turn_to_another()
+        else:
+            self._witnesses.fork(fork.height)
+            self._told.fork(fork.height)
+            self._replies.fork(run, self._node, fork.height, now)
+            self._answering.fork(run)
 
     def _closed(self, run: CatchUp, close: Close, now: float) -> None:
         stops = self._plan.once and self.machine.state is FollowerState.FOLLOWING

@@ -92,6 +92,14 @@ class ForgottenReplies:
             self._outbox.report(What.RECALLED, message=message.hex(), reply=str(reply))
             self._outbox.must(KeepReply, lambda _: None, run.run, message, reply, None)
 
+    def ask_anew(self) -> None:
+        """Another server leads, or records are lost. The one before may not have known how far the run was when we
+        asked it, so that what we were not told of may have been answered: ask this one."""
+        if self._newest.author.session:
+            self._known_from = None
+            self._doubtful = dict.fromkeys(self._replies.owed, -1)
+            self._retry.at = min(self._retry.at, self._retry.last)
+
     # -- asking -----------------------------------------------------------------------------------------------------
 
     def _asked(self) -> CatchUp | None:
@@ -139,9 +147,9 @@ class ForgottenReplies:
                 self._take_up_reply(run, known.message, here[known.record])
 
     def _take_up_ack(self, run: CatchUp, block: Block) -> None:
-        """Note an ack that we had forgotten: no other may be at its height, nor any below it."""
+        """Note an ack that we had forgotten: no other may be at its place, nor any before it."""
         ack, kept = self._newest.author.own_body(block), self._kept[run.run]
-        if not isinstance(ack, Ack) or ack.run != run.run or ack.height <= kept.acked:
+        if not isinstance(ack, Ack) or ack.run != run.run or (ack.term, ack.height) <= kept.acked:
             return
         for reply in sorted(listed(ack).difference(kept.replies.values())):
             self._looked_for.add(reply)

@@ -12,7 +12,7 @@ from typing import Final
 
 from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError
-from protocol.chain.chain import Chain, OpenMessage, Step
+from protocol.chain.chain import OpenMessage, Step
 from protocol.federation.manifest import Manifest
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Comparison, RecomputedAck, Run
@@ -72,6 +72,12 @@ class HeardWitnesses:
                     del self._early[body.by]
                 self._look_into(body.by, block, run, now)
 
+    def fork(self, height: int) -> None:
+        """The records above ``height`` are lost."""
+        self._vouching.fork(height)
+        self._in_force = [(since, manifest) for since, manifest in self._in_force if since <= height]
+        self._heights = {by: min(confirmed, height) for by, confirmed in self._heights.items()}
+
     def heard(self, by: bytes, ready: AckReady, inline: Iterable[Block], run: CatchUp, now: float) -> bool:
         """A member says that it has confirmed the run; whether that may change anything for us."""
         block = next((block for block in inline if block.cid == ready.record), None)
@@ -109,7 +115,7 @@ class HeardWitnesses:
         if height > chain.height:
             self._early[by] = block
             return False
-        if (ours := _at(chain, height)) != ack.head:
+        if (ours := run.record_at(ack.term, height)) != ack.head:
             if ours is not None:
                 self._equivocations.compare(ours, ack.head, (), now)
             return False
@@ -186,9 +192,3 @@ class HeardWitnesses:
         if note != self._said and self._part.note in ("", self._said):
             self._said = note
             self._part.tell(note, now)
-
-
-def _at(chain: Chain, height: int) -> CID | None:
-    """The record of a chain at ``height``; None if it lies too far back."""
-    back = chain.height - height
-    return chain.recent[-1 - back] if 0 <= back < len(chain.recent) else None

@@ -1,12 +1,13 @@
 """What a client owes a run: messages without a reply, and replies that no collect has taken yet.
 
-A reply is announced again and again until a collect answers its message, or tells of it as late.
+A reply is announced again and again until a collect answers its message, or tells of it as late. If its dispatch is
+lost by a takeover, and the new leader dispatches the same message, the answer is signed anew for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from protocol.blocks.cid import CID, Block
@@ -17,7 +18,7 @@ from protocol.records.bodies import Reply
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.kept_run import KeptRun
-from protocol.roles.effects import FetchRecord, Store, What
+from protocol.roles.effects import FetchRecord, KeepReply, Store, What
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import ReplyReady
@@ -44,13 +45,36 @@ class OwedReplies:
         self.owed: dict[bytes, OpenMessage] = {}
         """Messages for us without a reply, in chain order."""
         self._unacknowledged: dict[bytes, _Unacknowledged] = {}
+        self._opened: dict[bytes, int] = {}
+        """The heights at which our messages in the chain were opened."""
 
-    def opened(self, run: CatchUp, message: OpenMessage, now: float) -> bool:
-        """The run has a message for us; whether we have yet to answer it."""
+    def state(self, run: CID) -> CID | None:
+        """The app's state after the newest reply to a message that is in the chain: what the app made of one whose
+        dispatch is lost is not to be seen in what it does next."""
+        states = self._kept[run].states
+        return next((state for message, state in reversed(states.items()) if message in self._opened), None)
+
+    def opened(self, run: CatchUp, message: OpenMessage, height: int, now: float) -> bool:
+        """A record at ``height`` has a message for us; whether we have yet to answer it."""
+        self._opened[message.id] = height
+        return self._is_open(run, message, now)
+
+    def fork(self, run: CatchUp, node: int, height: int, now: float) -> None:
+        """The records above ``height`` are lost: what they opened is open no more, and what they answered is open
+        again. ``node`` is ours."""
+        self._opened = {message: at for message, at in self._opened.items() if at <= height}
+        announced, self._unacknowledged, self.owed = self._unacknowledged, {}, {}
+        for message in run.chain.open.values():
+            if message.id in announced:
+                self._unacknowledged[message.id] = announced[message.id]
+            elif message.node == node:
+                self._is_open(run, message, now)
+
+    def _is_open(self, run: CatchUp, message: OpenMessage, now: float) -> bool:
         reply = self._kept[run.run].replies.get(message.id)
         if reply is None:
             self.owed[message.id] = message
-        else:  # answered before a restart
+        else:  # answered before a restart, or for a dispatch that is lost
             self._unacknowledged[message.id] = _Unacknowledged(run, message.id, reply, None, Backoff(now))
         return reply is None
 
@@ -79,7 +103,7 @@ class OwedReplies:
 
     def leave(self) -> None:
         """Nothing is owed any more."""
-        self.owed, self._unacknowledged = {}, {}
+        self.owed, self._unacknowledged, self._opened = {}, {}, {}
 
     # -- announcing -------------------------------------------------------------------------------------------------
 
@@ -106,14 +130,38 @@ class OwedReplies:
         if waiting.block is None:
             done, failed = partial(self._here, waiting), partial(self._not_here, waiting)
             self._outbox.ask(FetchRecord, done, failed, waiting.reply, Reply)
-        elif len(self._newest.author.keys) == 1 or self._is_signed_for_now(waiting, waiting.block):
+        elif self._is_for_the_dispatch(waiting, waiting.block) and self._is_signed_for_now(waiting, waiting.block):
             ready = ReplyReady(waiting.run.run, waiting.message, waiting.reply)
             self._announcer.announce(ready, (waiting.block,), topic=self._announcer.topic)
+
+    def _is_for_the_dispatch(self, waiting: _Unacknowledged, block: Block) -> bool:
+        """Whether the reply names the dispatch in which its message is open. If that of the time is lost, the same
+        answer is signed anew for its successor, and announced once that is kept. Its time is the dispatch's, so that
+        it is the same record whenever and by whichever process of ours it is signed."""
+        run, reply = waiting.run, parse_record(block).body
+        message = run.chain.open.get(waiting.message)
+        if message is None or not isinstance(reply, Reply) or reply.dispatch == message.dispatch:
+            return True
+        anew = replace(reply, dispatch=message.dispatch, time=message.created)
+        signed = sign_record(anew, [self._newest.author.key_in(run.chain.manifest)])
+        self._outbox.must(Store, partial(self._signed_anew, waiting, signed), (signed,), own=True)
+        return False
+
+    def _signed_anew(self, waiting: _Unacknowledged, block: Block, now: float) -> None:
+        done = partial(self._is_kept_anew, waiting, block)
+        self._outbox.must(KeepReply, done, waiting.run.run, waiting.message, block.cid, None, anew=True)
+
+    def _is_kept_anew(self, waiting: _Unacknowledged, block: Block, now: float) -> None:
+        self._kept[waiting.run.run].replies[waiting.message] = block.cid
+        self._outbox.report(What.SIGNED_ANEW, message=waiting.message.hex(), reply=str(block.cid))
+        self._take(waiting, block, now)
 
     def _is_signed_for_now(self, waiting: _Unacknowledged, block: Block) -> bool:
         """Whether the reply has the signature that the manifest in force asks for. If our key was rotated since, the
         very same body is signed again and announced then: the reply stays the same
         (`protocol.records.signed_records.Record.id`)."""
+        if len(self._newest.author.keys) == 1:
+            return True
         record, key = parse_record(block), self._newest.author.key_in(waiting.run.chain.manifest)
         if any(signature.by == key.verify_key.raw for signature in record.signatures):
             return True

@@ -1,7 +1,7 @@
 """Acks: a member signs what it has verified, so that nobody can show another history later.
 
 Not for every record: an ack covers all records up to its head. A client acks when it has answered a message, at each
-index record, and at the close, and once at most at one height.
+index record, and at the close, and once at most at one height of a term.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class OwnAcks:
         """
         chain, kept = run.chain, self._kept[run.run]
         may_sign = self._copies.may_sign and self._forgotten.are_known  # or another of ours may be at this height
-        if chain.head is None or not may_sign or run.is_behind or chain.height <= kept.acked:
+        if chain.head is None or not may_sign or run.is_behind or (chain.term, chain.height) <= kept.acked:
             then(now)
             return
         replies, _ = pack(kept.unlisted())

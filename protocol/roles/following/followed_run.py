@@ -11,16 +11,18 @@ from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain, Step
+from protocol.election.voter import rank
 from protocol.federation.run_keys import read_private
 from protocol.pacing.at_most_every import AtMostEvery
-from protocol.pacing.backoff import FIRST_RETRY
+from protocol.pacing.backoff import FIRST_RETRY, SLOWEST_RETRY
 from protocol.records.bodies import Chained, Close, ReasonPrivate
 from protocol.records.signed_records import WellSigned
-from protocol.roles.catch_up import CatchUp, Forked, Lost, keep_step
+from protocol.roles.catch_up import CatchUp, Fork, Forked, Lost, keep_step
 from protocol.roles.effects import FetchRecord, What
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.machine import Machine
+from protocol.roles.unchecked_claims import UncheckedClaims
 from protocol.wire.announcements import Announcement, Position, Recall, Recalled
 
 
@@ -59,8 +61,16 @@ class FollowedRun:
         """How often in a row nothing came of what a server said."""
         self._may_answer = AtMostEvery(FIRST_RETRY)
         """Each server."""
+        self._claims = UncheckedClaims(1, SLOWEST_RETRY)
+        """Heads in higher terms, announced by servers that do not lead the run as far as we know."""
+        self._claiming: set[bytes] = set()
+        """The servers whose claim is looked into."""
+        self._now = 0.0
+        """When what is here was verified last."""
         self.holds: Callable[[], bool] = lambda: False
         """Whether something is left to do of the run followed, though it be closed."""
+        self.forked: Callable[[CatchUp, Fork, float], None] = lambda _run, _fork, _now: None
+        """Called when a takeover has led around what was verified of the run followed. The role sets it."""
 
     # -- how far we are ---------------------------------------------------------------------------------------------
 
@@ -71,10 +81,10 @@ class FollowedRun:
         run, before = self.run, self._before
         if run is None:
             return before
-        chain, head = run.chain, run.chain.head
-        if head is None or (before is not None and before.run == run.run and before.height > chain.height):
+        ours = run.position
+        if ours is None or (before is not None and before.run == run.run and rank(before) > rank(ours)):
             return before
-        return Position(chain.run, head, chain.height, chain.term)
+        return ours
 
     def left(self, server: bytes) -> None:
         """A server has said goodbye, or another process of it has begun: what was led may be led no more."""
@@ -95,7 +105,7 @@ class FollowedRun:
         """The newest head of a run that we have verified, or heard of."""
         heard = self.run.newest if self.run is not None and self.run.run == run else None
         told = [heard, self._verified.heads.get(run)]
-        return max((position for position in told if position), key=lambda position: position.height, default=None)
+        return max((position for position in told if position), key=rank, default=None)
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 
@@ -121,7 +131,23 @@ class FollowedRun:
             self._equivocations.compare(ours, position.head, said.blocks, now)
         if run.leader == server:
             run.hear(position, said.blocks)
+        elif run.may_claim(server, position) and self._claims.may_open(server, now):
+            self._claims.open(server)
+            self._claiming.add(server)
+            run.claim(server, position, said.blocks)
         return begins
+
+    def _claim_ended(self, run: CatchUp, server: bytes, why: str) -> None:
+        """What a server said of a higher term was looked into."""
+        if server in self._claiming:
+            self._claiming.discard(server)
+            if why:
+                self._claims.failed(server, self._now)
+            else:
+                self._claims.held(server)
+        if why:
+            name = self._newest.manifest.name_of(server)
+            self._outbox.report(What.CLAIM_REFUSED, run=str(run.run), name=name, why=why)
 
     def begin(self, position: Position, leader: bytes) -> None:
         """Follow a run of which nobody may speak any more, if we follow none yet."""
@@ -130,10 +156,21 @@ class FollowedRun:
 
     def _follow(self, run: CID, server: bytes) -> CatchUp:
         newest = self._newest
+        for claimant in self._claiming:
+            self._claims.held(claimant)
+        self._claiming.clear()
         chain = Chain(newest.manifest.federation, newest.author.reader, self._verified.well_signed)
-        self.run = CatchUp(run, server, newest.manifest, newest.blocks, chain)
+        self.run = followed = CatchUp(run, server, newest.manifest, newest.blocks, chain)
+        followed.forks = partial(self._forks, followed)
+        followed.ended = partial(self._claim_ended, followed)
         self._machine.acting.take_up(run, self._machine)
-        return self.run
+        return followed
+
+    def _forks(self, run: CatchUp, fork: Fork) -> None:
+        self._outbox.report(
+            What.RECORDS_LOST, run=str(run.run), count=fork.lost.height - fork.height, height=fork.height
+        )
+        self.forked(run, fork, self._now)
 
     def _may_leave(self, run: CatchUp, other: CID, server: bytes, now: float) -> bool:
         """Whether the run followed is over, or its leader has turned to another or is not followed any more, or nothing
@@ -165,10 +202,12 @@ class FollowedRun:
 
     def steps(self, run: CatchUp, now: float) -> Iterator[Step]:
         """Verify and keep what is here, a record for each step, and fetch what is not."""
-        run.manifest = self._newest.manifest
+        run.manifest, self._now = self._newest.manifest, now
         try:
             for step, blocks in run.steps():
                 del self._lost[run.leader]
+                if step.took_over:
+                    self._is_taken_over(run, now)
                 keep_step(self._outbox, run.run, step, blocks, moves_head=not self._is_on_disk(run))
                 yield step
         except Lost as error:
@@ -187,15 +226,21 @@ class FollowedRun:
         known, chain = self._verified.heads.get(run.run), run.chain
         return known is not None and chain.height <= known.height and chain.term <= known.term
 
+    def _is_taken_over(self, run: CatchUp, now: float) -> None:
+        self._ours_led = now
+        name = self._newest.manifest.name_of(run.chain.by)
+        self._outbox.report(What.LEADER_CHANGED, run=str(run.run), name=name, term=run.chain.term)
+
     def _here(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         self._fetching.discard(cid)
-        if self.run is not None and cid in self.run.wanted():
+        if self.run is not None:
             self.run.fetched(cid, blocks)
 
     def _not_here(self, cid: CID, why: str, now: float) -> None:
         self._fetching.discard(cid)
         self._outbox.report(What.FETCH_FAILED, cid=str(cid), why=why)
-        if self.run is not None and cid in self.run.wanted():
+        self._now = now
+        if self.run is not None and self.run.not_fetched(cid, why):
             self._give_up(self.run)
 
     def _give_up(self, run: CatchUp) -> None:

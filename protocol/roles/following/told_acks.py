@@ -11,7 +11,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.federation.manifest import Manifest
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Ack
-from protocol.records.signed_records import sign_record
+from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepAcks
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.machine import Machine
@@ -19,6 +19,13 @@ from protocol.wire.announcements import AckReady, topic_all
 
 TIMES: Final = 5
 """How often an ack is announced, if no newer one takes its place."""
+
+AckedTo = tuple[int, int]
+"""The term and the height of the newest head that a member has acked: it acks none that comes before it in that order,
+nor that one again. One in a higher term may be lower, if what was above it is lost."""
+
+NONE: Final[AckedTo] = (0, -1)
+"""No head was acked."""
 
 
 @dataclass(slots=True)
@@ -69,6 +76,18 @@ class ToldAcks:
         """Somebody has come who may have missed it."""
         if self._telling is not None and self.is_awaited():
             self._telling.retry.soon(now)
+
+    def announce_again(self, now: float) -> None:
+        """Another server leads, which may have missed the newest ack."""
+        if self._telling is not None:
+            self._telling.left = TIMES
+            self._telling.retry.soon(now)
+
+    def fork(self, height: int) -> None:
+        """The records above ``height`` are lost: an ack of one of them is of no interest to who leads now."""
+        telling = self._telling
+        if telling is not None and isinstance(ack := parse_record(telling.block).body, Ack) and ack.height > height:
+            self._telling = None
 
     def moments(self) -> Iterator[float]:
         """When the ack is to be announced."""

@@ -107,6 +107,11 @@ class EarlyReplies:
         """A collect has answered a message."""
         self._first.get(run, {}).pop(message, None)
 
+    def fork(self, kept: KeptRun) -> None:
+        """Records of a run are lost: a reply to what they opened is signed anew, if that is sent again."""
+        first = self._first.get(kept.run, {})
+        self._first[kept.run] = {message: reply for message, reply in first.items() if message in kept.chain.open}
+
     def forget(self, run: CID) -> None:
         """Nothing of the run is open."""
         self._first.pop(run, None)

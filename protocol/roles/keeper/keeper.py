@@ -15,6 +15,7 @@ from protocol.chain.closure import contents
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Close, Member, Role
+from protocol.roles.catch_up import Fork
 from protocol.roles.effects import Effect, KeepWhole, PassOn, Store, What
 from protocol.roles.events import Due, Event, Received, Started, Stopping
 from protocol.roles.following.members_here import MembersHere
@@ -68,6 +69,7 @@ class Keeper:
         self._runs = runs = KeptRuns(remembered, kept, machine)
         self._replies = EarlyReplies(runs, kept, machine)
         self._acks = KeptAcks(runs, machine)
+        runs.forked = self._forked
         self._may_answer = AtMostEvery(FIRST_RETRY)
         """Each server."""
         self._may_tell = AtMostEvery(TELL_AGAIN)
@@ -189,12 +191,18 @@ class Keeper:
         source = MemoryBlocks(blocks, self.machine.newest.blocks)
         try:
             for content in contents(step.record, source):
-                self._contents.want(kept.run, content)
+                self._contents.want(kept.run, content, step.height)
         except BlockError as error:  # the blocks it was verified with are all here
             raise AssertionError(f"{step.record.cid}: {error}") from error
         if isinstance(step.record.body, Close):
             said = {"run": str(kept.run), "head": str(step.record.cid), "outcome": step.record.body.outcome.value}
             self.machine.outbox.report(What.RUN_CLOSED, **said)
+
+    def _forked(self, kept: KeptRun, fork: Fork) -> None:
+        """The newest records that we kept of a run are lost. Their blocks stay: whoever looks into what happened may
+        ask for them."""
+        self._contents.fork(kept.run, fork.height)
+        self._replies.fork(kept)
 
     def _is_whole(self, kept: KeptRun, now: float) -> None:
         self._runs.is_whole(kept)

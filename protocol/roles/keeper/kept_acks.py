@@ -13,6 +13,7 @@ from protocol.blocks.cid import CID, Block, BlockError
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Ack
 from protocol.roles.effects import KeepAcks, What
+from protocol.roles.following.told_acks import NONE, AckedTo
 from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.keeper.kept_runs import KeptRuns
 from protocol.roles.leader.heard_acks import AckRefused, read_ack
@@ -30,7 +31,7 @@ class KeptAcks:
     def __init__(self, runs: KeptRuns, machine: Machine[KeeperState]) -> None:
         self._runs = runs
         self._newest, self._outbox = machine.newest, machine.outbox
-        self._highest: dict[tuple[CID, bytes], int] = {}
+        self._highest: dict[tuple[CID, bytes], AckedTo] = {}
         """By run and member."""
         self._claims = UncheckedClaims(1, SLOWEST_RETRY)
 
@@ -57,28 +58,27 @@ class KeptAcks:
         kept = self._runs.followed.get(run)
         manifest = self._newest.manifest if kept is None or kept.chain.head is None else kept.chain.manifest
         record, ack = read_ack(by, block, run, manifest)
-        if ack.height <= self._highest.get((run, by), -1) or not self._confirms(ack):
+        if (ack.term, ack.height) <= self._highest.get((run, by), NONE) or not self._confirms(ack):
             return
         try:
             record.check_signatures()
         except BadSignature as error:
             raise AckRefused(str(error)) from error
-        self._highest[run, by] = ack.height
+        self._highest[run, by] = ack.term, ack.height
         if len(self._highest) > REMEMBERED:
             del self._highest[next(iter(self._highest))]
         self._outbox.must(KeepAcks, lambda _: None, run, (block,))
 
     def _confirms(self, ack: Ack) -> bool:
-        """Whether it confirms what we keep; not if that is not known here, or not any more.
+        """Whether it confirms what we keep; not if that is not known here, or not any more, or is lost.
 
         Raises:
             AckRefused: it confirms another record at its height.
         """
         if (whole := self._runs.whole.get(ack.run)) is not None:
             head = whole.head if (whole.height, whole.term) == (ack.height, ack.term) else None
-        elif (kept := self._runs.followed.get(ack.run)) is not None and kept.chain.head is not None:
-            back = kept.chain.height - ack.height
-            head = kept.chain.recent[-1 - back] if 0 <= back < len(kept.chain.recent) else None
+        elif (kept := self._runs.followed.get(ack.run)) is not None:
+            head = kept.verified.record_at(ack.term, ack.height)
         else:
             head = None
         if head is not None and head != ack.head:

@@ -43,7 +43,8 @@ stays some minutes for us to have it all."""
 class _Wanted:
     """A content that records name, and that is not here yet."""
 
-    runs: set[CID]
+    runs: dict[CID, int]
+    """The height of the first record of each run that names it."""
     delay: float = FIRST_LOOK
     """How long to wait after the next time that nobody has it."""
 
@@ -77,16 +78,16 @@ class KeptContents:
 
     # -- wanting ----------------------------------------------------------------------------------------------------
 
-    def want(self, run: CID, content: CID) -> None:
-        """A verified record of ``run`` names a content."""
+    def want(self, run: CID, content: CID, height: int) -> None:
+        """A verified record of ``run``, at ``height``, names a content."""
         had = self._of.setdefault(run, _Had())
         if content in had.contents:
             return
         if content not in self._wanted:
-            self._wanted[content] = _Wanted(set())
+            self._wanted[content] = _Wanted({})
             self._new.append(content)
         if run not in self._wanted[content].runs:
-            self._wanted[content].runs.add(run)
+            self._wanted[content].runs[run] = height
             had.lacking += 1
 
     def may_claim(self, client: bytes, now: float) -> bool:
@@ -176,10 +177,21 @@ class KeptContents:
 
     def forget(self, run: CID) -> None:
         """The run is not followed any more."""
-        had = self._of.pop(run, None)
+        self._let_go(run, -1)
+        self._of.pop(run, None)
+
+    def fork(self, run: CID, height: int) -> None:
+        """The records of a run above ``height`` are lost: nobody needs to have what they name."""
+        self._let_go(run, height)
+
+    def _let_go(self, run: CID, height: int) -> None:
+        """Look for nothing more that only the records of a run above ``height`` name."""
+        had = self._of.get(run)
         if had is None or not had.lacking:
             return
         for content, wanted in list(self._wanted.items()):
-            wanted.runs.discard(run)
-            if not wanted.runs:
-                del self._wanted[content]
+            if wanted.runs.get(run, -1) > height:
+                del wanted.runs[run]
+                had.lacking -= 1
+                if not wanted.runs:
+                    del self._wanted[content]

@@ -6,17 +6,18 @@ A keeper has no key of a run. So it checks a chain as anybody can, and leaves wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain, Step
+from protocol.election.voter import rank
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Chained, Member
 from protocol.records.signed_records import WellSigned
-from protocol.roles.catch_up import AHEAD, MAX_BEHIND, CatchUp, Forked, Lost, keep_step
+from protocol.roles.catch_up import AHEAD, MAX_BEHIND, CatchUp, Fork, Forked, Lost, keep_step
 from protocol.roles.effects import FetchRecord, What
 from protocol.roles.keeper.keeper_states import KeeperState
 from protocol.roles.keeper.kept_contents import KeptContents
@@ -69,6 +70,10 @@ class KeptRun:
     fetching: set[CID] = field(default_factory=set)
     writing: int = 0
     """How many of its records are on their way to disk."""
+    told_by: bytes | None = None
+    """The server that told us of it, until its first record is here; None if a process before ours followed it."""
+    claimants: set[bytes] = field(default_factory=set)
+    """The servers whose word that they were elected is looked into."""
     hint: bytes | None = None
     """The member by whose word a newer head is looked for, if it is not the leader's."""
 
@@ -98,6 +103,12 @@ class KeptRuns:
         self._remembered = remembered
         self._claims = UncheckedClaims(UNCHECKED_RUNS, SLOWEST_RETRY)
         self._hints = UncheckedClaims(1, SLOWEST_RETRY)
+        self._elected = UncheckedClaims(1, SLOWEST_RETRY)
+        """Heads in higher terms, announced by servers that do not lead the run as far as we know."""
+        self._now = 0.0
+        """When what is here was verified last."""
+        self.forked: Callable[[KeptRun, Fork], None] = lambda _kept, _fork: None
+        """Called when a takeover has led around what was kept of a run. The role sets it."""
         self._changed: dict[CID, None] = {}
         """The runs with which something is to be done."""
         self.followed: dict[CID, KeptRun] = {}
@@ -115,27 +126,67 @@ class KeptRuns:
 
     def heard(self, server: Member, said: Announcement, position: Position, now: float) -> None:
         """A server says how far it is with a run that it leads."""
-        if position.run in self.whole or self._equivocations.distrust.proof_against(server) is not None:
+        whole, kept = self.whole.get(position.run), self.followed.get(position.run)
+        if self._equivocations.distrust.proof_against(server) is not None:
             return
-        kept = self.followed.get(position.run)
+        if kept is None and whole is not None:
+            self._follow_again(server.id, said, position, whole, now)
+            return
         if kept is None:
             if not self._may_follow(server.id, now):
                 return
             self._claims.open(server.id)
             kept = self._follow(position.run, server.id, now)
+            kept.told_by = server.id
         if (ours := kept.verified.rival(position)) is not None:
             self._equivocations.compare(ours, position.head, said.blocks, now)
         if kept.verified.leader in (server.id, b""):
             kept.spoken = now
             kept.verified.hear(position, said.blocks)
             self._changed[position.run] = None
+        elif kept.verified.may_claim(server.id, position) and self._elected.may_open(server.id, now):
+            self._look_into(kept, server.id, said, position)
+
+    def _follow_again(self, server: bytes, said: Announcement, position: Position, whole: Position, now: float) -> None:
+        """Follow a closed run that is all here, if a server says that it was elected to lead it: nobody may have
+        confirmed the close. It is verified again as it is, beside what that server says."""
+        if position.term > whole.term and self._elected.may_open(server, now):
+            kept = self._follow(position.run, b"", now)
+            kept.verified.hear(whole, ())
+            self._look_into(kept, server, said, position)
+
+    def _look_into(self, kept: KeptRun, server: bytes, said: Announcement, position: Position) -> None:
+        """Another server than the leader says that it leads a run, in a higher term."""
+        self._elected.open(server)
+        kept.claimants.add(server)
+        kept.verified.claim(server, position, said.blocks)
+        self._changed[position.run] = None
+
+    def _claim_ended(self, kept: KeptRun, server: bytes, why: str) -> None:
+        """What a server said of a higher term was looked into."""
+        if server in kept.claimants:
+            kept.claimants.discard(server)
+            if why:
+                self._elected.failed(server, self._now)
+            else:
+                self._elected.held(server)
+        if why:
+            name = self._newest.manifest.name_of(server)
+            self._outbox.report(What.CLAIM_REFUSED, run=str(kept.run), name=name, why=why)
+
+    def _forks(self, kept: KeptRun, fork: Fork) -> None:
+        lost = fork.lost.height - fork.height
+        self._outbox.report(What.RECORDS_LOST, run=str(kept.run), count=lost, height=fork.height)
+        self.whole.pop(kept.run, None)
+        self.forked(kept, fork)
 
     def hinted(self, member: Member, position: Position, now: float) -> None:
         """A member that does not lead a run says how far it has verified it. We may have been away when the run's
         leader said that last, and it may never be back. So if that is silent, this is looked into: only what the
         leader signed is kept, and a member that says what is not so waits longer each time."""
         kept = self.followed.get(position.run)
-        if kept is None or kept.chain.head is None or position.height <= kept.chain.height:
+        known = None if kept is None else kept.verified.position
+        if kept is None or known is None or rank(position) <= rank(known):
             return
         leader_is_here = now < self._machine.offline.ends(kept.spoken, silent_for(len(self._newest.manifest.members)))
         if leader_is_here or kept.hint is not None or not kept.verified.is_idle:
@@ -156,6 +207,7 @@ class KeptRuns:
         chain = Chain(newest.manifest.federation, newest.author.reader, self._remembered.well_signed)
         verified = CatchUp(run, server, newest.manifest, newest.blocks, chain, HELD_OF_ONE_RUN)
         kept = KeptRun(verified, now)
+        verified.forks, verified.ended = partial(self._forks, kept), partial(self._claim_ended, kept)
         self.followed[run] = kept
         return kept
 
@@ -193,11 +245,15 @@ class KeptRuns:
                     yield kept, step, blocks
 
     def _steps_of(self, kept: KeptRun, now: float) -> Iterator[tuple[Step, Mapping[CID, bytes]]]:
-        kept.verified.manifest = self._newest.manifest
+        kept.verified.manifest, self._now = self._newest.manifest, now
         try:
             for step, blocks in kept.verified.steps():
                 if step.height == 0:
                     self._has_begun(kept)
+                elif step.took_over:
+                    kept.spoken = now
+                    name = self._newest.manifest.name_of(kept.chain.by)
+                    self._outbox.report(What.LEADER_CHANGED, run=str(kept.run), name=name, term=kept.chain.term)
                 kept.writing += 1
                 keep_step(self._outbox, kept.run, step, blocks, partial(self._is_on_disk, kept))
                 yield step, blocks
@@ -230,20 +286,21 @@ class KeptRuns:
         kept.writing -= 1
 
     def _has_begun(self, kept: KeptRun) -> None:
-        if kept.verified.server:  # a process before ours followed the others
-            self._claims.held(kept.verified.server)
+        if kept.told_by is not None:
+            self._claims.held(kept.told_by)
+            kept.told_by = None
         self._outbox.report(What.RUN_KEPT, run=str(kept.run), name=self._newest.manifest.name_of(kept.chain.by))
 
     def _here(self, kept: KeptRun, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         kept.fetching.discard(cid)
-        if cid in kept.verified.wanted():
-            kept.verified.fetched(cid, blocks)
-            self._changed[kept.run] = None
+        kept.verified.fetched(cid, blocks)
+        self._changed[kept.run] = None
 
     def _not_here(self, kept: KeptRun, cid: CID, why: str, now: float) -> None:
         kept.fetching.discard(cid)
         self._outbox.report(What.FETCH_FAILED, cid=str(cid), why=why)
-        if cid in kept.verified.wanted():
+        self._now = now
+        if kept.verified.not_fetched(cid, why):
             self._give_up(kept, now)
 
     def _give_up(self, kept: KeptRun, now: float) -> None:
@@ -254,12 +311,15 @@ class KeptRuns:
             kept.hint = None
         if kept.chain.head is None and self.followed.get(kept.run) is kept:
             self._leave(kept)
-            if kept.verified.server:
-                self._claims.failed(kept.verified.server, now)
+            if kept.told_by is not None:
+                self._claims.failed(kept.told_by, now)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _leave(self, kept: KeptRun) -> None:
+        for claimant in kept.claimants:
+            self._elected.held(claimant)
+        kept.claimants.clear()
         self._changed.pop(kept.run, None)
         self._hint_held(kept)
         del self.followed[kept.run]

@@ -40,7 +40,7 @@ class ForgottenAcks:
         self.begin()
 
     def begin(self) -> None:
-        """Another run is followed."""
+        """Another run is followed, or another server leads it."""
         self._has_answered = not self._newest.author.session
         self._retry = Backoff(0.0)
 
@@ -82,9 +82,9 @@ class ForgottenAcks:
         self._has_answered = True
 
     def _take_up(self, run: CatchUp, block: Block) -> None:
-        """Note an ack that we had forgotten: no other may be at its height, nor any below it."""
+        """Note an ack that we had forgotten: no other may be at its place, nor any before it."""
         ack, kept = self._newest.author.own_body(block), self._kept[run.run]
-        if not isinstance(ack, Ack) or ack.run != run.run or ack.height <= kept.acked:
+        if not isinstance(ack, Ack) or ack.run != run.run or (ack.term, ack.height) <= kept.acked:
             return
         kept.keep(ack, block)
         self._outbox.report(What.RECALLED, ack=str(block.cid), height=ack.height)

@@ -39,7 +39,8 @@ class _Due:
 
 
 class OwnAcks:
-    """Signs once at most at one height, and nothing else of a run that it has contradicted."""
+    """Signs once at most at one height of a term, and nothing else of a run that it has contradicted, as long as the
+    record that it contradicted is in that."""
 
     def __init__(
         self,
@@ -54,6 +55,8 @@ class OwnAcks:
         self._copies, self._newest = machine.copies, machine.newest
         self._due: _Due | None = None
         self._signing = 0
+        self._contradicted: int | None = None
+        """The height of the record from which on we have contradicted the run that is followed."""
 
     @property
     def are_kept(self) -> bool:
@@ -62,7 +65,19 @@ class OwnAcks:
 
     def leave(self) -> None:
         """Another run is followed."""
-        self._due = None
+        self._due = self._contradicted = None
+
+    def stepped(self, run: CID, record: VerifiedRecord) -> None:
+        """One more record of the run is verified."""
+        if record.cid == self._kept[run].contradicted:
+            self._contradicted = record.height
+
+    def fork(self, height: int) -> None:
+        """The records above ``height`` are lost, and so is what was to be said of them."""
+        if self._due is not None and self._due.head.height > height:
+            self._due = None
+        if self._contradicted is not None and self._contradicted > height:
+            self._contradicted = None
 
     def tell_again(self, run: CID, now: float) -> None:
         """Announce what an earlier process of ours has signed of the run: who waits for it may have missed it."""
@@ -100,10 +115,11 @@ class OwnAcks:
             return
         self._due = None
         kept = self._kept[run.run]
-        if due.head.height <= kept.acked or kept.has_contradicted:
+        if (due.head.term, due.head.height) <= kept.acked or self._contradicted is not None:
             return
         ack = self._ack(run.run, due)
         kept.keep(ack)
+        self.stepped(run.run, due.head)
         self._signing += 1
         self._told.sign(ack, due.head.manifest, self._signed)
 

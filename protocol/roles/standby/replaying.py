@@ -121,10 +121,10 @@ class Replaying:
         self._crashes, self._crash_at = 0, -1
         self._records: list[VerifiedRecord] = []
         """Of the run, by height."""
-        self._dispatched = -1
-        """The height of the newest dispatch."""
-        self._changes_environment = False
-        """Whether the leader went on in another environment."""
+        self._dispatches: list[int] = []
+        """The heights of its dispatches."""
+        self._environments: list[int] = []
+        """The heights at which the leader went on in another environment."""
         self._now: Environment | None = None
         """That of the app process."""
         self._retry: Backoff | None = None
@@ -172,19 +172,35 @@ class Replaying:
 
     def begin(self) -> None:
         """Another run is followed."""
-        self._records, self._dispatched, self._changes_environment = [], -1, False
+        self._records, self._dispatches, self._environments = [], [], []
 
     def stepped(self, step: Step, run: CatchUp) -> None:
         """One more record of the run is verified."""
         body, chain = step.record.body, run.chain
         assert isinstance(body, Chained)
-        self._records.append(VerifiedRecord(step.record.cid, body.height, body.term, body.time, chain.manifest))
+        record = VerifiedRecord(step.record.cid, body.height, body.term, body.time, chain.manifest)
+        self._records.append(record)
+        self._acks.stepped(run.run, record)
         if isinstance(body, Dispatch):
-            self._dispatched = body.height
-        elif isinstance(body, NewEnvironment) and not self._changes_environment:
-            self._changes_environment = True
-            if self._stage is Stage.REPLAYING:  # it has to know that from its start
+            self._dispatches.append(body.height)
+        elif isinstance(body, NewEnvironment):
+            self._environments.append(body.height)
+            if self._stage is Stage.REPLAYING and len(self._environments) == 1:  # it has to know that from its start
                 self._start_process()
+
+    def fork(self, height: int) -> None:
+        """The records above ``height`` are lost. If the app was given one of them, another process begins."""
+        del self._records[height + 1 :]
+        self._dispatches = [at for at in self._dispatches if at <= height]
+        self._environments = [at for at in self._environments if at <= height]
+        self._acks.fork(height)
+        if self._suspect is not None and self._suspect.height > height:
+            self._suspect = None
+        if self._next > height + 1 and self._stage in (Stage.REPLAYING, Stage.OVER):
+            self._retry = None
+            self._start_process()
+        elif self._next == height + 1:  # it may have been read already, and its contents fetched
+            self._reading, self._in_hand, self._retry = False, None, None
 
     @property
     def newest(self) -> VerifiedRecord | None:
@@ -290,7 +306,7 @@ class Replaying:
             initial_model=initial_content(wanted.body, keys),
             key=keys.content(wanted.body.epoch),
             may_differ=self._in_force,
-            changes_environment=self._changes_environment,
+            changes_environment=bool(self._environments),
             any_model=self._plan.any_model,
             elsewhere=self._suspect is not None,
         )
@@ -325,18 +341,22 @@ class Replaying:
     def _read(self, wanted: WantedApp, now: float) -> None:
         self._reading = True
         record, asked = self._records[self._next], self._asked
-        done, failed = partial(self._record_here, wanted, asked), partial(self._not_here, wanted, self._read_again)
+        done = partial(self._record_here, wanted, asked, record.cid)
+        failed = partial(self._not_here, wanted, self._read_again)
         self._outbox.ask(FetchRecord, done, failed, record.cid, Chained)
 
     def _read_again(self, wanted: WantedApp, now: float) -> None:
         self._reading = False
         self.go_on(now)
 
-    def _record_here(self, wanted: WantedApp, asked: NextEntry | None, blocks: Mapping[CID, bytes], now: float) -> None:
+    def _record_here(
+        self, wanted: WantedApp, asked: NextEntry | None, cid: CID, blocks: Mapping[CID, bytes], now: float
+    ) -> None:
         if asked is None or asked is not self._asked or wanted is not self._wanted or self._in_hand is not None:
             return  # another process asks
+        if self._next >= len(self._records) or cid != self._records[self._next].cid:
+            return  # it is lost
         self._reading = False
-        cid = self._records[self._next].cid
         source = MemoryBlocks(blocks, self._newest.blocks)
         try:
             record = parse_record(Block(cid, blocks[cid]))
@@ -452,7 +472,7 @@ class Replaying:
         self._outbox.report(What.RECOMPUTED, height=height, messages=messages)
         if not any(given < self._compared for given in self._given):  # an app's own threads compare in any order
             self.told = replace(self.told, height=self._compared)
-            if self._compared == self._dispatched:  # otherwise the next one covers it
+            if self._compared == self._dispatches[-1]:  # otherwise the next one covers it
                 self._confirm(self._compared)
 
     def _confirm(self, height: int) -> None:

@@ -13,8 +13,8 @@ from protocol.app.calls import AppReady, Examined
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Close, Role, Roster, Run
-from protocol.roles.catch_up import CatchUp
+from protocol.records.bodies import Close, Role, Roster, Run, Takeover
+from protocol.roles.catch_up import CatchUp, Fork
 from protocol.roles.effects import Effect, PinRun, Stop, StopCause, What
 from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose
 from protocol.roles.following.app_approval import AppApproval
@@ -92,6 +92,7 @@ class Standby:
         followed.holds = lambda: machine.state is FollowerState.FOLLOWING
         self._status = status = StandbyStatus(part, servers, followed, forgotten, app, replaying, machine)
         leaders.begins, leaders.leaves = self._leave, self._leave
+        followed.forked = self._forked
         machine.wire(
             self._table(),
             moments=self._moments,
@@ -294,10 +295,24 @@ class Standby:
                 self.machine.announcer.beat_soon(now)  # so that the leader knows that we follow its run
             case Roster():
                 self._app.read_again(run, now)
+            case Takeover():
+                self._forgotten.begin()
+                self._told.announce_again(now)
+                self.machine.announcer.beat_soon(now)
             case Close() as body:
                 self._followed.tell_closed(run, body)
             case _:
                 pass
+
+    def _forked(self, run: CatchUp, fork: Fork, now: float) -> None:
+        """The newest records that we had verified are lost."""
+        if fork.height < 0:
+            self._part.begin()
+            self._leave()
+        else:
+            self._replies = {id: heard for id, heard in self._replies.items() if id in run.chain.open}
+            self._told.fork(fork.height)
+            self._replaying.fork(fork.height)
 
     def _end(self, run: CatchUp, now: float) -> None:
         """The run is closed. Once it is replayed: sign what we have found, keep it whole, and leave it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Ack, Comparison, RecomputedAck, RunConfig, RunPrivate
+from protocol.roles.following.told_acks import NONE, AckedTo
 from protocol.wire.announcements import Position
 
 
@@ -53,17 +54,17 @@ class StandbyPlan:
 class SignedAcks:
     """What a home has of its own acks of one run."""
 
-    acked: int = -1
-    """The greatest height of one."""
+    acked: AckedTo = NONE
     newest: Block | None = None
     """The newest that says what our app made of it."""
-    has_contradicted: bool = False
-    """Whether one says that the run diverged: nothing else is said of that run then."""
+    contradicted: CID | None = None
+    """The record from which on one of them says that the run diverged: nothing else is said of a run that has it."""
 
     def keep(self, ack: Ack, block: Block | None = None) -> None:
         """Note an ack that is on disk, or about to be; its ``block`` if that is here."""
-        if isinstance(ack, RecomputedAck) and block is not None and ack.height >= self.acked:
+        place = ack.term, ack.height
+        if isinstance(ack, RecomputedAck) and block is not None and place >= self.acked:
             self.newest = block
-        self.acked = max(self.acked, ack.height)
+        self.acked = max(self.acked, place)
         if isinstance(ack, RecomputedAck) and ack.recomputed.comparison is Comparison.DIVERGED:
-            self.has_contradicted = True
+            self.contradicted = ack.head

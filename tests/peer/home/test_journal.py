@@ -91,16 +91,14 @@ def test_a_run_is_found_by_its_head(journal: Journal) -> None:
     assert journal.run_of(RUN) is None
 
 
-def test_the_newest_state_is_the_one_kept_last(journal: Journal) -> None:
-    for number in range(3):
+def test_replies_come_back_in_the_order_in_which_they_were_kept_also_if_one_is_signed_anew(journal: Journal) -> None:
+    for number in range(2):
         journal.keep_reply(RUN, b"%d" % number, cid(f"reply {number}"), cid(f"state {number}"))
-    assert journal.state_of(RUN) == cid("state 2")
-
-
-def test_a_failed_task_leaves_the_state_before_it(journal: Journal) -> None:
-    journal.keep_reply(RUN, b"1", cid("reply"), cid("state"))
-    journal.keep_reply(RUN, b"2", cid("error"), None)
-    assert journal.state_of(RUN) == cid("state")
+    journal.replace_reply(RUN, b"0", cid("signed anew"))
+    assert journal.replies(RUN) == [
+        KeptReply(b"0", cid("signed anew"), cid("state 0")),
+        KeptReply(b"1", cid("reply 1"), cid("state 1")),
+    ]
 
 
 def test_a_message_is_answered_again_as_it_was_first(path: Path, journal: Journal) -> None:

@@ -63,4 +63,4 @@ def test_what_was_acked_and_listed_before_a_restart_is_not_again() -> None:
     assert kept.unlisted() == [first, second]
     head = cbor_block("head").cid
     kept.keep_ack(Ack(by=id_of(ALICE), time=TIME, run=head, term=1, height=7, head=head, replies=Listing((first,))))
-    assert (kept.acked, kept.unlisted()) == (7, [second])
+    assert (kept.acked, kept.unlisted()) == ((1, 7), [second])

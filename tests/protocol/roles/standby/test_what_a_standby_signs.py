@@ -265,7 +265,8 @@ def test_what_another_processor_may_have_caused_is_in_no_word_and_the_next_excha
 
 
 def test_a_standby_that_has_contradicted_a_run_says_nothing_else_of_it_after_a_restart() -> None:
-    standby = Replayed(SignedAcks(3, has_contradicted=True))
+    run = scribe()
+    standby = Replayed(SignedAcks((1, 3), contradicted=run.chain.head), run)
     standby.scribe.add(standby.scribe.dispatch())
     standby.hear()
     standby.ready()
@@ -276,7 +277,7 @@ def test_a_standby_that_has_contradicted_a_run_says_nothing_else_of_it_after_a_r
 
 
 def test_nothing_is_signed_twice_at_one_height() -> None:
-    standby = Replayed(SignedAcks(3))
+    standby = Replayed(SignedAcks((1, 3)))
     standby.ready()
     standby.asks(3)
     standby.says(Compared(1, 2))

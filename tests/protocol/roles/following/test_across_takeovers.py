@@ -1,0 +1,285 @@
+"""A client goes across a takeover, also one that forks before its head; but only who was elected takes it along."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from attacked import Attacked, following, nowhere, position
+from chains import ALICE, ANSWER, BOB, CONTENT, ENVIRONMENT, SECOND, SERVER, VOTERS, Scribe, begun, node_of
+
+from protocol.app.calls import Answered, AppReady, Task
+from protocol.blocks.cid import CID, Block, cbor_block, raw_block
+from protocol.records.bodies import Ack, Chained, Reply, TakenReply
+from protocol.records.signed_records import parse_record
+from protocol.roles.catch_up import REMEMBERED
+from protocol.roles.effects import (
+    FetchContent,
+    FetchRecord,
+    Hand,
+    KeepAcks,
+    KeepProof,
+    KeepReply,
+    Publish,
+    StartApp,
+    Store,
+    What,
+    WriteHead,
+)
+from protocol.roles.events import Done
+from protocol.wire.announcements import Head, ReplyReady, parse_announcement
+
+OTHER = raw_block(b"another content").cid
+STATE = cbor_block("the state of Alice's app").cid
+
+
+def branch(scribe: Scribe) -> Scribe:
+    """One that goes on from the same head, with the same blocks."""
+    other = copy.copy(scribe)
+    other.chain = scribe.chain.copy()
+    return other
+
+
+def hear(client: Attacked, scribe: Scribe) -> None:
+    """The leader announces its head, and the records that the client fetches for that are there."""
+    client.say(scribe.leader, Head(position(scribe)))
+    while wanted := [
+        fetch for fetch in client.fetching.values() if isinstance(fetch, FetchRecord) and fetch.kind is Chained
+    ]:
+        client.give(wanted[0])
+
+
+def follows(client: Attacked, scribe: Scribe) -> bool:
+    """Whether it has the head of a chain on disk as that of the run."""
+    return client.all(WriteHead)[-1].head == scribe.chain.head
+
+
+def give_own(client: Attacked) -> None:
+    """It looks at what it has to announce, and its own records are on its disk."""
+    client.wait(0.0)
+    own = {block.cid: block.data for block in replies(client)}
+    for fetch in [
+        fetch for fetch in client.fetching.values() if isinstance(fetch, FetchRecord) and fetch.kind is Reply
+    ]:
+        client.give(fetch, {fetch.cid: own[fetch.cid]})
+
+
+def stored(scribe: Scribe, block: Block) -> CID:
+    """A client's reply, as the leader has it."""
+    scribe.source.add(block)
+    return block.cid
+
+
+def forked(lost: int = 1) -> tuple[Attacked, Scribe]:
+    """A client with ``lost`` records of the server's, and a second server that was elected to go on before them."""
+    scribe = begun()
+    elected = branch(scribe)
+    for _ in range(lost):
+        waits = any(message.node == node_of(ALICE) for message in scribe.chain.open.values())
+        scribe.add(scribe.collect(scribe.taken(ALICE)) if waits else scribe.dispatch(scribe.group(ALICE)))
+    client = following(scribe)
+    elected.lead()
+    return client, elected
+
+
+def test_who_leads_after_a_takeover_is_followed_and_who_led_before_is_not() -> None:
+    scribe = begun()
+    client = following(scribe)
+    elected = branch(scribe)
+    elected.lead()
+    elected.add(elected.collect(elected.taken(ALICE)))
+    hear(client, elected)
+    assert follows(client, elected)
+    scribe.add(scribe.collect(scribe.taken(BOB)))
+    hear(client, scribe)
+    assert follows(client, elected)
+
+
+@pytest.mark.parametrize("lost", [1, 3, REMEMBERED + 3])
+def test_a_takeover_that_forks_before_our_head_is_followed(lost: int) -> None:
+    client, elected = forked(lost)
+    hear(client, elected)
+    assert follows(client, elected)
+    assert client.reported(What.RECORDS_LOST)
+    assert not client.all(KeepProof)
+
+
+def test_a_takeover_before_a_close_that_nobody_confirmed_is_followed() -> None:
+    scribe = begun()
+    elected = branch(scribe)
+    scribe.add(scribe.close())
+    client = following(scribe)
+    elected.lead()
+    hear(client, elected)
+    assert follows(client, elected)
+    assert len(client.reported(What.RUN_FOLLOWED)) == 2
+
+
+def test_a_server_that_nobody_elected_is_not_followed_and_takes_ever_less_of_our_time() -> None:
+    scribe = begun()
+    client = following(scribe)
+    honest = branch(scribe)
+    votes = [scribe.sign(scribe.vote(each), each) for each in VOTERS[:1]]
+    liar = scribe.sign(scribe.takeover(*votes), SECOND)
+    for _ in range(300):
+        client.now += 0.01
+        client.say(SECOND, Head(position(scribe, head=liar.cid, height=scribe.chain.height + 1, term=2)))
+        client.give_all()
+    assert 0 < len(client.reported(What.CLAIM_REFUSED)) < 8
+    honest.add(honest.collect(honest.taken(ALICE)))
+    hear(client, honest)
+    assert follows(client, honest)
+
+
+def test_a_head_that_nobody_has_keeps_the_leader_from_nothing() -> None:
+    scribe = begun()
+    client = following(scribe)
+    client.say(SECOND, Head(position(scribe, head=nowhere("head"), height=9, term=9)))
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
+    client.say(SERVER, Head(position(scribe)))
+    record = next(
+        fetch for fetch in client.fetching.values() if isinstance(fetch, FetchRecord) and fetch.cid == scribe.chain.head
+    )
+    client.give(record)
+    assert follows(client, scribe)
+
+
+def test_an_old_leader_that_goes_on_in_its_term_has_not_equivocated() -> None:
+    client, elected = forked()
+    hear(client, elected)
+    client.say(SERVER, Head(position(client.scribe)), blocks=[])
+    assert not client.fetching
+    assert not client.all(KeepProof)
+
+
+# -- what was answered -------------------------------------------------------------------------------------------------
+
+
+def answer(client: Attacked, content: CID = ANSWER) -> None:
+    """Alice's app answers the message that it has."""
+    for fetch in [fetch for fetch in client.fetching.values() if isinstance(fetch, FetchContent)]:
+        del client.fetching[fetch.id]
+        client.feed(Done(fetch.id))
+    client.feed(Answered(tasks(client)[-1].message, client.now, content, state=STATE))
+
+
+def tasks(client: Attacked) -> list[Task]:
+    """What the app was given to work on."""
+    for fetch in [fetch for fetch in client.fetching.values() if isinstance(fetch, FetchContent)]:
+        del client.fetching[fetch.id]
+        client.feed(Done(fetch.id))
+    return [hand.value for hand in client.all(Hand) if isinstance(hand.value, Task)]
+
+
+def replies(client: Attacked) -> list[Block]:
+    """The replies that were signed, in order."""
+    return [block for store in client.all(Store) if store.own for block in store.blocks]
+
+
+def announced(client: Attacked) -> list[ReplyReady]:
+    said = [parse_announcement(each.data).announcement.body for each in client.all(Publish)]
+    return [body for body in said if isinstance(body, ReplyReady)]
+
+
+def lost_dispatch(*, same: bool) -> tuple[Attacked, Scribe]:
+    """A client that was sent a message in a record which is lost, and the leader that was elected, which sends the
+    ``same`` message or another."""
+    scribe = Scribe()
+    scribe.add(scribe.run())
+    elected = branch(scribe)
+    scribe.add(scribe.dispatch())
+    client = following(scribe)
+    elected.lead()
+    elected.add(elected.dispatch(elected.group(ALICE, content=CONTENT if same else OTHER)))
+    return client, elected
+
+
+def test_an_answer_to_a_lost_dispatch_is_signed_anew_for_its_successor_and_not_computed_again() -> None:
+    client, elected = lost_dispatch(same=True)
+    answer(client)
+    hear(client, elected)
+    give_own(client)
+    client.wait(1.0)
+    _, second = replies(client)
+    assert len(tasks(client)) == 1
+    assert announced(client)[-1].record == second.cid
+    assert elected.add(elected.collect(TakenReply(reply=stored(elected, second)))).answered
+
+
+def test_the_reply_that_is_signed_anew_is_kept_in_place_of_the_one_before_and_with_its_state() -> None:
+    client, elected = lost_dispatch(same=True)
+    answer(client)
+    hear(client, elected)
+    give_own(client)
+    kept = client.all(KeepReply)
+    assert [(keep.reply, keep.anew) for keep in kept] == [
+        (block.cid, new) for block, new in zip(replies(client), (False, True), strict=True)
+    ]
+
+
+def test_no_reply_is_announced_before_its_new_signature_is_on_disk() -> None:
+    client, elected = lost_dispatch(same=True)
+    answer(client)
+    before = len(announced(client))
+    client.disk_works = False
+    hear(client, elected)
+    give_own(client)
+    client.wait(1.0)
+    assert len(announced(client)) == before
+
+
+def test_a_message_that_the_app_works_on_goes_on_if_it_is_sent_again() -> None:
+    client, elected = lost_dispatch(same=True)
+    tasks(client)
+    hear(client, elected)
+    answer(client)
+    (reply,) = replies(client)
+    assert len(tasks(client)) == 1
+    assert parse_record(reply).body.dispatch == elected.chain.head
+
+
+def test_the_app_turns_to_what_is_sent_instead_and_knows_nothing_of_what_is_lost() -> None:
+    client, elected = lost_dispatch(same=False)
+    answer(client)
+    hear(client, elected)
+    assert [task.state for task in tasks(client)] == [None, None]
+
+
+def test_the_app_leaves_what_is_lost_for_what_is_sent_instead() -> None:
+    client, elected = lost_dispatch(same=False)
+    tasks(client)
+    starts = len(client.all(StartApp))
+    hear(client, elected)
+    assert client.reported(What.TASK_ABANDONED)
+    assert len(client.all(StartApp)) == starts + 1
+    client.feed(AppReady(ENVIRONMENT))
+    assert tasks(client)[-1].content == OTHER
+
+
+def test_a_reply_that_only_a_lost_collect_took_is_announced_again() -> None:
+    scribe = begun()
+    client = following(scribe)
+    answer(client)
+    elected = branch(scribe)
+    scribe.add(scribe.collect(TakenReply(reply=stored(scribe, replies(client)[0]))))
+    hear(client, scribe)
+    before = len(announced(client))
+    elected.lead()
+    hear(client, elected)
+    give_own(client)
+    client.wait(1.0)
+    assert len(announced(client)) > before
+    assert len(replies(client)) == 1
+
+
+# -- what was acked ----------------------------------------------------------------------------------------------------
+
+
+def test_a_lower_head_in_a_higher_term_is_acked_though_a_lost_one_was() -> None:
+    client, elected = lost_dispatch(same=False)
+    answer(client)
+    hear(client, elected)
+    answer(client, STATE)
+    acks = [parse_record(block) for keep in client.all(KeepAcks) for block in keep.blocks]
+    places = [(record.body.term, record.body.height) for record in acks if isinstance(record.body, Ack)]
+    assert places == [(1, 1), (2, 2)]
