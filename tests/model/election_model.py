@@ -42,6 +42,8 @@ class Ballot(NamedTuple):
     votes: int
 
 
+Report = tuple[int, int, tuple[int, int]]
+"""Who reports, the highest term that it has promised or seen, and the rank of its newest record."""
 Records = tuple[tuple[Chain, int], ...]
 Winners = tuple[tuple[int, int], ...]
 
@@ -55,9 +57,9 @@ class State(NamedTuple):
     """Each announced record, by its chain, and who has confirmed it in its own term: one bit a peer."""
     winners: Winners
     """Each term and who won it."""
-    restored: tuple[int, tuple[tuple[int, int], ...] | None] | None = None
-    """Who was put back to an older copy of its home, and which terms the others have reported to it since it asked;
-    None: it has not asked."""
+    restored: tuple[int, tuple[Report, ...] | None] | None = None
+    """Who was put back to an older copy of its home, and what the others have reported to it since it asked; None: it
+    has not asked."""
     crashes: int = 0
 
 
@@ -165,10 +167,15 @@ class Model:
         return not self._would_vote(voter, peer.chain, promised, floor, candidate, head, term, *electorates)
 
     def _floor(self, state: State, voter: int) -> int | None:
+        """Above which term a peer votes; None: it does not vote yet."""
         if state.restored is None or state.restored[0] != voter:
             return 0
-        reported = state.restored[1]
-        return None if reported is None else self._floor_of(voter, reported, self.electorate(state.peers[voter].chain))
+        if (reported := state.restored[1]) is None:
+            return None
+        chain = state.peers[voter].chain
+        if self.rules.catches_up_first and any(rank(chain) < newest for _, _, newest in reported):
+            return None
+        return self._floor_of(voter, tuple(each[:2] for each in reported), self.electorate(chain))
 
     def _stand(self, state: State) -> Iterator[tuple[Label, State]]:
         if len(state.ballots) >= self.bounds.ballots:
@@ -295,8 +302,8 @@ class Model:
             yield ("asks", number), self._expired(state._replace(restored=(number, ())), number)
             return
         for other, peer in enumerate(state.peers):
-            if other != number and all(other != by for by, _ in reported):
-                told = _sorted(*reported, (other, max(peer.term, term_of(peer.chain))))
+            if other != number and all(other != by for by, *_ in reported):
+                told = _sorted(*reported, (other, max(peer.term, term_of(peer.chain)), rank(peer.chain)))
                 yield ("reports", other, "to", number), state._replace(restored=(number, told))
 
     def _expired(self, state: State, number: int) -> State:
@@ -377,7 +384,7 @@ class Model:
                     (each.term, each.head, each.votes >> number & 1, each.candidate == number) for each in state.ballots
                 ),
                 state.restored is not None and state.restored[0] == number,
-                state.restored is not None and [term for by, term in state.restored[1] or () if by == number],
+                state.restored is not None and [each for by, *each in state.restored[1] or () if by == number],
             )
             for number, peer in enumerate(state.peers)
         ]
@@ -428,7 +435,7 @@ def _renamed(state: State, order: tuple[int, ...]) -> State:
         _sorted(*((term, new[server]) for term, server in state.winners)),
         None
         if restored is None
-        else (new[restored[0]], restored[1] and _sorted(*((new[by], term) for by, term in restored[1]))),
+        else (new[restored[0]], restored[1] and _sorted(*((new[by], *each) for by, *each in restored[1]))),
         state.crashes,
     )
 

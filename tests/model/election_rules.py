@@ -128,6 +128,8 @@ class Rules:
     """The same for what it has confirmed."""
     waits_for_reports: bool = True
     """Whether a restored home confirms nothing before it knows what it may have promised, and nothing below it."""
+    catches_up_first: bool = True
+    """Whether a restored home votes only once it has verified the newest record that the others report."""
 
 
 RULES = Rules()

@@ -118,8 +118,15 @@ def test_a_vote_that_a_home_has_forgotten_is_given_twice_if_it_does_not_expire()
 
 def test_a_confirmation_that_a_home_has_forgotten_must_expire() -> None:
     forever = replace(RULES, confirmations_expire=False)
-    steps = "appends 0 1", "verifies 3 (1, 1)", "is restored 3", "asks 3"
-    assert "(1, 1) is settled" in found(ONE_ELECTION, forever, *steps).why
+    before = "appends 0 1", "verifies 3 (1, 1)", "is restored 3", "asks 3"
+    steps = "reports 1 to 3", "reports 2 to 3", "reports 4 to 3", "stands 1 2 (1,)"
+    assert "(1, 1) is settled" in found(ONE_ELECTION, forever, *before, *steps).why
+
+
+def test_a_home_that_has_forgotten_what_it_confirmed_must_catch_up_before_it_votes() -> None:
+    hasty = replace(RULES, catches_up_first=False)
+    before = "appends 0 1", "verifies 2 (1, 1)", "verifies 3 (1, 1)", "is restored 3", "asks 3"
+    assert "(1, 1) is settled" in found(ONE_ELECTION, hasty, *before, "stands 1 2 (1,)").why
 
 
 def test_a_home_that_may_have_forgotten_a_vote_must_not_confirm_before_it_knows() -> None:

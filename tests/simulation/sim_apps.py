@@ -1,7 +1,7 @@
 """Simulated Flower apps and their processes: what they say depends on everything they were told, and on nothing else.
 
 The server's process has a small front, as Pollen's Grid is one: while the script has answers it gives those and
-compares what the app sends, then it goes live.
+compares what the app sends, and then it goes live, if its peer leads.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ from protocol.app.calls import (
     NextEntry,
     Nodes,
     Outgoing,
-    Pull,
     Push,
     Pushed,
-    PushRefused,
     QuietEntry,
     Renewed,
     Replayed,
@@ -147,73 +145,87 @@ class Program:
 
 @dataclass
 class Front:
-    """The Grid of the simulated app process: ``send`` hands a call to the peer, later."""
+    """The Grid of a server's simulated app process, for a leader and a standby: ``send`` hands what it says to the
+    peer, later and in order."""
 
     disk: Disk
     app: Callable[[Keep], App]
-    send: Callable[[ServerCall], None]
+    send: Callable[[list[ServerCall]], None]
 
     def __post_init__(self) -> None:
         self._program = Program(self.disk, self.app)
         self._call = 0
-        self._replaying = False
+        self._replaying = True
         self._epoch: int | None = None
-        """The epoch of what the app sends. Contents stay plain here all the same."""
-        self._script: deque[tuple[ServerAnswer, tuple[Outgoing, ...]]] = deque()
-        """Recorded answers. The answer to a push has the push's messages with it."""
+        self._script: deque[tuple[ServerAnswer, tuple[Outgoing, ...], int]] = deque()
+        """Recorded answers. The answer to a push has the push's messages and height with it."""
+        self._says: list[ServerCall] = []
 
     def start(self, start: Start) -> None:
-        """The peer says that the run may begin, from a script if there is one."""
+        """The peer says that the run may begin."""
         self._replaying = start.scripted
         self._epoch = start.key and start.key.epoch
         self._advance(None)
 
     def answer(self, answer: ServerAnswer) -> None:
-        """The peer answers the newest call."""
-        if answer.call != self._call:
+        """The peer says what the next record does, or answers the newest call."""
+        if answer.call != self._call and not isinstance(answer, Ended):
             raise AssertionError(f"the app got {answer} while it waits for call {self._call}")
         match answer:
-            case ScriptEnd(live=True):
+            case DispatchEntry() | CollectEntry() | QuietEntry():
+                self._script.extend((*each, answer.head.height) for each in _scripted_answers(answer))
+                self._ask()
+            case CloseEntry(head=head, model=model):
+                assert isinstance(self._program.asked, Finished)
+                if model == self._program.asked.model:
+                    self._flush(self._program.asked)
+                else:
+                    self._differs(head.height, None, self._program.asked.model)
+            case ScriptEnd(live=False):
+                self._flush(Replayed())
+            case ScriptEnd() | Renewed():
                 self._replaying = False
                 self._epoch = answer.key and answer.key.epoch
                 self._ask()
-            case Renewed():
-                self._epoch = answer.key.epoch
-                self._ask()
-            case DispatchEntry() | CollectEntry() | QuietEntry():
-                self._script.extend(_scripted_answers(answer))
-                self._ask()
-            case CloseEntry() | ScriptEnd() | PushRefused():
-                raise AssertionError(f"the app got {answer}")
             case Nodes() | Pushed() | Replies():
                 self._advance(answer)
             case Ended():
                 pass
+            case other:
+                raise AssertionError(f"the app got {other}")
+
+    def _flush(self, last: ServerCall) -> None:
+        says, self._says = [*self._says, last], []
+        self.send(says)
+
+    def _differs(self, height: int, message: int | None, content: CID | None) -> None:
+        ours = repr((message, content)).encode()
+        self._flush(Diverged(height, "it differs", message, ours=ours, content=content))
 
     def _advance(self, answer: ServerAnswer | None) -> None:
-        """Let the app go on until it asks for something."""
         self._program.go_on(answer)
         self._ask()
 
     def _ask(self) -> None:
-        """Answer the app from the script, or ask the peer: for more of the script, or for what the app wants."""
-        assert self._program.asked is not None
-        if self._script:
-            self._advance(self._scripted(self._program.asked))
-            return
-        self._call += 1
         asked = self._program.asked
-        if isinstance(asked, Push | Finished):
-            asked = replace(asked, epoch=self._epoch)
-        self.send(NextEntry(self._call) if self._replaying else _numbered(asked, self._call))
-
-    def _scripted(self, call: ServerCall) -> ServerAnswer:
-        answer, messages = self._script.popleft()
-        if type(answer) is not {GetNodes: Nodes, Push: Pushed, Pull: Replies, Wait: Replies}.get(type(call)):
-            raise AssertionError(f"replay: the app asks {call}, the chain answers {answer}")
-        if isinstance(call, Push) and messages != call.messages:
-            raise AssertionError(f"replay: the app sends {call.messages}, the chain has {messages}")
-        return answer
+        assert asked is not None
+        if not self._replaying:
+            self._call += 1
+            asked = replace(asked, epoch=self._epoch) if isinstance(asked, Push | Finished) else asked
+            self._flush(_numbered(asked, self._call))
+            return
+        if not self._script or isinstance(asked, Finished):
+            self._call += 1
+            self._flush(NextEntry(self._call))
+            return
+        answer, messages, height = self._script.popleft()
+        if isinstance(asked, Push):
+            differing = [at for at, (was, now) in enumerate(zip(messages, asked.messages, strict=True)) if was != now]
+            if differing:
+                self._differs(height, differing[0], asked.messages[differing[0]].content)
+                return
+            self._says.append(Compared(height, len(messages)))
+        self._advance(answer)
 
 
 def _numbered(call: ServerCall, number: int) -> ServerCall:
@@ -234,75 +246,6 @@ def _scripted_answers(
             yield Replies(0, entry.replies), ()
         case QuietEntry():
             pass
-
-
-@dataclass
-class Replayer:
-    """The Grid of a standby's simulated app process: ``send`` hands what it says to the peer, later and in order."""
-
-    disk: Disk
-    app: Callable[[Keep], App]
-    send: Callable[[list[ServerCall]], None]
-
-    def __post_init__(self) -> None:
-        self._program = Program(self.disk, self.app)
-        self._call = 0
-        self._script: deque[tuple[ServerAnswer, tuple[Outgoing, ...], int]] = deque()
-        """Recorded answers. The answer to a push has the push's messages and height with it."""
-        self._says: list[ServerCall] = []
-
-    def start(self, start: Start) -> None:
-        """The peer says that the replay may begin."""
-        assert start.scripted
-        self._advance(None)
-
-    def answer(self, answer: ServerAnswer) -> None:
-        """The peer says what the next record does."""
-        if answer.call != self._call and not isinstance(answer, Ended):
-            raise AssertionError(f"the app got {answer} while it waits for call {self._call}")
-        match answer:
-            case DispatchEntry() | CollectEntry() | QuietEntry():
-                self._script.extend((*each, answer.head.height) for each in _scripted_answers(answer))
-                self._ask()
-            case CloseEntry(head=head, model=model):
-                assert isinstance(self._program.asked, Finished)
-                if model == self._program.asked.model:
-                    self._flush(self._program.asked)
-                else:
-                    self._differs(head.height, None, self._program.asked.model)
-            case ScriptEnd(live=False):
-                self._flush(Replayed())
-            case Ended():
-                pass
-            case other:
-                raise AssertionError(f"the app got {other}")
-
-    def _flush(self, last: ServerCall) -> None:
-        says, self._says = [*self._says, last], []
-        self.send(says)
-
-    def _differs(self, height: int, message: int | None, content: CID | None) -> None:
-        ours = repr((message, content)).encode()
-        self._flush(Diverged(height, "it differs", message, ours=ours, content=content))
-
-    def _advance(self, answer: ServerAnswer | None) -> None:
-        self._program.go_on(answer)
-        self._ask()
-
-    def _ask(self) -> None:
-        asked = self._program.asked
-        if not self._script or isinstance(asked, Finished):
-            self._call += 1
-            self._flush(NextEntry(self._call))
-            return
-        answer, messages, height = self._script.popleft()
-        if isinstance(asked, Push):
-            differing = [at for at, (was, now) in enumerate(zip(messages, asked.messages, strict=True)) if was != now]
-            if differing:
-                self._differs(height, differing[0], asked.messages[differing[0]].content)
-                return
-            self._says.append(Compared(height, len(messages)))
-        self._advance(answer)
 
 
 # -- a client's app ------------------------------------------------------------------------------------------------

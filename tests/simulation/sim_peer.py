@@ -61,8 +61,7 @@ from protocol.roles.events import (
     Stopping,
 )
 from protocol.roles.keeper.keeper import Keeper
-from protocol.roles.leader.leader import Leader
-from protocol.roles.standby.standby import Standby
+from protocol.roles.server.server import Server
 from protocol.wire.announcements import next_start
 
 Fetch = FetchRecord | FetchContent | Examine | UnpackApp | PinRun
@@ -99,7 +98,7 @@ class Role(Protocol):
     """Whether the peer leads one run, and is done when that is closed."""
     topics: tuple[str, ...]
 
-    def machine(self, disk: Disk) -> Leader | Client | Standby | Keeper:
+    def machine(self, disk: Disk) -> Server | Client | Keeper:
         """The machine of a new process, from what is on disk."""
 
     def start_app(self, peer: Peer, app: CID) -> None:
@@ -134,7 +133,7 @@ class Peer:
         self._faults = faults
         self._network = network
         self._witness = witness
-        self._machine: Leader | Client | Standby | Keeper | None = None
+        self._machine: Server | Client | Keeper | None = None
         self._process = 0
         self._app = 0
         self._alarm: float | None = None

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sim_apps import App, ClientApp, Front, Keep, Replayer
+from sim_apps import App, ClientApp, Front, Keep
 from sim_disk import Disk, chain_of, linked
 from sim_federation import key_of, reader_of
 from sim_peer import Peer
@@ -20,7 +20,7 @@ from protocol.election.promise import KeptVote
 from protocol.federation.manifest import manifest_at, node_id
 from protocol.records.bodies import Ack
 from protocol.records.environment import Environment, Kernel, Numerics
-from protocol.records.signed_records import parse_record
+from protocol.records.signed_records import parse_record, read_chained
 from protocol.replies.checks_and_limits import Admission, NormBound
 from protocol.roles.acting import Acting
 from protocol.roles.client.client import Client
@@ -30,10 +30,10 @@ from protocol.roles.events import AppCalled, AppLost
 from protocol.roles.following.followed_run import Verified
 from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.keeper.kept_runs import Remembered
-from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE, LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.roles.standby.standby import Standby
+from protocol.roles.server.server import LeadPlan, ServerPlan
+from protocol.roles.server.server import Server as TwoRoles
 from protocol.roles.standby.standby_plan import RunToReplay, SignedAcks, StandbyPlan
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 
@@ -41,6 +41,7 @@ ENVIRONMENT = Environment(
     Numerics.PORTABLE, "3.11", "linux", "x86_64", "Xeon", "", "glibc", 1, (Kernel("numpy", "baseline"),), ()
 )
 BUNDLE = cbor_block({"files": []})
+RUN_PLAN = RunPlan(NamedBundle(BUNDLE.cid, BUNDLE.cid, None), bytes(32), "simulated", "1.0", (("rounds", 3),), 3)
 ADMISSION = Admission(bound=NormBound(1.5, of_median=True))
 """With what `sim_peer.found_in` finds, some replies of most runs are refused."""
 FOREVER = 1e9
@@ -80,7 +81,7 @@ def acks_of(member: bytes, disk: Disk) -> list[Ack]:
     return [body for body in bodies if isinstance(body, Ack) and body.by == member]
 
 
-def _to_front(front: Front | Replayer | None, value: ToApp) -> None:
+def _to_front(front: Front | None, value: ToApp) -> None:
     assert front is not None
     if isinstance(value, Start):
         front.start(value)
@@ -90,36 +91,50 @@ def _to_front(front: Front | Replayer | None, value: ToApp) -> None:
 
 
 class Server:
-    """Leads one run, from the run record to the close record, in as many processes as it takes."""
+    """Leads the run, or stands by in it and may lead it on, until that is closed, in as many processes as it takes."""
 
-    leads = True
-
-    def __init__(self, identity: Identity, clients: int, app: Callable[[Keep], App], patient: bool) -> None:
-        """``patient``: it waits for everybody without end, not only as long as leaders do."""
+    def __init__(
+        self, identity: Identity, app: Callable[[Keep], App], clients: int, patient: bool, others: int, *, begins: bool
+    ) -> None:
+        """``patient``: it waits for everybody without end, not only as long as leaders do. ``others``: how many other
+        servers there are. ``begins``: it is the one that begins the run."""
         self.identity = identity
+        self.leads = begins
+        self._patient = patient
+        self._listens = others > 0
         self.topics = topic_all(identity.federation), topic_leader(identity.federation)
         self._clients = clients
-        self._patient = patient
         self._program = app
         self._front: Front | None = None
 
-    def machine(self, disk: Disk) -> Leader:
+    def machine(self, disk: Disk) -> TwoRoles:
         """As `sim_peer.Role` says."""
-        disk.put([BUNDLE])
-        plan = RunPlan(NamedBundle(BUNDLE.cid, BUNDLE.cid, None), bytes(32), "simulated", "1.0", (("rounds", 3),), 3)
+        if self.leads:
+            disk.put([BUNDLE])
+        disk.unpacked.add(BUNDLE.cid)
+        kept: dict[CID, SignedAcks] = {}
+        for ack in acks_of(self.identity.member, disk):
+            kept.setdefault(ack.run, SignedAcks()).keep(ack)
         settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION)
         if self._patient:
             settings = replace(settings, client_timeout=FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)
         settings = replace(settings, linger_for_keepers=KEEPERS_MAY_TAKE)
-        identity = self.identity
-        return Leader(identity.author(disk), identity.trusted(disk), plan, settings, self._resumed(disk))
+        known = {head.run: Position(head.run, head.head, head.height, head.term) for head in disk.heads.values()}
+        newest = next(iter(known.values()), None)
+        lead, run = None, None
+        if newest is None:
+            lead = LeadPlan(RUN_PLAN, unless_led=self._listens) if self.leads else None
+        elif (leader := read_chained(newest.head, disk).by) == self.identity.member:
+            lead, known = LeadPlan(RUN_PLAN, self._resumed(newest, disk), self._listens), {}
+        else:
+            run = RunToReplay(newest, leader)
+        plan = ServerPlan(settings, StandbyPlan(BUNDLE.cid, 3, once=True, run=run), lead)
+        author, trusted = self.identity.author(disk), self.identity.trusted(disk)
+        return TwoRoles(author, trusted, plan, kept, Verified(known, disk.well_signed))
 
-    def _resumed(self, disk: Disk) -> ResumedRun | None:
-        if not disk.heads:
-            return None
-        (head,) = disk.heads.values()
+    def _resumed(self, newest: Position, disk: Disk) -> ResumedRun:
         chain = Chain(self.identity.federation, reader_of(self.identity.name), disk.well_signed)
-        records = chain_of(head.head, disk)
+        records = chain_of(newest.head, disk)
         for record in records:
             chain.append(record, disk)
         return ResumedRun(chain, [record.cid for record in records], tuple(disk.acks.values()))
@@ -127,8 +142,8 @@ class Server:
     def start_app(self, peer: Peer, app: CID) -> None:
         """As `sim_peer.Role` says."""
 
-        def send(call: ServerCall) -> None:
-            peer.app_says(AppLost("killed") if peer.loses_app() else AppCalled(call))
+        def send(calls: list[ServerCall]) -> None:
+            peer.app_says(*([AppLost("killed")] if peer.loses_app() else map(AppCalled, calls)))
 
         self._front = Front(peer.disk, self._program, send)
         peer.feed(AppReady(ENVIRONMENT))
@@ -188,43 +203,6 @@ class TrainingClient:
             first = value.message not in self.handed  # lost over one message twice, its answer would be an error
             answer = self._app.work(value, peer.now)
             peer.app_says(AppLost("killed") if first and peer.loses_app() else answer)
-
-
-class StandingServer:
-    """Replays the run that another server leads, until that is closed."""
-
-    leads = False
-
-    def __init__(self, identity: Identity, app: Callable[[Keep], App]) -> None:
-        self.identity = identity
-        self.topics = (topic_all(identity.federation),)
-        self._program = app
-        self._front: Replayer | None = None
-
-    def machine(self, disk: Disk) -> Standby:
-        """As `sim_peer.Role` says."""
-        kept: dict[CID, SignedAcks] = {}
-        for ack in acks_of(self.identity.member, disk):
-            kept.setdefault(ack.run, SignedAcks()).keep(ack)
-        disk.unpacked.add(BUNDLE.cid)
-        known = {head.run: Position(head.run, head.head, head.height, head.term) for head in disk.heads.values()}
-        run = next((RunToReplay(each, key_of("server").verify_key.raw) for each in known.values()), None)
-        plan = StandbyPlan(BUNDLE.cid, 3, once=True, run=run)
-        identity, verified = self.identity, Verified(known, disk.well_signed)
-        return Standby(identity.author(disk), identity.trusted(disk), plan, kept, verified)
-
-    def start_app(self, peer: Peer, app: CID) -> None:
-        """As `sim_peer.Role` says."""
-
-        def send(calls: list[ServerCall]) -> None:
-            peer.app_says(*([AppLost("killed")] if peer.loses_app() else map(AppCalled, calls)))
-
-        self._front = Replayer(peer.disk, self._program, send)
-        peer.feed(AppReady(ENVIRONMENT))
-
-    def to_app(self, peer: Peer, value: ToApp) -> None:
-        """As `sim_peer.Role` says."""
-        _to_front(self._front, value)
 
 
 class HistoryKeeper:

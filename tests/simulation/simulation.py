@@ -15,7 +15,7 @@ from sim_faults import CALM, Faults
 from sim_federation import by_cid, founded, key_of, reader_of, with_newcomer, without
 from sim_network import Network
 from sim_peer import Peer
-from sim_roles import HistoryKeeper, Identity, Server, StandingServer, TrainingClient, acks_of
+from sim_roles import HistoryKeeper, Identity, Server, TrainingClient, acks_of
 from sim_time import EPOCH, Timeline
 from sim_witness import Witness
 
@@ -101,11 +101,11 @@ class Simulation:
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
         who = {name: Identity(name, self.federation) for name in names}
         leads = program if self.scenario.honest else partial(cheating_app, self.scenario.rounds)
-        server = Server(who["server"], self.scenario.clients, leads, self.scenario.patient)
-        self.server = Peer("server", server, *shared)
+        asked = self.scenario.clients, self.scenario.patient, len(standbys)
+        self.server = Peer("server", Server(who["server"], leads, *asked, begins=True), *shared)
         choices = not self.scenario.approval, self.scenario.remembers
         self.clients = [Peer(name, TrainingClient(who[name], *choices), *shared) for name in clients]
-        self.standbys = [Peer(name, StandingServer(who[name], program), *shared) for name in standbys]
+        self.standbys = [Peer(name, Server(who[name], program, *asked, begins=False), *shared) for name in standbys]
         self.keeper = None if hub is None else Peer(hub, HistoryKeeper(who[hub]), *shared)
         for peer in (self.server, *self.clients, *([] if self.keeper is None else [self.keeper])):
             peer.learn(self.federation, by_cid(blocks))

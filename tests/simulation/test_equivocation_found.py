@@ -16,6 +16,7 @@ from protocol.blocks.cid import Block
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Chained, Dispatch, Group, Reply
 from protocol.records.signed_records import parse_record, sign_record, typed_items
+from protocol.roles.server.server import Server
 from protocol.wire.announcements import (
     Announcement,
     Head,
@@ -40,7 +41,7 @@ class TwoFaced:
     def say(self, body: Said, block: Block, topic: str, to: Iterable[Peer]) -> None:
         key = key_of(self.who.name)
         assert self.who._machine is not None
-        acting = self.who._machine.machine.acting
+        acting = (self.who._machine.role if isinstance(self.who._machine, Server) else self.who._machine).machine.acting
         counter, acting.counter = acting.counter, acting.counter + 1  # or the honest half would not be heard
         said = Announcement(self.run.federation, key.verify_key.raw, counter, body, (), (block,))
         for peer in to:
