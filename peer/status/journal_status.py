@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from peer.engine import without_credentials
 from peer.home.federations import FederationStore
@@ -43,6 +44,7 @@ def _newest(home: Home) -> tuple[RunHead | None, str | None]:
 def _part(home: Home, newest: RunHead) -> Part:
     known = next((each.manifest for each in FederationStore(home).all() if each.id == newest.federation), None)
     name, version = ("", 0) if known is None else (known.name, known.version)
-    run = RunStatus(newest.run, newest.head, newest.height, newest.closed, app="", round=None, rounds=None)
+    told = RunStatus(newest.run, newest.head, newest.height, newest.closed, app="", round=None, rounds=None)
+    run = replace(told, term=newest.term)
     role = RoleStatus(newest.role, "stopped", run, members=(), waits=(), manifest_version=version)
     return Part("", FederationStatus(newest.federation, name, version), role, newest.updated)

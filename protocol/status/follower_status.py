@@ -89,6 +89,8 @@ class FollowerStatus:
             round=round_,
             rounds=None if private is None else rounds_of(private.config),
             keep=self._app.plan.text_if_any,
+            term=run.chain.term,
+            leader=run.chain.manifest.name_of(run.chain.by),
         )
 
     def _server(self, server: Member, manifest: Manifest) -> MemberStatus:

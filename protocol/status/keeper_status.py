@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Member, Role
 from protocol.roles.following.members_here import MembersHere
@@ -50,8 +52,11 @@ class KeeperStatus:
         begun = [kept for kept in self._runs.followed.values() if kept.chain.head is not None]
         kept = max(begun, key=lambda kept: kept.spoken, default=None)
         if kept is not None:
-            assert kept.chain.head is not None
-            return RunStatus(kept.run, kept.chain.head, kept.chain.height, kept.chain.closed, "", None, None)
+            chain = kept.chain
+            assert chain.head is not None
+            leader = chain.manifest.name_of(chain.by)
+            told = RunStatus(kept.run, chain.head, chain.height, chain.closed, "", None, None)
+            return replace(told, term=chain.term, leader=leader)
         last = next(reversed(self._runs.whole.values()), None)
         return None if last is None else RunStatus(last.run, last.head, last.height, True, "", None, None)
 

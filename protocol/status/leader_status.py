@@ -98,6 +98,8 @@ class LeaderStatus:
             keep=self._plan.keep.text_if_any,
             best=self._replies.best.told,
             closing="" if chain.closing is None else str(chain.closing),
+            term=chain.term,
+            leader=chain.manifest.name_of(chain.by),
         )
 
     def _answer_by(self) -> dict[int, float]:

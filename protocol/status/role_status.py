@@ -171,6 +171,9 @@ class RunStatus:
     """At its server, if it marks its best model."""
     closing: str = ""
     """The rule by which its exchanges close early (`protocol.replies.closing_rule`); empty if each waits for all."""
+    term: int = 1
+    leader: str = ""
+    """Who leads it in that term; empty if that is not known here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,8 @@ def _run_lines(run: RunStatus, status: PeerStatus, part: Part, *, full: bool) ->
     yield (f"run         {_shown(run.run, full=full)}: {app}{state} at height {run.height}",)
     if full:
         yield (f"head        {run.head}",)
+    if run.term > 1:
+        yield (f"term        {run.term}{f', led by {named(run.leader)}' if run.leader else ''}",)
     if not status.running:
         yield (f"changed     {duration(status.at - part.since)} ago",)
     if run.keep:

@@ -138,6 +138,7 @@ function partPanel(part, status) {
   panel.append(facts([
     ["run", run ? [el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), run.app ? [" ", bdi(run.app)] : null, `, ${run.closed ? "closed" : "open"} at height ${run.height}`].flat(2) : null],
     ["stays", run && run.keep ? el("code", {}, run.keep) : null],
+    ["term", run && run.term > 1 ? [`${run.term}`, run.leader ? [", led by ", bdi(run.leader)] : null].flat(2) : null],
     ["round", progress],
     ["best", run && run.best ? bestNow(run.best) : null],
     ["mean", role.means.length ? bdi(measured(role.means)) : null],

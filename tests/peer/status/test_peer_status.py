@@ -57,10 +57,14 @@ def test_lines_fit_into_80_columns() -> None:
 
 
 def with_best(best: Best) -> PeerStatus:
+    return with_run(best=best)
+
+
+def with_run(**changes: object) -> PeerStatus:
     status = a_status()
     (part,) = status.parts
     assert part.role.run is not None
-    role = dataclasses.replace(part.role, run=dataclasses.replace(part.role.run, best=best))
+    role = dataclasses.replace(part.role, run=dataclasses.replace(part.role.run, **changes))
     return dataclasses.replace(status, parts=(dataclasses.replace(part, role=role),))
 
 
@@ -70,6 +74,11 @@ def test_the_best_model_is_told_by_its_round() -> None:
     none_yet = line_with(with_best(Best("a\nb:max", None, None, resumed=True)), "best")
     assert none_yet.startswith("best        none yet since it went on, by ")
     assert "\n" not in none_yet
+
+
+def test_a_run_that_was_taken_over_has_a_term_and_who_leads_it() -> None:
+    assert line_with(with_run(term=3, leader="hospital b"), "term") == 'term        3, led by "hospital b"'
+    assert not any(line.startswith("term") for line in lines(a_status())), "one leader from the start"
 
 
 def test_why_a_member_takes_no_part_cannot_break_its_quotation() -> None:
