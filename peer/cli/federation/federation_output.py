@@ -59,6 +59,8 @@ def voters_in_words(manifest: Manifest, run: CID | None = None) -> str:
         there = voters_by_role(manifest)
     if not there:
         return f"{who} (nobody of them can vote now, so no other server can lead)"
+    if len(there) == majority_of(there):
+        return f"{who} ({len(there)} of {len(there)} make a leader: if one is away for good, no other server can lead)"
     return f"{who} ({majority_of(there)} of {len(there)} make a leader)"
 
 

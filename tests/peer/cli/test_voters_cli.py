@@ -27,7 +27,10 @@ def lab(admin: Peer, peers: Callable[[str], Peer]) -> Peer:
 
 def test_an_admin_lets_the_servers_vote_alone_and_all_again(lab: Peer) -> None:
     outcome = lab("federation", "set", "voters", "servers")
-    assert (outcome.code, "the servers (1 of 1 make a leader)" in outcome.out) == (ExitCode.DONE, True)
+    assert (
+        outcome.code,
+        "the servers (1 of 1 make a leader: if one is away for good, no other server can lead)" in outcome.out,
+    ) == (ExitCode.DONE, True)
     assert FederationStore(Home(lab.home)).current().manifest.voting is Voting.SERVERS
     assert lab("federation", "set", "voters", "servers").code == ExitCode.WRONG_USE
     assert lab("federation", "set", "voters", "all").code == ExitCode.DONE
@@ -39,7 +42,10 @@ def test_an_admin_names_the_voters_of_a_run_and_takes_the_names_back(lab: Peer) 
     shown = lab("federation", "voters", RUN, "--json").json
     member = next(each for each in lab("federation", "show", "--json").json["members"] if each["name"] == "b")
     assert (shown["named"], shown["voters"], shown["majority"]) == (True, [member["did"]], 1)
-    assert f"of run {RUN}: b (1 of 1 make a leader)" in lab("federation", "show").out
+    assert (
+        f"of run {RUN}: b (1 of 1 make a leader: if one is away for good, no other server can lead)"
+        in lab("federation", "show").out
+    )
     assert lab("federation", "voters", RUN, "--remove").code == ExitCode.DONE
     again = lab("federation", "voters", RUN, "--json").json
     assert (again["named"], len(again["voters"]), again["majority"]) == (False, 2, 2)
