@@ -18,6 +18,7 @@ from typing import Final
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, ReadBlocks, checked_block
 from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import missing
+from protocol.chain.takeover import holds_without_removed
 from protocol.election.voter import rank
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Chained, Close
@@ -327,11 +328,21 @@ class CatchUp:
                 assert cid is not None  # the last one has a higher term
                 if (blocks := claim.held.get(cid)) is None:
                     return False
-                trial.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
+                step = trial.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
+                if trial.term > chain.term:
+                    self._check_around_rosters(step, trial)
         except (Lost, BlockError) as error:
             self._drop(server, str(error))
             return False
         return True
+
+    def _check_around_rosters(self, takeover: Step, trial: Chain) -> None:
+        """Raise Lost if members whom a roster removes that we have verified bring a server to the lead from before
+        it."""
+        if self.chain.head is None or trial.manifest.version >= self.chain.manifest.version:
+            return
+        if not holds_without_removed(takeover.votes, self.run, trial.manifest, self.chain.manifest):
+            raise Lost("it leaves out a roster, and not enough members voted for it that are still listed after that")
 
     def _adopt(self, server: bytes) -> None:
         """Follow a server that was elected; what leads elsewhere than its way is lost."""

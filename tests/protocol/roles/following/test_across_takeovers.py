@@ -6,10 +6,28 @@ import copy
 
 import pytest
 from attacked import Attacked, following, nowhere, position
-from chains import ALICE, ANSWER, BOB, CONTENT, ENVIRONMENT, SECOND, SERVER, VOTERS, Scribe, begun, node_of
+from chains import (
+    ADMIN,
+    ALICE,
+    ANSWER,
+    BOB,
+    CAROL,
+    CONTENT,
+    ENVIRONMENT,
+    SECOND,
+    SERVER,
+    TIME,
+    VOTERS,
+    Scribe,
+    begun,
+    id_of,
+    node_of,
+)
 
+from crypto.keys import SigningKey
 from protocol.app.calls import Answered, AppReady, Task
 from protocol.blocks.cid import CID, Block, cbor_block, raw_block
+from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import Ack, Chained, Reply, TakenReply
 from protocol.records.signed_records import parse_record
 from protocol.roles.catch_up import REMEMBERED
@@ -102,6 +120,23 @@ def test_a_takeover_that_forks_before_our_head_is_followed(lost: int) -> None:
     assert follows(client, elected)
     assert client.reported(What.RECORDS_LOST)
     assert not client.all(KeepProof)
+
+
+@pytest.mark.parametrize(("voter", "is_followed"), [(CAROL, False), (ALICE, True)])
+def test_members_that_a_verified_roster_removes_bring_nobody_to_the_lead_from_before_it(
+    voter: SigningKey, is_followed: bool
+) -> None:
+    scribe = begun()
+    elected = branch(scribe)
+    manifest = scribe.manifest
+    for removed in (BOB, CAROL):
+        unsigned = without_member(manifest, id_of(removed), by=id_of(ADMIN), time=TIME)
+        manifest = scribe.read_manifest(scribe.next_manifest(unsigned).cid)
+    scribe.add(scribe.roster(manifest.cid))
+    client = following(scribe)
+    elected.lead(voters=(SECOND, BOB, voter))
+    hear(client, elected)
+    assert follows(client, elected) is is_followed
 
 
 def test_a_takeover_before_a_close_that_nobody_confirmed_is_followed() -> None:
