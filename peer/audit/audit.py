@@ -347,11 +347,12 @@ class Audit:
         self._tell_chain()
 
     def _tell_keeping(self) -> None:
-        """Take from the run record what stays of the run, and by which metric its best model is marked."""
+        """Take from the run record what stays of the run, when exchanges close, and what marks its best model."""
         assert self._chain is not None  # the run record is verified
         run = read_record(self._chain.run, self._source).body
         assert isinstance(run, Run)  # the chain begins with it
         self._lacking.plan, self.report.keep = run.plan, run.plan.text_if_any
+        self.report.closing = run.closing
         private = read_private(run, RunPrivate, self._chain.keys)
         if private is not None and private.best_by is not None:
             self._best = BestSoFar(private.best_by)

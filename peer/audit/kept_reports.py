@@ -87,6 +87,7 @@ class _Kept:
     settled: Settled | None
     highest_round: int | None
     keep: str
+    closing: str
     best: BestModel | None
     rows: tuple[str, ...]
     """The exchanges, as `peer.history.rounds.exchange_value` gives them, without the sizes of contents."""

@@ -36,6 +36,10 @@ class Tally:
     asked: int = 0
     answered: int = 0
     errors: int = 0
+    left_out: int = 0
+    """How many of the errors are because an exchange did not wait for it."""
+    late: int = 0
+    """Its replies that came after their exchange had closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,8 @@ class Report:
     did not."""
     highest_round: int | None = None
     """The highest number of a round; None if the app does not number its rounds."""
+    closing: str = ""
+    """The rule by which exchanges close early (`protocol.replies.closing_rule`); empty if each waits for all."""
     keep: str = ""
     """The plan by which contents of the run stay or go; empty if all stay, or the run record could not be verified."""
     not_kept: NotKept = field(default_factory=NotKept)
@@ -198,6 +204,9 @@ class Report:
                 tally.answered += 1
             else:
                 tally.errors += 1
+                tally.left_out += answer.left_out
+        for each in exchange.late:
+            self.participants.setdefault(each.name, Tally()).late += 1
         self.rounds = self.exchanges if self.highest_round is None else self.highest_round
 
     def tell_chain(self, chain: Chain, root: Root) -> None:
@@ -244,6 +253,7 @@ class Report:
             "replay": None if self.replay is None else self.replay.value(),
             "dispute": None if self.dispute is None else self.dispute.value(),
             "keep": self.keep or None,
+            "closing": self.closing or None,
             "not_kept": self.not_kept.value(),
             "best": None if self.best is None else _best_value(self.best),
             "height": self.height,
@@ -260,7 +270,13 @@ class Report:
                 "root": None if self.root is None else self.root.value,
             },
             "participants": {
-                name: {"asked": tally.asked, "answered": tally.answered, "errors": tally.errors}
+                name: {
+                    "asked": tally.asked,
+                    "answered": tally.answered,
+                    "errors": tally.errors,
+                    "left_out": tally.left_out,
+                    "late": tally.late,
+                }
                 for name, tally in self.participants.items()
             },
         }

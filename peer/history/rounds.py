@@ -34,6 +34,20 @@ class Answer:
     """The reply that the leader refused, if that is the error."""
     question: CID
     """The content that it answers."""
+    left_out: bool
+    """Whether the exchange did not wait for it, by the run's own rule: then the error says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A reply that came after its exchange had closed."""
+
+    name: str
+    """The participant's."""
+    exchange: int
+    """The number of the exchange that it came too late for."""
+    reply: CID
+    """Its reply record, which is in the collect that tells of it."""
 
 
 @dataclass(slots=True)
@@ -61,6 +75,8 @@ class Exchange:
     sent: int | None
     """Bytes of the contents that were sent, each counted once; None if they were not read."""
     answers: list[Answer] = field(default_factory=list)
+    late: list[Late] = field(default_factory=list)
+    """Of which the collects of this exchange tell: they came too late for earlier ones."""
     waiting: set[bytes] = field(default_factory=set)
     """The ids of the messages that are not answered yet."""
 
@@ -89,6 +105,9 @@ class Rounds:
         self._source = source
         self._size_of = size_of
         self._waiting: dict[CID, Exchange] = {}
+        self._left_out: dict[bytes, tuple[str, int]] = {}
+        """Of each message that was left out and of which no late reply is told: its addressee's name, and the number of
+        its exchange."""
         self._count = 0
 
     def take(self, step: Step, in_force: InForce) -> Iterator[Exchange]:
@@ -96,15 +115,27 @@ class Rounds:
         body = step.record.body
         if isinstance(body, Dispatch):
             self._open(step, body, in_force)
+        self._take_late(step)
+        left_out = {message.id for message in step.left_out}
         for answered in step.answered:
             dispatch = answered.message.dispatch
             exchange = self._waiting[dispatch]
-            exchange.answers.append(self._answer(answered, in_force, exchange.asked[answered.message.id]))
+            name, is_left_out = exchange.asked[answered.message.id], answered.message.id in left_out
+            exchange.answers.append(self._answer(answered, in_force, name, left_out=is_left_out))
             exchange.waiting.discard(answered.message.id)
+            if is_left_out:
+                self._left_out[answered.message.id] = name, exchange.number
             assert isinstance(body, Chained)
             exchange.last_height, exchange.ended = body.height, body.time
             if not exchange.waiting:
                 yield self._waiting.pop(dispatch)
+
+    def _take_late(self, step: Step) -> None:
+        """Note the late replies at the exchange that the collect is about."""
+        late = [Late(*self._left_out.pop(each.message.id), each.reply.cid) for each in step.late]
+        about = next((each.message.dispatch for each in step.answered), next(reversed(self._waiting), None))
+        if late and about is not None:
+            self._waiting[about].late += late
 
     def finish(self) -> Iterator[Exchange]:
         """The exchanges that were still waiting at the end."""
@@ -132,7 +163,7 @@ class Rounds:
             waiting={message.id for message in step.opened},
         )
 
-    def _answer(self, answered: AnsweredMessage, in_force: InForce, name: str) -> Answer:
+    def _answer(self, answered: AnsweredMessage, in_force: InForce, name: str, *, left_out: bool) -> Answer:
         """``name`` is the member's name when it was asked: the member may have been removed since."""
         reply = answered.reply.body if answered.reply else None
         content = reply.content if isinstance(reply, Reply) else None
@@ -150,6 +181,7 @@ class Rounds:
             reason=answered.reason,
             refused=answered.error.refused if answered.error else None,
             question=answered.message.content,
+            left_out=left_out,
         )
 
     def _summary(self, content: CID, key: ContentKey | None) -> RecordsSummary | None:
@@ -192,6 +224,7 @@ def exchange_value(exchange: Exchange) -> dict[str, Any]:
         "metrics": {name: to_json(value) for name, value in exchange.mean_metrics().items()},
         "weighted": exchange.is_weighted,
         "answers": [_answer_value(answer) for answer in exchange.answers],
+        "late": [{"name": each.name, "exchange": each.exchange, "reply": str(each.reply)} for each in exchange.late],
         "unanswered": [exchange.asked[message] for message in sorted(exchange.waiting)],
     }
 
@@ -208,6 +241,7 @@ def _answer_value(answer: Answer) -> dict[str, Any]:
         "reason": answer.reason,
         "refused": _cid_text(answer.refused),
         "question": str(answer.question),
+        "left_out": answer.left_out,
     }
 
 

@@ -96,6 +96,8 @@ class About:
     verified_height: int | None
     keep: str
     """The plan by which contents stay or go; empty if all stay."""
+    closing: str
+    """The rule by which exchanges close early; empty if each waits for all its replies."""
     best: BestModel | None
     """The best model; None if the run marks none."""
     rounds: int
@@ -187,6 +189,10 @@ class Participant:
     asked: int
     answered: int
     errors: int
+    left_out: int
+    """How many of the errors are because an exchange did not wait for it."""
+    late: int
+    """Its replies that came after their exchange had closed."""
     confirmed: int | None
     """The height up to which it confirmed the run; None if it confirmed nothing."""
 
@@ -245,6 +251,18 @@ class Answer:
     reason: str
     refused: str | None
     """The CID of the reply that the server refused."""
+    left_out: bool
+    """Whether its exchange did not wait for it, by the run's own rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A reply that came after its exchange had closed."""
+
+    name: str
+    exchange: int
+    reply: str
+    """The CID of its signed record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +279,8 @@ class Round:
     asked: tuple[str, ...]
     answers: tuple[Answer, ...]
     unanswered: tuple[str, ...]
+    late: tuple[Late, ...]
+    """Of which its collects tell: they came too late for earlier exchanges."""
     bytes_sent: int | None
     bytes_received: int | None
     means: dict[str, object]
@@ -288,6 +308,8 @@ class Error:
     name: str
     refused: bool
     """Whether the server refused a reply; otherwise there was none, or the client's own app failed."""
+    left_out: bool
+    """Whether the exchange did not wait for it."""
     reason: str
     code: int
 

@@ -32,6 +32,7 @@ from peer.report.facts import (
     Error,
     Id,
     Judgement,
+    Late,
     Made,
     Participant,
     Place,
@@ -303,6 +304,8 @@ class _Gathering:
                 f"What is in messages, replies and settings: {why}. Names, metrics and distances of updates are not "
                 "shown for the same reason"
             )
+        if report.closing:
+            yield "How long the server waited before it left out a client: no record has when a reply came"
         if not report.confirmed:
             yield "Whether others saw this very history: no ack of a member is here"
 
@@ -321,6 +324,7 @@ class _Gathering:
             records=report.records,
             verified_height=report.height,
             keep=report.keep,
+            closing=report.closing,
             best=None if report.best is None else replace(report.best, by=_cut(report.best.by)),
             rounds=report.rounds,
             numbered=report.numbered,
@@ -372,6 +376,8 @@ class _Gathering:
                 asked=tally.asked,
                 answered=tally.answered,
                 errors=tally.errors,
+                left_out=tally.left_out,
+                late=tally.late,
                 confirmed=next((report.confirmed[key] for key in keys if key in report.confirmed), None),
             )
 
@@ -459,6 +465,7 @@ class _Gathering:
                 asked=tuple(sorted(map(self._call, row["participants"]))),
                 answers=tuple(map(self._answer, row["answers"])),
                 unanswered=tuple(map(self._call, row["unanswered"])),
+                late=tuple(Late(self._call(each["name"]), each["exchange"], each["reply"]) for each in row["late"]),
                 bytes_sent=row["bytes_sent"],
                 bytes_received=row["bytes_received"],
                 means=_some(row["metrics"]),
@@ -479,6 +486,7 @@ class _Gathering:
             code=answer["code"],
             reason=_cut(answer["reason"]),
             refused=answer["refused"],
+            left_out=answer["left_out"],
         )
 
     def _call(self, name: str) -> str:
@@ -494,7 +502,7 @@ class _Gathering:
             where = f"round {each.round}" if each.round is not None else f"exchange {each.number}"
             for answer in each.errors:
                 code = answer.code or 0
-                yield Error(where, answer.name, answer.refused is not None, answer.reason, code)
+                yield Error(where, answer.name, answer.refused is not None, answer.left_out, answer.reason, code)
 
     def _all_differences(self) -> Iterator[ReplayDifference]:
         for row in map(json.loads, self._scratch.rows()):

@@ -191,7 +191,7 @@ def _rounds(report: RunReport) -> Iterator[str]:
             [
                 each.round,
                 named(each.name),
-                f"{'reply refused' if each.refused else 'no answer'}, code {each.code}",
+                f"{words.in_place_of(each)}, code {each.code}",
                 each.reason or "no reason can be read",
             ]
             for each in report.errors

@@ -78,6 +78,7 @@ def _filters(report: RunReport, names: Sequence[str]) -> dict[str, Any]:
         "took": words.took,
         "people": words.people,
         "asked": words.asked,
+        "in_place_of": words.in_place_of,
         "means": words.means,
         "round_number": lambda row: words.round_number(row, report.about.numbered),
         "difference": words.difference,

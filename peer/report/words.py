@@ -8,8 +8,9 @@ from typing import Final
 
 from peer.cli.output import size
 from peer.history.reigns import Reign
-from peer.report.facts import MAX_LINES, Curve, Distances, Place, ReplayDifference, Round, RunReport
+from peer.report.facts import MAX_LINES, Curve, Distances, Error, Place, ReplayDifference, Round, RunReport
 from protocol.replay.differences import Outcome
+from protocol.replies.closing_rule import parse_closing
 from protocol.visible import named, quoted
 
 SHOWN_METRICS = 6
@@ -57,12 +58,20 @@ def people(names: Sequence[str]) -> str:
 
 
 def asked(exchange: Round) -> str:
-    """Who was asked, and who of them did not answer."""
-    errors = list(dict.fromkeys(answer.name for answer in exchange.errors))
+    """Who was asked, who of them did not answer, and whose reply to an earlier exchange came late."""
+    out = list(dict.fromkeys(answer.name for answer in exchange.errors if answer.left_out))
+    errors = list(dict.fromkeys(answer.name for answer in exchange.errors if not answer.left_out))
     missing = [*errors, *(name for name in exchange.unanswered if name not in errors)]
     many = len(exchange.asked) > SHOWN_NAMES
     who = f"{len(exchange.asked)} clients" if many else ", ".join(map(named, exchange.asked))
-    return f"{who}; without an answer: {people(missing)}" if missing else who
+    late = list(dict.fromkeys(each.name for each in exchange.late))
+    more = (("left out", out), ("without an answer", missing), ("late for an earlier exchange", late))
+    return "; ".join([who, *(f"{what}: {people(names)}" for what, names in more if names)])
+
+
+def in_place_of(error: Error) -> str:
+    """What an error is in place of an answer."""
+    return "left out" if error.left_out else "reply refused" if error.refused else "no answer"
 
 
 def means(exchange: Round) -> str:
@@ -219,6 +228,8 @@ def facts_of(report: RunReport) -> Iterator[tuple[str, str]]:
         yield "settled", about.settled.in_words(about.verified_height, closed=about.ended is not None)
     if about.keep:
         yield "keeps", about.keep
+    if about.closing:
+        yield "rounds", f"an exchange closes {parse_closing(about.closing).in_words()}"
     if about.best is not None:
         yield "best", about.best.in_words()
     verified = 0 if about.verified_height is None else about.verified_height + 1

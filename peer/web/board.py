@@ -349,6 +349,7 @@ class Board:
         private = read_private(body, RunPrivate, follower.chain.keys)
         view.app = "" if private is None else private.name
         view.keep = body.plan.text_if_any
+        view.closing = "" if body.closing_rule is None else body.closing_rule.in_words()
         view.best = None if private is None or private.best_by is None else BestSoFar(private.best_by)
         manifest = follower.chain.manifest
         view.federation = manifest.title

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from peer.status.peer_status import Part, PeerStatus
+from protocol.status.lateness import Lateness
 from protocol.status.role_status import Doing
 from protocol.visible import visible
 
@@ -53,6 +54,17 @@ def _lines(status: PeerStatus) -> Iterator[str]:
             if each.answers is not None
         ],
     )
+    for name, meaning, late in _OF_LATE_MEMBERS:
+        yield from _gauge(
+            name,
+            meaning,
+            [
+                ((*_of(part), ("member", each.name)), late(each.lateness))
+                for part in status.parts
+                for each in part.role.members
+                if each.lateness is not None
+            ],
+        )
     yield from _gauge(
         "pollen_measured",
         "What clients measured last, as a mean.",
@@ -89,6 +101,13 @@ _OF_PARTS: Final = (
     ("pollen_lacking", "Contents that a keeper lacks yet.", lambda part: part.role.keeps and part.role.keeps.lacking),
     ("pollen_waits", "How many things the peer waits for.", lambda part: len(part.role.waits)),
     ("pollen_trouble", "Recent trouble that the peer has told, 20 at most.", lambda part: len(part.trouble)),
+)
+
+
+_OF_LATE_MEMBERS: Final[tuple[tuple[str, str, Callable[[Lateness], float]], ...]] = (
+    ("pollen_member_left_out", "Messages to a client that were left out.", lambda late: late.left_out),
+    ("pollen_member_left_out_in_a_row", "How many of the newest to it were left out.", lambda late: late.in_a_row),
+    ("pollen_member_late", "Replies of a client that came too late.", lambda late: late.late),
 )
 
 

@@ -42,6 +42,10 @@ class Round:
     asked: int
     answered: int
     failed: int
+    left_out: int
+    """How many of those that failed the exchange did not wait for."""
+    late: int
+    """Replies of which it tells, which came too late for earlier exchanges."""
     dispatch: CID
     means: dict[str, float]
 
@@ -55,6 +59,7 @@ class Failure:
     who: str
     reason: str
     refused: bool
+    left_out: bool
     reply: CID | None
 
 
@@ -78,6 +83,8 @@ class RunView:
     """The height up to which it is settled, by the acks that are here and the voters of now; None if nothing is."""
     keep: str = ""
     """The plan by which its contents stay or go; empty if all stay."""
+    closing: str = ""
+    """When its exchanges close early, in words; empty if each waits for all."""
     best: BestSoFar | None = None
     """The best model by now; None if the run marks none, or this reader cannot read by what."""
     best_round: int | None = None
@@ -111,6 +118,8 @@ class RunView:
             len(exchange.asked),
             len(exchange.answers) - len(failed),
             len(failed),
+            sum(answer.left_out for answer in failed),
+            len(exchange.late),
             exchange.dispatch,
             {visible(name): value for name, value in kept(exchange.mean_metrics().items())},
         )
@@ -128,6 +137,7 @@ class RunView:
                     visible(answer.name),
                     visible(answer.reason.strip()[:MAX_REASON]),
                     answer.refused is not None,
+                    answer.left_out,
                     answer.refused or answer.reply,
                 )
                 for answer in failed
@@ -167,6 +177,7 @@ class RunView:
                 "settled": self.settled,
                 "closed": self.closed,
                 "keep": self.keep,
+                "closing": self.closing,
                 "best": self._best(),
                 "exchanges": len(self.rounds),
                 "newest": json_value(newest),

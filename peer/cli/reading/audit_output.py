@@ -13,6 +13,7 @@ from peer.cli.output import bad, counted, doubtful, good, moment, put_fields, sc
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, Verdict
 from protocol.replay.differences import Difference, Outcome
+from protocol.replies.closing_rule import parse_closing
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # it imports flwr, which is slow: a kept report needs none
@@ -70,13 +71,19 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool
     ``contents`` whether contents were checked."""
     _put_rounds(scratch, report, contents=contents)
     if report.participants:
+        late = ["left out", "late"] if report.closing else []
         rows = [
-            [named(name), str(tally.asked), str(tally.answered), str(tally.errors), *_confirmed(report, name)]
+            [
+                named(name),
+                *map(str, (tally.asked, tally.answered, tally.errors)),
+                *(map(str, (tally.left_out, tally.late)) if late else ()),
+                *_confirmed(report, name),
+            ]
             for name, tally in sorted(report.participants.items())
         ]
         put()
         more = ["confirmed up to"] if report.confirmed else []
-        put_table("participants", ["participant", "asked", "answered", "errors", *more], rows)
+        put_table("participants", ["participant", "asked", "answered", "errors", *late, *more], rows)
     put()
     put_fields(_facts(report))
     if report.not_kept.contents:
@@ -147,8 +154,14 @@ def _size(count: int | None) -> str:
 
 
 def _errors(exchange: dict[str, Any]) -> Iterator[str]:
+    out = [answer for answer in exchange["answers"] if answer["left_out"]]
+    if out:
+        why = f": {quoted(out[0]['reason'])}" if out[0]["reason"] else ""
+        yield f"closed without {', '.join(named(answer['name']) for answer in out)}{why}"
+    for late in exchange["late"]:
+        yield f"{named(late['name'])} came late to exchange {late['exchange']}"
     for answer in exchange["answers"]:
-        if answer["code"] is not None:
+        if answer["code"] is not None and not answer["left_out"]:
             reason = quoted(answer["reason"]) if answer["reason"] else "no reason given"
             yield f"{named(answer['name'])}: {reason} (code {answer['code']})"
     if exchange["unanswered"]:
@@ -178,6 +191,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "model", str(report.model)
     if report.keep:
         yield "keeps", report.keep
+    if report.closing:
+        yield "rounds", f"an exchange closes {parse_closing(report.closing).in_words()}"
     if report.best is not None:
         yield "best", report.best.in_words()
     rounds = f"{counted(report.rounds, 'round')}, " if report.numbered else ""

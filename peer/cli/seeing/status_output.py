@@ -11,6 +11,8 @@ from peer.status.peer_status import Health, Part, PeerStatus
 from protocol.blocks.cid import CID
 from protocol.keeping.best import Direction
 from protocol.records.roles import Role
+from protocol.replies.closing_rule import parse_closing
+from protocol.status.lateness import Lateness
 from protocol.status.measures import in_words
 from protocol.status.role_status import (
     Answers,
@@ -149,6 +151,8 @@ def _run_lines(run: RunStatus, status: PeerStatus, part: Part, *, full: bool) ->
         yield (f"changed     {duration(status.at - part.since)} ago",)
     if run.keep:
         yield (f"keeps       {run.keep}",)
+    if run.closing:
+        yield (f"closes      an exchange {parse_closing(run.closing).in_words()}",)
     if run.round is not None:
         of = "" if run.rounds is None else f" of {run.rounds}"
         means = in_words(part.role.means)
@@ -228,7 +232,17 @@ def _about(member: MemberStatus, now: float) -> str:
         parts = [] if member.answers is None else [_answered(member.answers)]
     elif member.answer_by is not None:
         parts.append(f"owes an answer until {clock_time(member.answer_by)}")
+    if member.lateness is not None:
+        parts.append(_late(member.lateness))
     return ", ".join(parts)
+
+
+def _late(lateness: Lateness) -> str:
+    """How often exchanges did not wait for a client. One that is always left out has no part in the model."""
+    times = "once" if lateness.left_out == 1 else f"{lateness.left_out} times"
+    row = f", the last {lateness.in_a_row} in a row" if lateness.in_a_row > 1 else ""
+    late = f", {lateness.late} came late" if lateness.late else ""
+    return f"left out {times}{row}{late}"
 
 
 def _answered(answers: Answers) -> str:

@@ -99,6 +99,12 @@ function waiting(wait, now) {
   return what;
 }
 
+function lateness(told) {
+  if (!told) return "";
+  const row = told.in_a_row > 1 ? `, the last ${told.in_a_row} in a row` : "";
+  return `left out ${told.left_out} times${row}${told.late ? `, ${told.late} came late` : ""}`;
+}
+
 function bestNow({ by, round, value, resumed }) {
   const [, metric, direction] = by.match(/^(.*):(min|max)$/s), since = resumed ? " since it went on" : "";
   if (value === null) return bdi(`none yet${since}, by ${metric}`);
@@ -138,6 +144,7 @@ function partPanel(part, status) {
   panel.append(facts([
     ["run", run ? [el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), run.app ? [" ", bdi(run.app)] : null, `, ${run.closed ? "closed" : "open"} at height ${run.height}`].flat(2) : null],
     ["stays", run && run.keep ? el("code", {}, run.keep) : null],
+    ["closes by", run && run.closing ? el("code", {}, run.closing) : null],
     ["term", run && run.term > 1 ? [`${run.term}`, run.leader ? [", led by ", bdi(run.leader)] : null].flat(2) : null],
     ["round", progress],
     ["best", run && run.best ? bestNow(run.best) : null],
@@ -158,7 +165,7 @@ function partPanel(part, status) {
       bdi(member.name), el("span", { class: DOING[member.doing] }, member.doing),
       member.heard === null ? "" : `${duration(status.at - member.heard)} ago`,
       member.answers ? `${member.answers.count}` : "", member.answers ? `${number(member.answers.seconds)} s` : "",
-      el("td", { class: "reason" }, bdi(member.why || (member.answers ? measured(member.answers.metrics) : ""))),
+      el("td", { class: "reason" }, bdi(member.why || [lateness(member.lateness), member.answers ? measured(member.answers.metrics) : ""].filter(Boolean).join("; "))),
     ]);
     panel.append(table(`${role.here} of ${role.of} ${role.role === "keeper" ? "members" : role.role === "server" && !role.recomputed ? "clients" : "servers"} are here`,
       ["member", "does", "heard", "answers", "last took", "measured, or why not"], rows));
@@ -344,6 +351,7 @@ class RunPage {
         el("progress", { max: 2 * about.known, value: 2 * about.height + about.met, "aria-label": "how far the run is read" })] : null],
       ["best", about.best ? bestModel(about.best) : null],
       ["stays", about.keep ? el("code", {}, about.keep) : null],
+      ["an exchange closes", about.closing || null],
       ["not kept", about.dropped ? `${contents(about.dropped)}, dropped here by policy` : null],
       ["shredded", about.shredded ? el("span", { class: "warn" }, bdi(about.shredded)) : null],
       ["mean", about.newest ? bdi(measured(Object.entries(about.newest.means))) : null],
@@ -357,7 +365,7 @@ class RunPage {
     if (!failures.length) return el("p", { class: "quiet" }, "Nothing was refused, and nothing has failed.");
     return table("The newest first", ["round", "member", "what", "reason", "reply"], failures.map((each) => [
       each.round === null ? `exchange ${each.exchange}` : String(each.round), bdi(each.who),
-      each.refused ? el("span", { class: "bad" }, "refused") : "failed", el("td", { class: "reason" }, bdi(each.reason)), each.reply ? cidLink(each.reply) : "",
+      each.left_out ? el("span", { class: "warn" }, "left out") : each.refused ? el("span", { class: "bad" }, "refused") : "failed", el("td", { class: "reason" }, bdi(each.reason)), each.reply ? cidLink(each.reply) : "",
     ]));
   }
 
@@ -366,9 +374,10 @@ class RunPage {
     const found = await ask(`api/runs/${this.run}/${what}${before === null ? "" : `?before=${before}`}`);
     const rows = what === "rounds" ? found.rows.map((row) => [
       String(row.number), row.round === null ? "" : String(row.round), moment(row.time), row.types, `${row.answered} of ${row.asked}`,
-      row.failed ? el("span", { class: "bad" }, String(row.failed)) : "", el("td", { class: "reason" }, bdi(measured(Object.entries(row.means)))), cidLink(row.dispatch),
+      row.failed > row.left_out ? el("span", { class: "bad" }, String(row.failed - row.left_out)) : "",
+      row.left_out ? el("span", { class: "warn" }, String(row.left_out)) : "", row.late ? String(row.late) : "", el("td", { class: "reason" }, bdi(measured(Object.entries(row.means)))), cidLink(row.dispatch),
     ]) : found.rows.map((row) => [String(row.height), row.type, moment(row.time), cidLink(row.cid)]);
-    const header = what === "rounds" ? ["exchange", "round", "sent", "type", "answered", "failed", "mean", "record"] : ["height", "type", "time", "record"];
+    const header = what === "rounds" ? ["exchange", "round", "sent", "type", "answered", "failed", "left out", "late", "mean", "record"] : ["height", "type", "time", "record"];
     const last = found.rows.length ? (what === "rounds" ? found.rows[found.rows.length - 1].number : found.rows[found.rows.length - 1].height) : null;
     const newest = el("button", { type: "button", disabled: before === null }, "Newest");
     const older = el("button", { type: "button", disabled: !found.more }, "Older");

@@ -123,3 +123,13 @@ def test_what_happens_again_is_told_again() -> None:
     answered = {"round": 2, "seconds": 1.5, "metrics": "loss 0.1"}
     tasks = [Report(What.TASK_STARTED, {"type": "train"}), Report(What.TASK_ANSWERED, answered)]
     assert len(said_of(*(tasks * 3))) == 6
+
+
+@pytest.mark.parametrize(
+    ("clients", "whom", "said"),
+    [(1, "bob", "closed without bob: "), (7, "bob, carol", 'closed without "bob, carol" and 5 more: ')],
+)
+def test_whom_an_exchange_did_not_wait_for_is_told_with_the_reason(clients: int, whom: str, said: str) -> None:
+    told = {"whom": whom, "clients": clients, "why": "2 of 3 replies were in", "round": 4}
+    line = line_of(Report(What.LEFT_OUT, told))
+    assert line == f"an exchange of round 4 {said}2 of 3 replies were in"

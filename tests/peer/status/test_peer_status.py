@@ -10,7 +10,9 @@ from statuses import HEAD, NOW, RUN, a_status, client
 from peer.base.terminal import Coloured
 from peer.cli.seeing.status_output import status_lines
 from peer.status.peer_status import PeerStatus
+from peer.web.prometheus import exposition
 from protocol.blocks.json_values import NotOfKind, from_json_value, json_value
+from protocol.status.lateness import Lateness
 from protocol.status.role_status import Best, Doing, Lack, Wait
 
 
@@ -101,3 +103,22 @@ def test_an_engine_that_does_not_answer_is_told_with_its_reason() -> None:
 @pytest.mark.parametrize("lack", Lack)
 def test_every_wait_has_words(lack: Lack) -> None:
     assert line_with(a_status(waits=(Wait(lack, until=NOW + 5),)), "waits for").endswith("(5 s more)")
+
+
+def test_a_client_that_is_left_out_again_and_again_is_told_apart_from_one_that_was_late_once() -> None:
+    always = client("alice", Doing.WORKING, lateness=Lateness(left_out=7, in_a_row=5, late=2))
+    once = client("bob", lateness=Lateness(left_out=1, in_a_row=0))
+    status = a_status(always, once)
+    assert line_with(status, "  alice").endswith("left out 7 times, the last 5 in a row, 2 came late")
+    assert line_with(status, "  bob").endswith("left out once")
+    assert "pollen_member_left_out_in_a_row{" in exposition(status)
+
+
+def test_lines_say_when_an_exchange_closes_early() -> None:
+    status = a_status()
+    (part,) = status.parts
+    assert part.role.run is not None
+    run = dataclasses.replace(part.role.run, closing="replies=3 deadline=0")
+    part = dataclasses.replace(part, role=dataclasses.replace(part.role, run=run))
+    told = line_with(dataclasses.replace(status, parts=(part,)), "closes")
+    assert told == "closes      an exchange once 3 replies are in"
