@@ -17,6 +17,10 @@ from protocol.keeping.droppable import Kind as ContentKind
 OF_THE_RUN: Final = 0
 """The number in place of an exchange's for what the run itself links: app, initial and final model."""
 
+OF_LOST: Final = -1
+"""The number in its place for what records of the run name, or named, that are not in its chain any more, because a
+takeover has lost them."""
+
 
 class Kind(StrEnum):
     """What something on disk is."""
@@ -127,10 +131,22 @@ class KeptContents:
         return sum(entry.size for entry in entries)
 
     def begin_again(self, run: CID) -> None:
-        """Forget what is known of a run's records, but not what was dropped."""
+        """Forget what is known of a run's records, but not what was dropped, nor what they link: it may be lost."""
         with self._file.transaction() as database:
-            for table in ("stock", "exchanges", "awaited", "linked"):
+            for table in ("stock", "exchanges", "awaited"):
                 database.execute(f"DELETE FROM {table} WHERE run = ?", (bytes(run),))
+            database.execute("UPDATE OR REPLACE linked SET exchange = ? WHERE run = ?", (OF_LOST, bytes(run)))
+
+    def lost(self, run: CID) -> list[tuple[CID, ContentKind]]:
+        """What only lost records of a run link, once all that its chain has are read."""
+        rows = self._file.rows(
+            "SELECT DISTINCT content, kind FROM linked WHERE run = ?1 AND exchange = ?2 AND kind != ?3 "
+            "AND content NOT IN (SELECT content FROM linked WHERE run = ?1 AND exchange != ?2)",
+            bytes(run),
+            OF_LOST,
+            Kind.APP.value,
+        )
+        return [(CID(content), ContentKind(kind)) for content, kind in rows]
 
     def exchanges(self, run: CID) -> list[LinkedContents]:
         """The exchanges of a run with what they link, in the order of the chain."""

@@ -71,7 +71,8 @@ class Dropping:
         of_run = frozenset(link.content for link in contents.links(run) if link.exchange == OF_THE_RUN)
         needed = of_run | contents.needed_by_others(run)
         here = contents.in_state(run, ContentState.HERE)
-        found = may_go(exchanges, so_far, plans, needed)
+        lost = contents.lost(run) if self.stock.is_taken(head) else []
+        found = may_go(exchanges, so_far, plans, needed, lost)
         return [each for each in found if each.content in here]
 
     def sizes(self, contents: Sequence[CID]) -> int:

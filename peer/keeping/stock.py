@@ -16,7 +16,7 @@ from typing import Final
 from peer.engine.interface import Engine, EngineError
 from peer.engine.linked_blocks import links_of, reached
 from peer.home.journal import Journal, RunHead
-from peer.home.kept_contents import Entry, Kind
+from peer.home.kept_contents import Entry, Kind, StockOfRun
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.records.bodies import Chained, Close, Collect, Dispatch, Group, Reply, Role, Run, TakenReply
 from protocol.records.signed_records import Record, answers, checked_record, parse_record, typed_items
@@ -161,7 +161,7 @@ class Stock:
         while cid is not None and (known is None or cid != known.head):
             body = parse_record(Block(cid, self.engine.get(cid, timeout=_WAIT))).body
             assert isinstance(body, Chained)  # a head was verified before it was kept
-            if not chain and known is not None and body.height <= known.height:
+            if not chain and known is not None and body.height <= known.height and not self._is_lost(known, body):
                 return  # another process has taken stock beyond it
             chain.append(cid)
             cid = body.prev
@@ -172,6 +172,14 @@ class Stock:
             read = _Read(self.engine)
             yield replace(_entry(checked_record(each, read), read), after=after)
             after = each
+
+    def _is_lost(self, known: StockOfRun, head: Chained) -> bool:
+        """Whether the record up to which stock is taken is in an older term than the run's head, which is not higher:
+        a takeover has lost it."""
+        if not self.engine.has(known.head):
+            return True
+        body = parse_record(Block(known.head, self.engine.get(known.head, timeout=_WAIT))).body
+        return isinstance(body, Chained) and body.term < head.term
 
     def _is_here(self, content: CID, *, whole: bool) -> bool:
         """Whether a content is here as one that this home keeps, or keeps with the ``whole`` run."""

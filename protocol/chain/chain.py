@@ -6,7 +6,6 @@ peer that catches up and the leader itself all go through it.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -137,8 +136,10 @@ class Chain:
 
     def copy(self) -> Chain:
         """The chain as it is now. What is appended to one of the two is not in the other."""
-        other = copy.copy(self)
+        other = Chain.__new__(Chain)
+        other.__dict__.update(self.__dict__)
         other._open, other._ordinals, other._recent = self._open.copy(), self._ordinals.copy(), self._recent.copy()
+        other._left_out = self._left_out.copy()
         return other
 
     @property

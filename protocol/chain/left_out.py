@@ -40,6 +40,12 @@ class LeftOutMessages:
     def __init__(self) -> None:
         self._messages: dict[bytes, OpenMessage] = {}
 
+    def copy(self) -> LeftOutMessages:
+        """These messages, apart from what becomes of them here."""
+        other = LeftOutMessages()
+        other._messages = self._messages.copy()
+        return other
+
     @property
     def by_id(self) -> Mapping[bytes, OpenMessage]:
         """By id, in the order in which they were left out."""

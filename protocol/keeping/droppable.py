@@ -71,7 +71,7 @@ class Droppable:
     content: CID
     kind: Kind
     exchange: int
-    """The number of the newest exchange that links it."""
+    """The number of the newest exchange that links it; 0 if only records do that a takeover has lost."""
 
 
 def stays(kind: Kind, exchange: ExchangeAt, plan: KeepPlan, run: RunSoFar) -> bool:
@@ -115,6 +115,18 @@ def droppable(
                 last.pop(content, None)  # so that it stands where it was linked last
                 last[content] = Droppable(content, kind, each.at.number)
     return (each for each in last.values() if each.content not in kept)
+
+
+def lost_may_go(
+    lost: Sequence[tuple[CID, Kind]], plan: KeepPlan, run: RunSoFar, needed: frozenset[CID] = frozenset()
+) -> Iterator[Droppable]:
+    """The contents that may go of those that only records name which a takeover has lost. Nobody needs them for the
+    run. But as long as it is open, a client may be asked the same again, and its answer is one of them; and whoever
+    keeps everything keeps these too."""
+    for content, kind in lost:
+        kept = plan.models if kind is Kind.MODEL else plan.updates
+        if run.closed and not isinstance(kept, All) and content not in needed:
+            yield Droppable(content, kind, 0)
 
 
 def _is_among_last(count: int, exchange: ExchangeAt, run: RunSoFar) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.keeping.budget import Budget, LeaveFree, parse_budget
-from protocol.keeping.droppable import Droppable, LinkedContents, RunSoFar, droppable
+from protocol.keeping.droppable import Droppable, Kind, LinkedContents, RunSoFar, droppable, lost_may_go
 from protocol.keeping.plan import (
     KEEP_EVERYTHING,
     All,
@@ -79,12 +79,17 @@ def plans_now(role: Role, keeping: Keeping, of_run: KeepPlan | None, *, pressed:
 
 
 def may_go(
-    exchanges: Sequence[LinkedContents], run: RunSoFar, plans: Sequence[KeepPlan], needed: frozenset[CID]
+    exchanges: Sequence[LinkedContents],
+    run: RunSoFar,
+    plans: Sequence[KeepPlan],
+    needed: frozenset[CID],
+    lost: Sequence[tuple[CID, Kind]] = (),
 ) -> list[Droppable]:
-    """What may go of a run by one of these plans, the oldest first."""
+    """What may go of a run by one of these plans, the oldest first. ``lost`` is what only records name that a takeover
+    has lost."""
     found: dict[CID, Droppable] = {}
     for plan in plans:
-        for each in droppable(exchanges, plan, run, needed):
+        for each in (*lost_may_go(lost, plan, run, needed), *droppable(exchanges, plan, run, needed)):
             found.setdefault(each.content, each)
     return sorted(found.values(), key=lambda each: each.exchange)
 

@@ -64,11 +64,14 @@ class OwedReplies:
         again. ``node`` is ours."""
         self._opened = {message: at for message, at in self._opened.items() if at <= height}
         announced, self._unacknowledged, self.owed = self._unacknowledged, {}, {}
-        for message in run.chain.open.values():
+        for message in (*run.chain.left_out.values(), *run.chain.open.values()):
             if message.id in announced:
                 self._unacknowledged[message.id] = announced[message.id]
-            elif message.node == node:
+            elif message.node == node and (message.id in run.chain.open or self._has_reply_to(run, message)):
                 self._is_open(run, message, now)
+
+    def _has_reply_to(self, run: CatchUp, message: OpenMessage) -> bool:
+        return message.id in self._kept[run.run].replies
 
     def _is_open(self, run: CatchUp, message: OpenMessage, now: float) -> bool:
         reply = self._kept[run.run].replies.get(message.id)
@@ -135,11 +138,11 @@ class OwedReplies:
             self._announcer.announce(ready, (waiting.block,), topic=self._announcer.topic)
 
     def _is_for_the_dispatch(self, waiting: _Unacknowledged, block: Block) -> bool:
-        """Whether the reply names the dispatch in which its message is open. If that of the time is lost, the same
+        """Whether the reply names the dispatch of its message in the chain. If that of the time is lost, the same
         answer is signed anew for its successor, and announced once that is kept. Its time is the dispatch's, so that
         it is the same record whenever and by whichever process of ours it is signed."""
         run, reply = waiting.run, parse_record(block).body
-        message = run.chain.open.get(waiting.message)
+        message = run.chain.open.get(waiting.message) or run.chain.left_out.get(waiting.message)
         if message is None or not isinstance(reply, Reply) or reply.dispatch == message.dispatch:
             return True
         anew = replace(reply, dispatch=message.dispatch, time=message.created)

@@ -67,6 +67,9 @@ class HeardReplies:
         self._looked_into: dict[bytes, _LookedInto] = {}
         """By message."""
         self._claims = UncheckedClaims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)
+        self._of_lost: dict[bytes, CID] = {}
+        """To open messages, replies that name another dispatch, which a takeover has lost: their clients sign them
+        anew."""
         self._first: dict[bytes, Record] = {}
         """The first good answer to an open message: another one is equivocation, and not fetched."""
         self._rounds: dict[bytes, int] = {}
@@ -99,6 +102,9 @@ class HeardReplies:
             if not self.late.heard(by, ready, inline, now):  # its client has not heard of the collect
                 self._writer.remind(now)
             return
+        if self._of_lost.get(ready.message) == ready.record:  # its client has not verified the takeover yet
+            self._writer.remind(now)
+            return
         known = self._awaited_replies.has(ready.message) or ready.message in self._looked_into
         if asked.node != node_id(by) or known or not self._claims.may_open(by, now):
             return
@@ -128,6 +134,8 @@ class HeardReplies:
         except BlockError as error:
             self._refuse(message, str(error), now)
             return
+        if self._is_of_lost(message, arrived, now):
+            return
         why = self._why_bad(message, arrived) or self._why_not_first(message, arrived.record, now)
         if why is not None:
             self._refuse(message, why, now)
@@ -135,6 +143,24 @@ class HeardReplies:
             self._arrived(message, arrived, now)
         else:
             self._examine(message, arrived, arrived.body.content)
+
+    def _is_of_lost(self, message: bytes, arrived: Arrived, now: float) -> bool:
+        """Whether a reply names another dispatch than the one in which its message is open, as after a takeover that
+        lost that. It is not taken, and its client is told how far the run is: then it signs the same answer anew. The
+        first such reply to a message is no fault of its client's."""
+        chain, reply = self._writer.chain, arrived.record.body
+        asked = chain.open.get(message)
+        if asked is None or not isinstance(reply, Reply) or reply.run != chain.run or reply.dispatch == asked.dispatch:
+            return False
+        if chain.term == 1 or message in self._of_lost:
+            return False
+        if len(self._of_lost) > 2 * len(chain.open):
+            self._of_lost = {message: lost for message, lost in self._of_lost.items() if message in chain.open}
+        self._of_lost[message] = arrived.record.cid
+        self._claims.held(self._looked_into.pop(message).by)
+        self.refused(message, "it answers a dispatch that a takeover has lost, and has to be signed anew for this one")
+        self._writer.remind(now)
+        return True
 
     def _why_not_first(self, message: bytes, reply: Record, now: float) -> str | None:
         """Why a good reply is refused that is not the first one to its message: both together are a proof."""

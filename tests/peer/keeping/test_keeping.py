@@ -79,7 +79,7 @@ class Kept:
                 self.engine.pin(content, recursive=True)
         self._put |= {block.cid for block in new}
         assert chain.head is not None
-        where = run.scribe.manifest.federation, chain.head, chain.height, 1
+        where = run.scribe.manifest.federation, chain.head, chain.height, chain.term
         self.journal.keep_head(RunHead(chain.run, *where, closed, self.role, self.address, float(chain.height)))
         return self.upkeep.wrote(chain.run)
 
@@ -187,6 +187,25 @@ def test_an_open_run_keeps_all_that_resuming_it_takes_whatever_the_plan_and_the_
         rooms.append(kept.wrote(run))
     assert kept.here(*run.stored) == [True] * len(run.stored)
     assert rooms[-1].startswith("the runs of this home take")
+
+
+def test_what_only_a_lost_record_names_goes_once_the_run_is_closed(kept: Kept) -> None:
+    run = TracedRun(Scribe())
+    kept.say(KeepPlan(models=Last(9), updates=Last(9)))
+    run.exchange(0)
+    before = run.scribe.chain.copy()
+    run.exchange(1)
+    kept.wrote(run)
+    lost = run.stored[-3:]  # a model, and two updates
+    run.scribe.chain = before
+    run.scribe.lead()
+    kept.wrote(run)
+    run.exchange(2)
+    kept.wrote(run)
+    assert not kept.journal.contents.gone(run.scribe.chain.run)
+    run.scribe.add(run.scribe.close(model=run.model(99)))
+    kept.wrote(run, closed=True)
+    assert kept.journal.contents.gone(run.scribe.chain.run) == set(lost)
 
 
 def test_a_keeper_lets_go_of_closed_runs_for_those_that_come_and_says_if_that_is_not_enough(kept: Kept) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping, MutableSequence
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from protocol.blocks.cid import Block, MissingBlock, cbor_block
 from protocol.chain.chain import Chain
+from protocol.chain.left_out import LeftOutMessages
 from protocol.chain.rules import BrokenRule
 from protocol.records.bodies import TakenReply
 from protocol.records.signed_records import body_value, parse_record
@@ -126,6 +128,16 @@ def test_a_missing_block_is_said_to_be_missing_and_changes_nothing():
     with pytest.raises(MissingBlock):
         scribe.add(replace(body, answers=scribe.pack([reply])))
     scribe.add(body)
+
+
+def test_what_is_appended_to_a_copy_is_not_in_the_chain_itself() -> None:
+    scribe = begun()
+    shared = {
+        name
+        for name, value in vars(scribe.chain.copy()).items()
+        if value is vars(scribe.chain)[name] and isinstance(value, MutableMapping | MutableSequence | LeftOutMessages)
+    }
+    assert not shared
 
 
 VALUES = st.recursive(

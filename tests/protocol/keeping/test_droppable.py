@@ -8,7 +8,7 @@ from chains import ALICE, CAROL, DAVE, MEMBERS, SERVER, Scribe, id_of, member
 
 from protocol.blocks.cid import CID, raw_block
 from protocol.keeping.confirmed import audited_height
-from protocol.keeping.droppable import Droppable, ExchangeAt, Kind, LinkedContents, RunSoFar, droppable
+from protocol.keeping.droppable import Droppable, ExchangeAt, Kind, LinkedContents, RunSoFar, droppable, lost_may_go
 from protocol.keeping.plan import All, KeepPlan, Last, LastAndBest, UntilAudited
 from protocol.records.bodies import Role
 
@@ -42,6 +42,13 @@ def test_of_a_plan_that_keeps_everything_nothing_may_go() -> None:
 
 def test_the_last_exchanges_keep_their_updates_and_the_oldest_go_first() -> None:
     assert names(KeepPlan(updates=Last(2)), CLOSED) == "a1 b1 a2 b2"
+
+
+def test_what_only_lost_records_name_goes_with_the_close_unless_all_of_its_kind_stays() -> None:
+    lost = [(cid("m5"), Kind.MODEL), (cid("a5"), Kind.UPDATE), (cid("b5"), Kind.UPDATE)]
+    plan = KeepPlan(updates=Last(9))
+    assert [each.content for each in lost_may_go(lost, plan, CLOSED, frozenset({cid("b5")}))] == [cid("a5")]
+    assert not list(lost_may_go(lost, plan, OPEN))
 
 
 def test_models_go_by_a_plan_of_their_own() -> None:

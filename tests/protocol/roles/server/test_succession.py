@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from attacked import Attacked, position
 from chains import (
     ALICE,
+    ANSWER,
     APP,
     BOB,
     CONTENT,
@@ -38,9 +40,9 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain
 from protocol.federation.epochs import seed_block
-from protocol.records.bodies import Chained, Dispatch, Takeover, TakeoverCause
-from protocol.records.signed_records import parse_record
-from protocol.roles.effects import Examine, FetchRecord, Hand, StartApp, Stop, Store, What, WriteHead
+from protocol.records.bodies import Chained, Dispatch, Reply, Takeover, TakeoverCause
+from protocol.records.signed_records import parse_record, sign_record
+from protocol.roles.effects import Examine, FetchRecord, Hand, Publish, StartApp, Stop, Store, What, WriteHead
 from protocol.roles.events import AppCalled, AppLost, Done, Failed, Fetched, ToClose
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.leader_states import LeaderState
@@ -340,3 +342,50 @@ def test_what_its_owner_says_while_it_listens_holds_for_what_it_leads() -> None:
     server.feed(ToClose("enough"))
     server.wait(LISTENS_FIRST)
     assert [stop.why for stop in server.all(Stop)] == ["it was stopped before it began"]
+
+
+def leading_with_a_message() -> tuple[AServer, Reply]:
+    """A new leader that has sent Alice a message, and her answer to it as it is for a dispatch that is lost."""
+    server = standing()
+    server.wins()
+    server.asks()
+    server.feed(AppCalled(Push(1, (Outgoing(CONTENT, "train", "2", TTL, node_of(ALICE)),))))
+    role = server.server.role
+    assert isinstance(role, Leader)
+    message = next(reversed(role.chain.open.values()))
+    server.scribe.chain = role.chain.copy()
+    reply = replace(
+        server.scribe.reply_body(ALICE), message=message.id, dispatch=server.scribe.chain.run, content=ANSWER
+    )
+    return server, reply
+
+
+def announce(server: AServer, reply: Reply) -> CID:
+    block = sign_record(reply, [ALICE])
+    server.say(ALICE, ReplyReady(reply.run, reply.message, block.cid), blocks=[block])
+    return block.cid
+
+
+def test_a_reply_to_a_lost_dispatch_is_not_taken_and_its_client_hears_of_the_newest_record() -> None:
+    server, reply = leading_with_a_message()
+    server.now += 1.0
+    before = len(server.all(Publish))
+    for _ in range(3):
+        announce(server, reply)
+    assert not server.all(Examine)
+    assert len(server.reported(What.REPLY_REFUSED)) == 1
+    assert len(server.all(Publish)) == before + 1
+
+
+def test_a_reply_signed_anew_is_taken_at_once_though_the_one_to_a_lost_dispatch_came_before() -> None:
+    server, reply = leading_with_a_message()
+    announce(server, reply)
+    announce(server, replace(reply, dispatch=server.scribe.chain.open[reply.message].dispatch))
+    assert [examine.reply for examine in server.all(Examine)] == [ANSWER]
+
+
+def test_a_record_that_is_no_reply_answers_nothing() -> None:
+    server, reply = leading_with_a_message()
+    block = server.scribe.sign(server.scribe.close(), ALICE)
+    server.say(ALICE, ReplyReady(reply.run, reply.message, block.cid), blocks=[block])
+    assert not server.all(Examine)
