@@ -32,21 +32,21 @@ def found(plan: DemoPlan, *, encrypt: bool = True) -> StoredFederation:
         time=time.time(),
         encrypt=encrypt,
     )
-    for client in plan.client_peers:
-        public = _identity(client).public_for(bytes(stored.id))
+    for peer in plan.joining:
+        public = _identity(peer).public_for(bytes(stored.id))
         if public.id not in stored.manifest.members:
-            stored = add_member(stored, founder, public, name=client.name, roles=[client.role], time=time.time())
+            stored = add_member(stored, founder, public, name=peer.name, roles=[peer.role], time=time.time())
     store.save(stored)
     return stored
 
 
 def join(plan: DemoPlan, stored: StoredFederation, addresses: tuple[str, ...]) -> None:
-    """Give the federation to each client, with the ``addresses`` of the server's engine."""
+    """Give the federation to each other peer, with the ``addresses`` of the server's engine."""
     store = FederationStore(plan.server.home)
     store.add_addresses(stored.id, addresses)
     offered = store.current(str(stored.id))
-    for client in plan.client_peers:
-        FederationStore(client.home.create()).join(offered)
+    for peer in plan.joining:
+        FederationStore(peer.home.create()).join(offered)
 
 
 def server_reader(plan: DemoPlan) -> Reader:

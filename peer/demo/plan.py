@@ -34,6 +34,8 @@ class DemoPlan:
     rounds: int
     ipfs: str
     """``local``, ``kubo``, or what `peer.engine.open_engine` takes."""
+    standbys: int = 0
+    """Servers beside the one that leads."""
 
     @property
     def server(self) -> DemoPeer:
@@ -46,9 +48,19 @@ class DemoPlan:
         return [self._peer(f"client-{number}", Role.CLIENT, number - 1) for number in range(1, self.clients + 1)]
 
     @property
+    def standby_peers(self) -> list[DemoPeer]:
+        """The peers of the servers that do not lead."""
+        return [self._peer(f"standby-{number}", Role.SERVER, 0) for number in range(1, self.standbys + 1)]
+
+    @property
+    def joining(self) -> list[DemoPeer]:
+        """All peers but the server that founds the federation."""
+        return [*self.standby_peers, *self.client_peers]
+
+    @property
     def peers(self) -> list[DemoPeer]:
         """All peers, the server first."""
-        return [self.server, *self.client_peers]
+        return [self.server, *self.joining]
 
     @property
     def logs(self) -> Path:

@@ -60,7 +60,7 @@ class ClientStatus:
         if (lacks := self._lacks() or self._answering.awaited) is not None:
             return lacks
         run, owed = self._followed.run, self._replies.owed.values()
-        waits = run is not None and self._answering.in_hand is None and self._witnesses.are_awaited(run, owed)
+        waits = run is not None and self._answering.in_hand is None and any(self._witnesses.awaited(run, owed))
         return Awaited.WITNESSES if waits else None
 
     def awaited_witnesses(self) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 For each engine and size there is a federation of real processes, founded as in `peer demo`; with ``kubo`` each peer has
 a private node. The ServerApp (``echo_app``) takes the time itself. Each exchange has a new model, and each client sends
 other arrays, so no content is sent twice. With ``--encrypt`` each measurement is made without and with encryption, and
-the difference is shown.
+the difference is shown. With ``--witnesses N`` each is made without and with N servers that recompute what is sent
+before clients take it up, and it is shown how much longer an exchange takes, also in times of what the leader itself
+takes from the replies to its next message (``mean_seconds`` is the arithmetic alone).
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from federation import Json, ended_by, finished_run, machine
 from peer.base.errors import ExitCode, PeerError
 from peer.demo.engines import LOCAL
 from peer.demo.plan import DemoPeer, DemoPlan
+from peer.demo.processes import LogEvent
 from peer.engine.chosen_engine import MANAGED, running_node
+from protocol.roles.effects import What
 
 APP = Path(__file__).resolve().parent / "echo_app"
 ARRAYS = 20
@@ -39,6 +43,7 @@ def main() -> int:
     parser.add_argument("--engines", nargs="+", choices=[LOCAL, MANAGED], default=[LOCAL, MANAGED])
     parser.add_argument("--exchanges", type=int, help="counted ones; by default 30, fewer of large models, at least 10")
     parser.add_argument("--encrypt", action="store_true", help="measure in a federation that encrypts as well")
+    parser.add_argument("--witnesses", type=int, default=0, help="measure with so many servers that recompute, as well")
     parser.add_argument("--folder", type=Path, help="keep homes, logs and engines here; by default a temporary one")
     options = parser.parse_args()
     measured = []
@@ -48,11 +53,14 @@ def main() -> int:
             for size in options.sizes:
                 count = options.exchanges or max(10, min(30, int(300 / size)))
                 where = folder / f"{engine}-{size:g}"
-                plain = measure(where, engine, size, options.clients, count, encrypt=False)
+                plain = measure(where, engine, size, options.clients, count)
                 measured.append(plain)
                 if options.encrypt:
                     measured.append(measure(where, engine, size, options.clients, count, encrypt=True))
                     measured[-1]["encryption_costs"] = _share(plain, measured[-1])
+                if options.witnesses:
+                    each = measure(where, engine, size, options.clients, count, witnesses=options.witnesses)
+                    measured.append({**each, "witnesses_cost": _cost(plain, each)})
     print(json.dumps({"benchmark": "exchange", "machine": machine(), "results": measured}, indent=2))
     return 0
 
@@ -62,25 +70,55 @@ def _share(plain: Json, encrypted: Json) -> float:
     return round(encrypted["fastest_seconds"] / plain["fastest_seconds"] - 1, 3)
 
 
-def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges: int, *, encrypt: bool) -> Json:
-    """Measure one run in a new federation."""
-    plan = DemoPlan(folder, "", None, "", clients, exchanges + WARM_UP, engine)
+def _cost(plain: Json, witnessed: Json) -> Json:
+    """What witnesses add to an exchange, and how many times that is what the leader itself takes from the replies to
+    its next message: the app aggregates, and the message is stored. Other work on the machine slows all of it."""
+    added = witnessed["median_seconds"] - plain["median_seconds"]
+    return {"seconds": round(added, 4), "of_leaders_own": round(added / witnessed["leaders_own_seconds"], 2)}
+
+
+def measure(
+    folder: Path,
+    engine: str,
+    megabytes: float,
+    clients: int,
+    exchanges: int,
+    *,
+    encrypt: bool = False,
+    witnesses: int = 0,
+) -> Json:
+    """Measure one run in a new federation, of which so many servers recompute each message before it is answered."""
+    plan = DemoPlan(folder, "", None, "", clients, exchanges + WARM_UP, engine, witnesses)
     config = f"bytes={int(megabytes * 1e6)} arrays={ARRAYS} exchanges={plan.rounds} clients={plan.clients}"
-    with finished_run(plan, APP, config, encrypt=encrypt) as servers_engine:
+    collected: list[float] = []
+    own: list[float] = []
+
+    def heard(event: LogEvent) -> None:
+        if event.peer == plan.server.name and event.what is What.COLLECTED:
+            collected.append(float(event.fields["time"]))
+        elif event.peer == plan.server.name and event.what is What.DISPATCHED and collected:
+            own.append(float(event.fields["time"]) - collected[-1])
+
+    words = ["--witnesses", str(witnesses)] if witnesses else []
+    with finished_run(plan, APP, config, encrypt=encrypt, server_words=words, heard=heard) as servers_engine:
         sent = {peer.name: _bytes_sent(peer) for peer in plan.peers} if engine == MANAGED else None
         stored = servers_engine.status().bytes_stored
     [written] = (plan.server.home.path / "scratch").glob("*/seconds.json")  # the folder of the one run
-    seconds = json.loads(written.read_text())
+    told = json.loads(written.read_text())
+    seconds, aggregated = told["exchanges"], told["aggregations"]
     counted = seconds[WARM_UP:]
     return {
         "engine": engine,
         "encrypted": encrypt,
         "megabytes": megabytes,
         "clients": clients,
+        "witnesses": witnesses,
         "exchanges": len(counted),
         "median_seconds": round(statistics.median(counted), 4),
         "p95_seconds": round(percentile(counted, 95), 4),
         "fastest_seconds": round(min(counted), 4),
+        "mean_seconds": round(statistics.median(aggregated[WARM_UP:]), 4),
+        "leaders_own_seconds": round(statistics.median(own[WARM_UP:] or own or [math.nan]), 4),
         "first_seconds": round(seconds[0], 4),
         # with `local` nothing is sent, because all peers read and write one directory
         "bytes_sent": sent,

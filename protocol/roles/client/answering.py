@@ -101,6 +101,8 @@ class Answering:
         self._copies, self._newest, self._outbox = machine.copies, machine.newest, machine.outbox
         self._own_key: OwnKey | None = None
         self.in_hand: MessageInHand | None = None
+        self._ahead: CID | None = None
+        """The content that was fetched last before its message was taken in hand."""
         self.round: int | None = None
         """Of the newest message that was answered, if the app names its round."""
         self.answers: Answers | None = None
@@ -185,11 +187,20 @@ class Answering:
         owed = self._replies.owed.values()
         following = next((message.id for message in owed if self._witnesses.may_answer(run, message)), None)
         if following is None:
+            self._fetch_ahead(run)
             return
         if self._forgotten.may_answer(following):
             self.in_hand = work = MessageInHand(run, self._replies.owed.pop(following), since=now)
             self._outbox.report(What.TASK_STARTED, message=following.hex(), type=work.message.type)
             self._fetch(work)
+
+    def _fetch_ahead(self, run: CatchUp) -> None:
+        """Have the content here of the message that waits for witnesses, so that nothing else is waited for then. If it
+        cannot be had, it is fetched again once the message is taken in hand."""
+        waiting = next(self._witnesses.awaited(run, self._replies.owed.values()), None)
+        if waiting is not None and waiting.content != self._ahead:
+            self._ahead = waiting.content
+            self._outbox.ask(FetchContent, lambda _: None, lambda *_: None, waiting.content)
 
     def _fetch(self, work: MessageInHand) -> None:
         work.fetch_again = None

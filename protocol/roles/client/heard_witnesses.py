@@ -167,18 +167,17 @@ class HeardWitnesses:
     def _vouched_for(self, message: OpenMessage) -> frozenset[bytes]:
         return self._vouching.vouch_for(message.height, self._newest.manifest, message.leader)
 
-    def are_awaited(self, run: CatchUp, messages: Iterable[OpenMessage]) -> bool:
-        """Whether one of the messages waits for servers to vouch for it."""
-        return self.contradiction(run) is None and any(self._lacking(run, message) for message in messages)
+    def awaited(self, run: CatchUp, messages: Iterable[OpenMessage]) -> Iterator[OpenMessage]:
+        """Those of the messages that wait for servers to vouch for them; none if the run is disputed."""
+        if self.contradiction(run) is None:
+            yield from (message for message in messages if self._lacking(run, message))
 
     def silent(self, run: CatchUp, messages: Iterable[OpenMessage]) -> Iterator[str]:
         """The names of the servers that do not vouch yet for the first of the messages that waits."""
         manifest = self._newest.manifest
-        for message in messages:
-            if self._lacking(run, message):
-                for by in sorted(possible_witnesses(manifest, message.leader) - self._vouched_for(message)):
-                    yield manifest.name_of(by)
-                return
+        if (waiting := next(self.awaited(run, messages), None)) is not None:
+            for by in sorted(possible_witnesses(manifest, waiting.leader) - self._vouched_for(waiting)):
+                yield manifest.name_of(by)
 
     def tell(self, run: CatchUp, now: float) -> None:
         """Say in our beats that we answer no more because the run is disputed, or that we do again."""

@@ -50,6 +50,7 @@ from protocol.roles.leader.app_process import ReplayingApp
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from protocol.roles.machine import Machine
 from protocol.roles.standby.own_acks import OwnAcks, VerifiedRecord
+from protocol.roles.standby.sent_contents import SentContents
 from protocol.roles.standby.standby_plan import StandbyPlan
 from protocol.status.role_status import Recomputation
 
@@ -112,6 +113,7 @@ class Replaying:
         self._plan = plan
         self._acks = acks
         self._machine, self._newest, self._outbox = machine, machine.newest, machine.outbox
+        self._sent = SentContents(machine)
         self._app: CID | None = None
         self._stage = Stage.ABSENT
         self._wanted: WantedApp | None = None
@@ -168,10 +170,11 @@ class Replaying:
     @property
     def lacks_content(self) -> bool:
         """Whether the app waits for contents that are not here."""
-        return self._in_hand is not None
+        return self._in_hand is not None or self._sent.lack
 
     def begin(self) -> None:
         """Another run is followed."""
+        self._sent.begin()
         self._records, self._dispatches, self._environments = [], [], []
 
     def stepped(self, step: Step, run: CatchUp) -> None:
@@ -367,7 +370,11 @@ class Replaying:
             self._cannot_tell(f"height {self._next} cannot be replayed: {error}")
             return
         assert not isinstance(entry, ScriptEnd)  # a record is none
-        self._in_hand = _InHand(entry, sorted(set(contents_named(entry)), reverse=True), set())
+        named = set(contents_named(entry))
+        if isinstance(entry, DispatchEntry):
+            self._sent.fetch(named & self._of_open_messages())
+            named = set()
+        self._in_hand = _InHand(entry, sorted(named, reverse=True), set())
         self._fetch_contents(wanted, now)
 
     def _take_environment(self, entry: QuietEntry, was: Environment | None) -> QuietEntry:
@@ -375,6 +382,10 @@ class Replaying:
             raise UnreadableRecord("in what the leader went on is encrypted for others")
         self._in_force = cause_of(was, self._now)
         return replace(entry, may_differ=self._in_force)
+
+    def _of_open_messages(self) -> set[CID]:
+        run = None if self._wanted is None else self._wanted.run
+        return set() if run is None or run.chain.closed else {each.content for each in run.chain.open.values()}
 
     def _fetch_contents(self, wanted: WantedApp, now: float) -> None:
         """Have what the entry names here, as a server has it, and give the entry to the app once it is."""
@@ -419,11 +430,13 @@ class Replaying:
         if self._retry is not None and now >= self._retry.at:
             again, self._retry = self._again, None
             again(now)
+        self._sent.due(self._of_open_messages(), now)
 
     def moments(self) -> Iterator[float]:
         """When something is to be asked for again."""
         if self._retry is not None:
             yield self._retry.at
+        yield from self._sent.moments()
 
     # -- what it says -----------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from protocol.roles.leader.run_plan import ResumedRun, TermStart, WonTerm, recor
 from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.server.succession import HeardReply, Succession
+from protocol.roles.standby.early_contents import EarlyContents
 from protocol.roles.standby.forgotten_acks import ForgottenAcks
 from protocol.roles.standby.own_acks import OwnAcks
 from protocol.roles.standby.replaying import Replaying
@@ -77,6 +78,7 @@ class Standby:
         self._told = told = ToldAcks(machine)
         self._acks = acks = OwnAcks(kept, forgotten, told, machine)
         self._replaying = replaying = Replaying(plan, acks, machine)
+        self._early = EarlyContents(machine)
         self._app = app = AppApproval(plan, part, replaying, machine)
         self._is_leaving = False
         """Whether the close of the run followed is acked, or will not be."""
@@ -203,8 +205,7 @@ class Standby:
             case Proof() as proof:
                 self.machine.equivocations.heard(proof, said.blocks, now)
             case ReplyReady() as ready:
-                self._note_reply(HeardReply(said.by, ready, said.blocks))
-                return False
+                return self._note_reply(HeardReply(said.by, ready, said.blocks), now)
             case _ if (server := self._leaders.author_of(said)) is not None:
                 self._leaders.heard(server, said, now)
             case _:
@@ -224,12 +225,17 @@ class Standby:
     def _say_bye(self, event: Stopping, now: float) -> None:
         self.machine.say_goodbye()
 
-    def _note_reply(self, heard: HeardReply) -> None:
-        """A client has an answer to an open message of the run followed: whoever leads next need not wait for it."""
+    def _note_reply(self, heard: HeardReply, now: float) -> bool:
+        """A client has an answer to an open message of the run followed: whoever leads next need not wait for it, and
+        its content can come meanwhile. Whether that changes anything now."""
         run = self._followed.run
         asked = None if run is None or run.run != heard.ready.run else run.chain.open.get(heard.ready.message)
         if asked is not None and asked.node == node_id(heard.by):
             self._replies[heard.ready.message] = heard
+        if run is None or asked is None or not self.takes_part:
+            return False
+        self._early.heard(heard, run, now)
+        return True
 
     # -- leading ----------------------------------------------------------------------------------------------------
 
@@ -285,8 +291,10 @@ class Standby:
             self._forgotten.begin()
             self._is_leaving = False
             self._replies.clear()
+            self._early.begin()
         for answer in step.answered:
             self._replies.pop(answer.message.id, None)
+            self._early.answered(answer.message.id)
         self._replaying.stepped(step, run)
         match step.record.body:
             case Run() as body:

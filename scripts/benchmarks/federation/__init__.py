@@ -77,6 +77,8 @@ def _start_words(plan: DemoPlan, peer: DemoPeer, app: Path, run_config: str, ser
     """The words after ``peer`` that start one peer of a benchmark's federation with ``app``."""
     words = ["start", "--role", peer.role.value, "--app", str(app), "--home", str(peer.home.path), "--json", "-v"]
     words += ["--ipfs", engine_of(plan), "--federation", FEDERATION, "--identity", peer.name]
+    if peer in plan.standby_peers:
+        return [*words, "--standby", "--once"]
     if peer.role is Role.SERVER:
         return [*words, "--min-clients", str(plan.clients), "--run-config", run_config, *server_words]
     return [*words, "--once", "--node-config", f"partition-id={peer.partition}"]

@@ -1,4 +1,5 @@
-"""The server: times each exchange as a ServerApp sees it, and writes the seconds to ``seconds.json``."""
+"""The server: times each exchange as a ServerApp sees it, and its own aggregations. It writes both to
+``seconds.json``."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def main(grid: Grid, context: Context) -> None:
     clients = int(context.run_config["clients"])
     random = np.random.default_rng(1)
     model = {f"layer-{number}": random.random(size // count // 4, dtype=np.float32) for number in range(count)}
-    seconds = []
+    seconds: list[float] = []
+    aggregated: list[float] = []
     for _ in range(int(context.run_config["exchanges"])):
         content = RecordDict({"arrays": ArrayRecord({name: Array(array) for name, array in model.items()})})
         messages = [Message(content, node, "train") for node in grid.get_node_ids()]
@@ -35,8 +37,10 @@ def main(grid: Grid, context: Context) -> None:
         seconds.append(time.perf_counter() - begun)
         if len(replies) != clients:
             raise RuntimeError(f"{len(replies)} of {clients} clients answered")
+        begun = time.perf_counter()
         model = _mean(replies)
-    Path("seconds.json").write_text(json.dumps(seconds))
+        aggregated.append(time.perf_counter() - begun)
+    Path("seconds.json").write_text(json.dumps({"exchanges": seconds, "aggregations": aggregated}))
 
 
 def _mean(replies: Sequence[Message]) -> Model:

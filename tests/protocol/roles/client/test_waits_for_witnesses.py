@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attacked import Attacked, following, position
-from chains import ADMIN, ALICE, BOB, CONTENT, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of
+from chains import ADMIN, ALICE, BOB, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block, cbor_block
@@ -14,7 +14,7 @@ from protocol.blocks.listing import Listing
 from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import Comparison, Recomputed, RecomputedAck
 from protocol.records.signed_records import sign_record
-from protocol.roles.effects import FetchContent, KeepAcks, What
+from protocol.roles.effects import KeepAcks, What
 from protocol.roles.events import ManifestChanged
 from protocol.roles.waiting import Awaited
 from protocol.status.role_status import Lack
@@ -45,7 +45,7 @@ def tell(client: Attacked, ack: Block, by: SigningKey = SECOND) -> None:
 
 
 def takes_it_up(client: Attacked) -> bool:
-    return any(fetch.cid == CONTENT for fetch in client.all(FetchContent))
+    return bool(client.reported(What.TASK_STARTED))
 
 
 def test_a_training_message_is_taken_up_once_another_server_has_recomputed_it() -> None:

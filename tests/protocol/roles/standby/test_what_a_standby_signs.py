@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from attacked import position, standing_by
-from chains import ALICE, ANSWER, BOB, ENVIRONMENT, MEMBERS, SERVER, TIME, Scribe
+from chains import ALICE, ANSWER, BOB, CONTENT, ENVIRONMENT, MEMBERS, SERVER, TIME, Scribe
 
 from protocol.app.calls import AppReady, Compared, Diverged, Finished, NextEntry, ScriptEnd, Start
 from protocol.app.calls import Replayed as ScriptOver
@@ -22,7 +22,7 @@ from protocol.roles.effects import FetchContent, FetchRecord, Hand, KeepAcks, St
 from protocol.roles.events import AppCalled, AppLost, Done, Fetched, RoomChanged
 from protocol.roles.standby.standby_plan import SignedAcks
 from protocol.status.role_status import Lack, Wait
-from protocol.wire.announcements import Beat, Head, PeerState
+from protocol.wire.announcements import Beat, Head, PeerState, ReplyReady
 
 OWN = cbor_block("what our app made").cid
 ROUNDING = Difference("it differs", "arrays", "w", largest=1e-9, ulps=1.0)
@@ -165,7 +165,8 @@ def test_what_is_not_kept_by_policy_is_said_and_accuses_nobody(why: str) -> None
         run.add(run.close())
     standby = Replayed(run=run)
     standby.ready()
-    standby.peer.feed(AppCalled(NextEntry(1)))
+    standby.asks()
+    standby.peer.feed(AppCalled(NextEntry(2)))
     standby.peer.give_all()
     standby.peer.fail()
     (told,) = standby.peer.reported(What.NOT_TOLD)
@@ -176,7 +177,8 @@ def test_what_is_not_kept_by_policy_is_said_and_accuses_nobody(why: str) -> None
 def test_what_is_missing_of_an_open_run_that_keeps_all_is_asked_for_again() -> None:
     standby = Replayed()
     standby.ready()
-    standby.peer.feed(AppCalled(NextEntry(1)))
+    standby.asks()
+    standby.peer.feed(AppCalled(NextEntry(2)))
     standby.peer.give_all()
     asked = len(standby.peer.all(FetchContent))
     standby.peer.fail()
@@ -355,6 +357,7 @@ def test_a_standby_without_room_replays_no_further_until_there_is_room() -> None
     assert (standby.peer.all(FetchContent), status.waits) == ([], (Wait(Lack.ROOM),))
     standby.peer.feed(RoomChanged(""))
     standby.fetched()
+    standby.asks()
     assert standby.peer.all(FetchContent)
 
 
@@ -365,3 +368,34 @@ def test_a_standby_says_what_stays_of_the_run_by_its_plan() -> None:
     status = Replayed(run=made).peer.machine.machine.status(0.0)
     assert status.run is not None
     assert status.run.keep == "models=last:2 updates=all"
+
+
+def test_a_dispatch_is_compared_before_its_content_is_here_which_is_fetched_to_lead_the_run() -> None:
+    run = Scribe(MEMBERS)
+    run.source.add(seed_block(bytes(32), None))
+    run.add(run.run(seed=seed_block(bytes(32), None).cid))
+    run.add(run.dispatch())
+    standby = Replayed(run=run)
+    standby.ready()
+    standby.peer.feed(AppCalled(NextEntry(1)))
+    standby.peer.give_all()
+    assert [entry.value.head.height for entry in standby.peer.all(Hand) if hasattr(entry.value, "head")] == [1]
+    assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [CONTENT]
+    standby.peer.fail()
+    standby.peer.wait(60.0)
+    assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [CONTENT, CONTENT]
+
+
+def test_the_content_of_a_reply_is_fetched_when_its_client_announces_it_and_nobody_else() -> None:
+    run = Scribe(MEMBERS)
+    run.source.add(seed_block(bytes(32), None))
+    run.add(run.run(seed=seed_block(bytes(32), None).cid))
+    run.add(run.dispatch())
+    standby = Replayed(run=run)
+    standby.ready()
+    reply = run.reply_body(ALICE)
+    block = run.sign(reply, ALICE)
+    ready = ReplyReady(run.chain.run, reply.message, block.cid)
+    for speaker in (BOB, ALICE, ALICE):
+        standby.peer.say(speaker, ready, blocks=[block])
+    assert [fetch.cid for fetch in standby.peer.all(FetchContent)].count(ANSWER) == 1

@@ -1,0 +1,62 @@
+"""Contents of open messages, at a standby: it has to have them to lead, and needs none of them to compare.
+
+What its own app sends has the same CID, or another one. So the app goes on while they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from protocol.blocks.cid import CID
+from protocol.pacing.backoff import Backoff
+from protocol.roles.effects import FetchContent, What
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.machine import Machine
+
+
+class SentContents:
+    """Of the run that is followed. What could not be had is asked for again later."""
+
+    def __init__(self, machine: Machine[FollowerState]) -> None:
+        self._outbox = machine.outbox
+        self._coming: set[CID] = set()
+        self._lost: set[CID] = set()
+        self._retry = Backoff(0.0)
+
+    def begin(self) -> None:
+        """Another run is followed."""
+        self._coming, self._lost, self._retry = set(), set(), Backoff(0.0)
+
+    @property
+    def lack(self) -> bool:
+        """Whether one is not here."""
+        return bool(self._coming or self._lost)
+
+    def fetch(self, contents: Iterable[CID]) -> None:
+        """Have contents here."""
+        for content in sorted(set(contents) - self._coming):
+            self._lost.discard(content)
+            self._coming.add(content)
+            self._outbox.ask(FetchContent, partial(self._here, content), partial(self._not_here, content), content)
+
+    def _here(self, content: CID, now: float) -> None:
+        self._coming.discard(content)
+
+    def _not_here(self, content: CID, why: str, now: float) -> None:
+        if content in self._coming:
+            self._outbox.report(What.FETCH_FAILED, why=why)
+            self._coming.discard(content)
+            self._lost.add(content)
+            self._retry.back_off(now)
+
+    def due(self, open: Iterable[CID], now: float) -> None:
+        """Ask again for what could not be had and is of a message still ``open``, if it is time."""
+        if self._lost and now >= self._retry.at:
+            self._lost &= set(open)
+            self.fetch(self._lost)
+
+    def moments(self) -> Iterator[float]:
+        """When to ask again."""
+        if self._lost:
+            yield self._retry.at
