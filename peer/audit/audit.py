@@ -29,7 +29,6 @@ from peer.history.run_sources import CarSource, RunSource
 from peer.history.scratch import Scratch
 from peer.history.verdict import (
     APP_BUNDLE,
-    BROKEN_PROMISE,
     CAR_SECTION,
     CUT_SHORT,
     EQUIVOCATION,
@@ -39,7 +38,6 @@ from peer.history.verdict import (
     OTHER_FEDERATION,
     REMARKS,
     REVOKED_EQUIVOCATION,
-    REVOKED_PROMISE,
     SHREDDED,
     UNSETTLED_CLOSE,
     Finding,
@@ -76,7 +74,6 @@ from protocol.records.bodies import (
     Run,
     RunConfig,
     RunPrivate,
-    Vote,
 )
 from protocol.records.broken_promises import BrokenPromise
 from protocol.records.equivocation import Equivocation, equivocation, place_of, read_proof
@@ -132,7 +129,7 @@ class Audit:
         self._revocations: Revocations | None = None
         self._keys_had = KeyHistory()
         self._reigns = Reigns()
-        self._promises = Promises(source)
+        self._promises = Promises(source, self._keys_had)
         self._contradictions: list[tuple[Equivocation, CID, int | None]] = []
         """Two records that one key signed at one place. Whose key it was is known once the chain is read."""
         self._rules: set[str] = set()
@@ -498,46 +495,26 @@ class Audit:
 
     def _take_beside(self, record: Record) -> None:
         """Take a vote, or a record of a tail that was lost, which the chain does not have."""
-        if not isinstance(record.body, Vote | Chained) or self._scratch.in_chain(record.cid):
-            return
-        if record.body.run == self.report.run:
-            with contextlib.suppress(BadSignature):  # anybody can make one up
-                record.check_signatures(self._well_signed)
-                self._promises.vote(record)
-                self._promises.take(record)
+        if self.report.run is not None and not self._scratch.in_chain(record.cid):
+            self._promises.take_beside(record, self.report.run, self._well_signed)
 
     def _check_promises(self) -> None:
-        """Note the promises that were broken. Of a tail that was lost, a record that somebody confirmed is looked for
-        only if its leader had ruled it out by a vote."""
+        """Note the promises that were broken."""
         if self._chain is None or self._confirmations is None:
             return
+        if self._beside.votes:
+            self._source.hurry()  # nobody need have the heads that they name
         for block in self._beside.votes:
             record = parse_record(block)
             self._check_contradiction(record, None)
             self._take_beside(record)
-        for term, (height, head) in self._confirmations.lost.items():
-            leader = self._reigns.leader_of(term)
-            if leader is not None and self._promises.rule_out(leader, (term, height)):
-                self._source.hurry()
-                with contextlib.suppress(BlockError):
-                    self._take_beside(read_record(head, self._source))
-        for found in self._promises.broken():
-            self._note_broken_promise(found, self._chain)
-
-    def _note_broken_promise(self, found: BrokenPromise, chain: Chain) -> None:
-        """Note it if the key was the member's own when it voted; if it was revoked since, nobody can tell who used
-        it."""
-        head = found.head.body
-        assert isinstance(head, Chained)
-        if not self._keys_had.had(found.by, found.key, head.height):
-            return
-        height, what = found.height, found.in_words(chain.manifest.called)
-        if found.key in self._revoked(chain):
-            what = f"by a key that was revoked since, and that a thief may have used: {what}"
-            self._note(Finding(height, found.record.cid, REVOKED_PROMISE, what))
-        else:
-            self.proofs.append(found)
-            self._note(Finding(height, found.record.cid, BROKEN_PROMISE, what))
+        for head in self._promises.wanted(self._confirmations.lost, self._reigns):
+            self._source.hurry()
+            with contextlib.suppress(BlockError):  # then it is a remark
+                self._take_beside(read_record(head, self._source))
+        for finding, proof in self._promises.findings(self._chain, self._revoked(self._chain)):
+            self._note(finding)
+            self.proofs += [] if proof is None else [proof]
 
     def _check_proofs(self) -> None:
         """Take the proofs beside the run, unless the audit met the same two records: a file has its proofs' records."""

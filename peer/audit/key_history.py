@@ -43,6 +43,10 @@ class KeyHistory:
                 bodies = (found.first.body, found.second.body)
                 return self._had(found, min(_dispatched(body, source) for body in bodies) - 1, None)
 
+    def ever_had(self, member: bytes, key: bytes) -> bool:
+        """Whether ``key`` belonged to a member at some place."""
+        return any(known == key for _, known in self._since.get(member, ()))
+
     def had(self, member: bytes, key: bytes, height: int) -> bool:
         """Whether ``key`` belonged to a member after the record at ``height``."""
         return self._had_between(member, key, height, height)

@@ -104,16 +104,20 @@ def run_blocks(
         yield from _whole(head, Block(cid, source.get(cid)), source, scratch, lacks)
     for block in beside.grants:
         yield from _whole(head, block, source, scratch, lacks)
-    for block in (*beside.statements(), *_listed(beside, source)):
+    for block in (*beside.statements(), *_listed(beside, source, scratch)):
         if scratch.see(block.cid, len(block.data)):
             yield block
 
 
-def _listed(beside: AcksGrantsProofs, source: RunSource) -> Iterator[Block]:
-    """The replies that acks list, as far as they are here, even if no collect took them."""
+def _listed(beside: AcksGrantsProofs, source: RunSource, scratch: Scratch) -> Iterator[Block]:
+    """The replies that acks list, as far as they are here, even if no collect took them; and the records that they
+    confirm, if the chain does not have them."""
     for block in beside.acks:
         ack = parse_record(block).body
-        for link in typed_items(ack.replies, CID, source) if isinstance(ack, Ack) else ():
+        if not isinstance(ack, Ack):
+            continue
+        head = [] if scratch.in_chain(ack.head) else [ack.head]
+        for link in (*typed_items(ack.replies, CID, source), *head):
             with contextlib.suppress(MissingBlock):
                 yield Block(link, source.get(link))
 

@@ -70,6 +70,9 @@ BROKEN_PROMISE: Final = "broken-promise"
 REVOKED_PROMISE: Final = "broken-promise-by-revoked-key"
 """The same, by a key that was revoked since: a thief may have signed."""
 
+PROMISE_IN_DOUBT: Final = "promise-in-doubt"
+"""A member has confirmed a record that its leader had ruled out by a vote, and the record itself is not here."""
+
 UNSETTLED_CLOSE: Final = "unsettled-close"
 """No majority of the voters is known to have confirmed the close of a run that another server could take over."""
 
@@ -99,6 +102,7 @@ REMARKS: Final = frozenset(
         CONFIRMED_BEYOND,
         CONTRADICTED,
         OVERTAKEN,
+        PROMISE_IN_DOUBT,
         REVOKED_EQUIVOCATION,
         REVOKED_HISTORY,
         REVOKED_PROMISE,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 
+from crypto.dsse import BadSignature
+from peer.audit.key_history import KeyHistory
+from peer.history.reigns import Reigns
+from peer.history.verdict import BROKEN_PROMISE, PROMISE_IN_DOUBT, REVOKED_PROMISE, Finding
 from protocol.blocks.cid import CID, BlockError, BlockSource
-from protocol.records.bodies import Ack, Vote
+from protocol.chain.chain import Chain
+from protocol.records.bodies import Ack, Chained, Vote
 from protocol.records.broken_promises import BrokenPromise, HeadPlace, broken_promise, head_place
-from protocol.records.signed_records import Record, read_record
+from protocol.records.signed_records import Record, WellSigned, read_record
 
 Signer = tuple[bytes, bytes]
 """A member id, and the key that signed in its name."""
@@ -22,8 +27,12 @@ class Promises:
     votes, and with members and terms.
     """
 
-    def __init__(self, source: BlockSource) -> None:
+    def __init__(self, source: BlockSource, keys: KeyHistory) -> None:
+        """``keys`` says whose key is whose: anybody may sign in anybody's name."""
         self._source = source
+        self._keys = keys
+        self._in_doubt: dict[CID, tuple[int, int, bytes]] = {}
+        """Records that somebody confirmed and that their leaders ruled out: term, height and leader."""
         self._votes: dict[Signer, dict[CID, tuple[Record, HeadPlace]]] = defaultdict(dict)
         """Each vote by its id, and where the head is that it names."""
         self._said: dict[Signer, dict[tuple[bool, int], tuple[HeadPlace, Record]]] = defaultdict(dict)
@@ -46,10 +55,49 @@ class Promises:
         if kind not in said or said[kind][0] < place:
             said[kind] = (place, record)
 
-    def rule_out(self, member: bytes, place: HeadPlace) -> bool:
-        """Whether a record of the member's at ``place`` would break one of its promises."""
-        votes = (vote for (by, _), of in self._votes.items() if by == member for vote in of.values())
-        return any(_rules_out(*vote, place) for vote in votes)
+    def take_beside(self, record: Record, run: CID, well_signed: WellSigned) -> None:
+        """Take in a vote or a record of a chain, of which nothing is known, if a member of ``run`` signed it there."""
+        body = record.body
+        self._in_doubt.pop(record.cid, None)
+        if not isinstance(body, Vote | Chained) or body.run != run or len(record.signers) != 1:
+            return
+        if self._keys.ever_had(body.by, record.signers[0]):
+            with contextlib.suppress(BadSignature):  # anybody can make one up
+                record.check_signatures(well_signed)
+                self.vote(record)
+                self.take(record)
+
+    def wanted(self, lost: Mapping[int, tuple[int, CID]], reigns: Reigns) -> Iterator[CID]:
+        """Of the records that somebody confirmed in tails that were ``lost``, by term, those that their leaders had
+        ruled out by a vote. If one is not taken in after this, it stays in doubt: the ack may be false."""
+        for term, (height, head) in lost.items():
+            leader = reigns.leader_of(term)
+            if leader is not None and self._rules_out(leader, (term, height)):
+                self._in_doubt[head] = (term, height, leader)
+                yield head
+
+    def findings(self, chain: Chain, revoked: Set[bytes]) -> Iterator[tuple[Finding, BrokenPromise | None]]:
+        """What was found, and what proves it by itself. ``chain`` is all that is shown; the keys ``revoked`` are so by
+        now, and nobody can tell who used them."""
+        for found in self.broken():
+            head, cid = found.head.body, found.record.cid
+            assert isinstance(head, Chained)  # otherwise it proves nothing
+            if not self._keys.had(found.by, found.key, head.height):
+                continue
+            what = found.in_words(chain.manifest.called)
+            if found.key in revoked:
+                what = f"by a key that was revoked since, and that a thief may have used: {what}"
+                yield Finding(found.height, cid, REVOKED_PROMISE, what), None
+            else:
+                yield Finding(found.height, cid, BROKEN_PROMISE, what), found
+        for cid, (term, height, leader) in self._in_doubt.items():
+            name = chain.manifest.called(leader)
+            what = (
+                f"a member has confirmed height {height} in term {term} ({cid}), which {name} led and had voted to "
+                f"leave before that height. That record is not here; a file from a member that has it shows if {name} "
+                "signed it (peer export)"
+            )
+            yield Finding(height, cid, PROMISE_IN_DOUBT, what), None
 
     def broken(self) -> Iterator[BrokenPromise]:
         """The promises that were broken: of each key one by a record and one by an ack, those of the lowest terms."""
@@ -59,6 +107,10 @@ class Promises:
                 if is_ack not in found and (proof := self._proof(signer, place, record)) is not None:
                     found.add(is_ack)
                     yield proof
+
+    def _rules_out(self, member: bytes, place: HeadPlace) -> bool:
+        votes = (vote for (by, _), of in self._votes.items() if by == member for vote in of.values())
+        return any(_rules_out(*vote, place) for vote in votes)
 
     def _proof(self, signer: Signer, place: HeadPlace, record: Record) -> BrokenPromise | None:
         for vote, at in self._votes.get(signer, {}).values():

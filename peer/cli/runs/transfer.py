@@ -76,7 +76,7 @@ def export(
         f"{file} holds the run up to {cid}: {counted.blocks} blocks, {size(counted.bytes)}",
         *([f"{may_lack.lacked} contents are not in it: not kept by policy"] if may_lack.lacked else []),
         *([_about_ours(may_lack.lacked_here)] if may_lack.lacked_here else []),
-        *([f"{lost} acks in it are of a tail that a takeover left out; the tail itself is not in it"] if lost else []),
+        *([f"acks in it of a tail that a takeover left out, and that is not in it: {lost}"] if lost else []),
         f"next: peer audit {file}, or on another machine: peer import {file.name}",
     )
 

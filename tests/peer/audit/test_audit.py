@@ -226,7 +226,7 @@ def flip_signature(block: Block) -> Block:
 def test_two_replies_to_one_message_are_shown_as_contradiction(written: WrittenRun, car: Any, store: Store) -> None:
     reply = next(record for record in records(written) if isinstance(record.body, Reply))
     signer = {id_of(ALICE): ALICE, id_of(BOB): BOB}[reply.body.by]
-    second = sign_record(replace(reply.body, time=0.5), [signer])
+    second = sign_record(replace(reply.body, created=0.5), [signer])
     outcome = store.peer("audit", car(written.head, [*written.blocks, second]), "--json")
     assert outcome.code == ExitCode.VERIFICATION_FAILED
     (finding,) = outcome.json["findings"]
@@ -236,7 +236,7 @@ def test_two_replies_to_one_message_are_shown_as_contradiction(written: WrittenR
 
 def test_a_forged_second_reply_proves_nothing(written: WrittenRun, car: Any, store: Store) -> None:
     reply = next(record for record in records(written) if isinstance(record.body, Reply))
-    forged = sign_record(replace(reply.body, time=0.5), [CAROL])
+    forged = sign_record(replace(reply.body, created=0.5), [CAROL])
     assert store.peer("audit", car(written.head, [*written.blocks, forged]), "--json").json["verdict"] == "verified"
 
 
