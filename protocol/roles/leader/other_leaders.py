@@ -1,7 +1,7 @@
 """Whether another server leads our run by now: a majority has voted for it in a higher term.
 
-Its word alone counts for nothing. The chain is verified by every rule up to what it announces, from the run record on,
-with its votes; only then we yield. The records before the takeover are here, and their signatures known.
+Its word alone counts for nothing: what it announces is looked into on a copy of our chain, as whoever follows a run
+does (`protocol.roles.catch_up`). Only once the takeover is verified, with its votes, we yield.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from protocol.blocks.cid import CID, Block
-from protocol.chain.chain import Chain
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Chained, Role
 from protocol.roles.catch_up import CatchUp, Lost, keep_step
@@ -34,6 +33,10 @@ class OtherLeaders:
         self._claims = UncheckedClaims(1, SLOWEST_RETRY)
         self._run: CatchUp | None = None
         """The way to what a server says."""
+        self._by = b""
+        """That server."""
+        self._why = ""
+        """Why it has come to nothing."""
         self._fetching: set[CID] = set()
         self.newest: Position | None = None
         """The other leader's newest record, once it is verified."""
@@ -42,7 +45,7 @@ class OtherLeaders:
     def leader(self) -> bytes:
         """Who leads now; call it once `newest` is set."""
         assert self._run is not None
-        return self._run.leader
+        return self._run.chain.by
 
     def heard(self, by: bytes, position: Position, blocks: tuple[Block, ...], now: float) -> bool:
         """A server says how far it has come with a run that it leads. Whether that is ours, and is looked into."""
@@ -55,11 +58,17 @@ class OtherLeaders:
             return False
         self._claims.open(by)
         newest = self._newest
-        fresh = Chain(chain.federation, newest.author.reader, chain.well_signed)
-        self._run = CatchUp(chain.run, by, newest.manifest, newest.blocks, fresh)
-        self._run.hear(position, blocks)
-        self._go_on(self._run, now)
+        run = self._run = CatchUp(chain.run, newest.author.member, newest.manifest, newest.blocks, chain.copy())
+        self._by = by
+        run.forks, run.ended = lambda _fork: None, partial(self._looked_into, run)
+        run.claim(by, position, blocks)
+        self._go_on(run, now)
         return True
+
+    def _looked_into(self, run: CatchUp, server: bytes, why: str) -> None:
+        """The server's way to the lead is verified, or ``why`` it has come to nothing."""
+        if why:
+            self._why = why
 
     def _go_on(self, run: CatchUp, now: float) -> None:
         run.manifest = self._newest.manifest
@@ -69,17 +78,23 @@ class OtherLeaders:
                 if run.chain.term > term:
                     keep_step(self._outbox, run.run, step, blocks)
         except Lost as error:
-            self._give_up(run, str(error), now)
-            return
+            self._why = str(error)
         chain = run.chain
-        if chain.head is not None and chain.term > term:
+        if self._why:
+            self._give_up(run, now)
+        elif chain.head is not None and chain.term > term:
             self.newest = Position(run.run, chain.head, chain.height, chain.term)
             name = self._newest.manifest.name_of(chain.by)
             self._outbox.report(What.TAKEN_OVER, run=str(run.run), name=name, term=chain.term)
             self.found(now)
-        elif run.is_idle:
-            self._give_up(run, "it names no higher term than ours", now)
-        for cid in () if self.newest is not None else run.wanted():
+        elif run.wanted():
+            self._fetch(run)
+        else:
+            self._why = "we were elected anew meanwhile"
+            self._give_up(run, now)
+
+    def _fetch(self, run: CatchUp) -> None:
+        for cid in run.wanted():
             if cid not in self._fetching:
                 self._fetching.add(cid)
                 here, lost = partial(self._here, run, cid), partial(self._lost, run, cid)
@@ -93,11 +108,12 @@ class OtherLeaders:
 
     def _lost(self, run: CatchUp, cid: CID, why: str, now: float) -> None:
         self._fetching.discard(cid)
-        if run is self._run and self.newest is None:
-            self._give_up(run, why, now)
+        if run is self._run and self.newest is None and (run.not_fetched(cid, why) or self._why):
+            self._why = self._why or why
+            self._give_up(run, now)
 
-    def _give_up(self, run: CatchUp, why: str, now: float) -> None:
+    def _give_up(self, run: CatchUp, now: float) -> None:
         """Its server says it again, if it is so."""
-        self._run = None
-        self._claims.failed(run.server, now)
-        self._outbox.report(What.RUN_LOST, run=str(run.run), why=why)
+        name, why, self._run, self._why = self._newest.manifest.name_of(self._by), self._why, None, ""
+        self._claims.failed(self._by, now)
+        self._outbox.report(What.CLAIM_REFUSED, run=str(run.run), name=name, why=why)

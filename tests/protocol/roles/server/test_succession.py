@@ -276,6 +276,7 @@ def test_a_leader_yields_to_no_server_that_only_says_so() -> None:
     server.say(SECOND, Head(position(server.scribe, term=2)))
     server.here()
     assert server.server.state is LeaderState.LEADING
+    assert len(server.reported(What.CLAIM_REFUSED)) == 1
     server.scribe.add(server.scribe.collect(server.scribe.taken(ALICE)))  # what another would lead in the old term
     server.say(SECOND, Head(position(server.scribe, term=2)))
     server.here()
@@ -389,3 +390,23 @@ def test_a_record_that_is_no_reply_answers_nothing() -> None:
     block = server.scribe.sign(server.scribe.close(), ALICE)
     server.say(ALICE, ReplyReady(reply.run, reply.message, block.cid), blocks=[block])
     assert not server.all(Examine)
+
+
+def test_a_server_whose_run_is_closed_stands_by_for_others_unless_it_was_for_one_alone() -> None:
+    server = standing()
+    server.wins()
+    server.asks()
+    server.feed(AppCalled(Finished(1, None)))
+    assert [body.TYPE for body in server.written] == ["takeover", "close"]
+    assert isinstance(server.server.role, Standby)
+    assert not server.all(Stop)
+
+
+def test_a_server_that_was_for_one_run_ends_with_it_in_whichever_role() -> None:
+    server = standing(once=True)
+    server.wins()
+    server.asks()
+    server.feed(AppCalled(Finished(1, None)))
+    assert server.all(Stop) == [Stop("")]
+    assert server.server.chain is not None
+    assert server.server.chain.closed
