@@ -100,6 +100,8 @@ class Server:
         servers there are. ``begins``: it is the one that begins the run."""
         self.identity = identity
         self.leads = begins
+        self.plan = RUN_PLAN
+        """Of the run that it begins."""
         self._patient = patient
         self._listens = others > 0
         self.topics = topic_all(identity.federation), topic_leader(identity.federation)
@@ -123,9 +125,9 @@ class Server:
         newest = next(iter(known.values()), None)
         lead, run = None, None
         if newest is None:
-            lead = LeadPlan(RUN_PLAN, unless_led=self._listens) if self.leads else None
+            lead = LeadPlan(self.plan, unless_led=self._listens) if self.leads else None
         elif (leader := read_chained(newest.head, disk).by) == self.identity.member:
-            lead, known = LeadPlan(RUN_PLAN, self._resumed(newest, disk), self._listens), {}
+            lead, known = LeadPlan(self.plan, self._resumed(newest, disk), self._listens), {}
         else:
             run = RunToReplay(newest, leader)
         plan = ServerPlan(settings, StandbyPlan(BUNDLE.cid, 3, once=True, run=run), lead)
@@ -166,6 +168,8 @@ class TrainingClient:
         """How often the app was handed each message."""
         self._names_app = names_app
         self._remembers = remembers
+        self.works_for = 0.0
+        """Seconds that its app takes for each message."""
         self._app: ClientApp | None = None
 
     def machine(self, disk: Disk) -> Client:
@@ -202,7 +206,8 @@ class TrainingClient:
         if isinstance(value, Task):
             first = value.message not in self.handed  # lost over one message twice, its answer would be an error
             answer = self._app.work(value, peer.now)
-            peer.app_says(AppLost("killed") if first and peer.loses_app() else answer)
+            says = AppLost("killed") if first and peer.loses_app() else answer
+            peer.later(self.works_for, lambda: peer.app_says(says)) if self.works_for else peer.app_says(says)
 
 
 class HistoryKeeper:

@@ -161,7 +161,10 @@ class Simulation:
         assert head is not None
         records = chain_of(head, disk)
         chain = Chain(self.federation, reader_of("server"))
-        answered = [answer for record in records for answer in chain.append(record, disk).answered]
+        steps = [chain.append(record, disk) for record in records]
+        left_out = {message.id for step in steps for message in step.left_out}
+        answered = [answer for step in steps for answer in step.answered if answer.message.id not in left_out]
+        self.left_out, self.late = len(left_out), sum(len(step.late) for step in steps)
         assert chain.closed
         assert disk.whole(head), "the closed run is not all on the leader's disk"
         for standby in self.standbys:
@@ -171,6 +174,8 @@ class Simulation:
         for answer in answered:
             named = answer.reply.cid if answer.reply else answer.error.refused if answer.error else None
             assert kept[answer.message.id] == named, "the chain has another reply than its client"
+        late = {each.message.id: each.reply.cid for step in steps for each in step.late}
+        assert late.items() <= kept.items(), "the chain tells of another late reply than its client's"
         return tuple(outcome(records, disk))
 
     def _judge_standby(self, standby: Peer, chain: list[CID]) -> None:

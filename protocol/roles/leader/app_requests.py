@@ -46,7 +46,7 @@ from protocol.roles.machine import Machine
 from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Waiting:
     """The app waits for the replies to messages of its."""
 
@@ -56,6 +56,8 @@ class _Waiting:
     could hear nobody before."""
     until: float | None
     """How long it waits by its own choice; None: for ever."""
+    may_close: bool = False
+    """Whether the deadline of the run's own rule is over, so that it waits for enough replies only."""
 
 
 class AppRequests:
@@ -160,7 +162,7 @@ class AppRequests:
         for wait in self._waits:
             if wait.until is not None:
                 yield wait.until
-            if closing is not None:
+            if closing is not None and not wait.may_close:
                 at = self._awaited_replies.closes_at(wait.call.messages, wait.since, closing)
                 yield from (at,) if isfinite(at) else ()
             yield from self._awaited_replies.deadlines(wait.call.messages)
@@ -276,9 +278,12 @@ class AppRequests:
     def _closes(self, wait: _Waiting, now: float) -> bool:
         """Whether the exchange closes early by the run's own rule."""
         chain, call = self._writer.chain, wait.call
-        if chain.closing is None or now < self._awaited_replies.closes_at(call.messages, wait.since, chain.closing):
+        if chain.closing is None:
             return False
-        return self._awaited_replies.are_enough(call.messages, chain.closing, chain.in_force, now, dict(call.rules))
+        wait.may_close |= now >= self._awaited_replies.closes_at(call.messages, wait.since, chain.closing)
+        return wait.may_close and self._awaited_replies.are_enough(
+            call.messages, chain.closing, chain.in_force, now, dict(call.rules)
+        )
 
     def _collect(self, call: Pull | Wait, now: float, closes: ClosingRule | None = None) -> None:
         got = self._awaited_replies.collect(call.messages, self._writer.chain.in_force, now, dict(call.rules), closes)

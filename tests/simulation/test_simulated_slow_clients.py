@@ -1,0 +1,49 @@
+"""A client that is slow in a run that does not wait for it: the run ends, whatever is lost or crashes on the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from sim_faults import CALM, Faults
+from sim_numbers import some
+from sim_roles import RUN_PLAN, Server, TrainingClient
+from simulation import Scenario, Simulation
+
+from protocol.replies.closing_rule import ClosingRule, Share
+
+SLOW = 40.0
+"""Seconds for a message."""
+
+
+HURRIED = ClosingRule(Share(500), 1.0)
+
+
+def with_a_slow_client(
+    faults: Faults, seed: int, rule: ClosingRule | None = HURRIED, *, encrypted: bool = False
+) -> Simulation:
+    run = Simulation(Scenario(clients=3, rounds=4, encrypted=encrypted), faults, seed)
+    server, slow = run.server.role, run.clients[0].role
+    assert isinstance(server, Server)
+    assert isinstance(slow, TrainingClient)
+    server.plan = replace(RUN_PLAN, closing=rule)
+    slow.works_for = SLOW
+    return run
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_nobody_waits_for_a_slow_client(*, encrypted: bool) -> None:
+    hurried, patient = (with_a_slow_client(CALM, 1, rule, encrypted=encrypted) for rule in (HURRIED, None))
+    hurried.run(to_the_last=True)
+    patient.run(to_the_last=True)
+    assert hurried.left_out
+    assert hurried.late
+    assert hurried.seconds < patient.seconds - SLOW
+
+
+@pytest.mark.parametrize("number", some(4, of=40))
+def test_whatever_is_lost_or_crashes_it_ends_and_each_late_reply_is_its_clients(number: int) -> None:
+    run = with_a_slow_client(Faults.draw(Random(f"slow {number}")), number)
+    run.run()
+    assert run.left_out
