@@ -25,6 +25,7 @@ from peer.home.journal import Journal
 from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block
 from protocol.blocks.listing import Listing
+from protocol.federation.unsigned_versions import with_revoked
 from protocol.records.bodies import Ack, Role, TakeoverCause, Vote
 from protocol.records.signed_records import parse_record, sign_record
 
@@ -354,6 +355,16 @@ def test_a_voter_that_confirms_the_old_term_beyond_its_vote_is_named(audited: Au
     assert rules(report) == ["broken-promise"]
     assert "alice voted for" in report.findings[0].message
     assert "confirmed height 4 in term 1" in report.findings[0].message
+
+
+def test_what_a_key_signed_that_was_revoked_since_is_a_remark(audited: Audited) -> None:
+    lost, won = lost_and_won()
+    lost.ack(ALICE)
+    alice = won.scribe.manifest.members[id_of(ALICE)]
+    revoked = won.scribe.next_manifest(with_revoked(won.scribe.manifest, alice, by=id_of(ADMIN), time=TIME))
+    won.scribe.add(won.scribe.roster(revoked.cid))
+    report = audited(won, acks=lost.acks)
+    assert (rules(report), remarks(report)) == ([], ["broken-promise-by-revoked-key"])
 
 
 def test_what_a_stranger_signs_in_a_voters_name_accuses_nobody(audited: Audited) -> None:
