@@ -619,6 +619,8 @@ class Audit:
             self._note(finding)
         if self._confirmations is not None:
             self.report.confirmed = {chain.manifest.name_of(by): at for by, at in self._confirmations.heights.items()}
+            witnesses = self._confirmations.witnesses
+            self.report.witnesses, self.report.unwitnessed = witnesses.needed, witnesses.count
             recomputed, contradicted = self._confirmations.recomputed, self._confirmations.contradicted
             self.report.recomputed = {chain.manifest.name_of(by): tuple(spans) for by, spans in recomputed.items()}
             self.report.contradicted = {chain.manifest.name_of(by): at for by, at in contradicted.items()}

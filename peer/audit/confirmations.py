@@ -18,6 +18,7 @@ from peer.history.verdict import (
     OVERTAKEN,
     REVOKED_HISTORY,
     UNHEARD_REPLY,
+    UNWITNESSED,
     Finding,
 )
 from protocol.app.calls import ErrorCode
@@ -27,6 +28,7 @@ from protocol.federation.epochs import reads_updates
 from protocol.records.bodies import Ack, Comparison, RecomputedAck, Reply
 from protocol.records.signed_records import Record, parse_record, read_record, typed_items
 from protocol.visible import quoted
+from protocol.witnesses.witnessed_rounds import WitnessedRounds
 
 _SILENCE: Final = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE}
 """The errors by which a leader says that it heard no reply."""
@@ -89,6 +91,8 @@ class Confirmations:
         """The height at which a member's own app did something else."""
         self.lost: dict[int, tuple[int, CID]] = {}
         """By term: the highest record, and its height, that somebody confirmed of a tail which a takeover left out."""
+        self.witnesses = WitnessedRounds()
+        """Which training messages had the witnesses that the run needs."""
         self.settling = Settling()
         """Up to where the acks settle the run."""
         self.well_signed: list[CID] = []
@@ -99,6 +103,7 @@ class Confirmations:
         for answered in step.answered:
             self._answered(answered, chain)
         self.settling.take(step, chain)
+        self.witnesses.take(step, chain)
         for record, ack in self._waiting.pop(chain.height, ()):
             if not self._is_its_authors(record, chain):
                 continue  # anybody can make one up
@@ -146,6 +151,7 @@ class Confirmations:
             spans.append((min(since, told.since), max(before, until)))
         elif told.since <= until:
             spans.append((told.since, until))
+        self.witnesses.witnessed(self.recomputed)
         if not is_equal:
             self.contradicted[ack.by] = ack.height
             name = chain.manifest.called(ack.by)
@@ -167,8 +173,20 @@ class Confirmations:
             self._find(name, finding)
         self.settling.count()
         self._beyond(chain)
+        self._unwitnessed(chain)
         for found in self._found.values():
             yield found.finding()
+
+    def _unwitnessed(self, chain: Chain) -> None:
+        """What clients trained on although too few witnesses are known. That convicts nobody: acks can be lost."""
+        for asked in self.witnesses.lacking():
+            names = ", ".join(chain.manifest.called(by) for by in asked.trained[:_NAMED])
+            what = (
+                f"{names} trained on what height {asked.height} sends, and of the {asked.needed} witnesses that it "
+                f"needs {asked.have(self.recomputed)} are known here. Acks that are not here may be with other members"
+            )
+            for by in asked.trained:
+                self._find(chain.manifest.called(by), Finding(asked.height, None, UNWITNESSED, what))
 
     def _beyond(self, chain: Chain) -> None:
         """What members have confirmed beyond the end of the chain, the highest first."""

@@ -139,6 +139,10 @@ class Report:
     reigns_left_out: int = 0
     settled: Settled | None = None
     """None if the run's first record could not be verified."""
+    witnesses: int = 0
+    """How many other servers have to have recomputed what clients train on, at the newest training message."""
+    unwitnessed: int = 0
+    """How many exchanges were trained in although fewer are known."""
     replay: Replay | None = None
     """None if nobody asked for a replay, or the chain is not sound."""
     dispute: JudgedDispute | None = None
@@ -250,6 +254,8 @@ class Report:
             "reigns": [reign_value(reign) for reign in self.reigns],
             "reigns_left_out": self.reigns_left_out,
             "settled": None if self.settled is None else _settled_value(self.settled),
+            "witnesses": self.witnesses,
+            "unwitnessed": self.unwitnessed,
             "replay": None if self.replay is None else self.replay.value(),
             "dispute": None if self.dispute is None else self.dispute.value(),
             "keep": self.keep or None,

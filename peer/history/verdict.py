@@ -79,6 +79,9 @@ UNSETTLED_CLOSE: Final = "unsettled-close"
 CONTRADICTED: Final = "contradicted"
 """A member that replayed the run signs that its app did something else than is recorded."""
 
+UNWITNESSED: Final = "unwitnessed"
+"""Clients trained on what fewer other servers recomputed than the run needs, as far as the acks at hand show."""
+
 APP_BUNDLE: Final = "app-bundle"
 """The bundle that the run record links does not hold the app that it names."""
 OTHER_APP: Final = "other-app"
@@ -107,6 +110,7 @@ REMARKS: Final = frozenset(
         REVOKED_HISTORY,
         REVOKED_PROMISE,
         UNSETTLED_CLOSE,
+        UNWITNESSED,
     }
 )
 """Findings that an auditor should know, and that do not change the verdict: they need be nobody's fault, or are one

@@ -189,6 +189,11 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "ended", f"{ended}{f': {quoted(report.reason)}' if report.reason else ''}"
     if report.model is not None:
         yield "model", str(report.model)
+    if report.witnesses:
+        lacking = (
+            f", not known of {counted(report.unwitnessed, 'exchange')}" if report.unwitnessed else ", in each exchange"
+        )
+        yield "witnesses", f"{counted(report.witnesses, 'server')} besides the leader before clients trained{lacking}"
     if report.keep:
         yield "keeps", report.keep
     if report.closing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chains import ALICE, BOB, SECOND, SERVER, TIME, id_of
@@ -26,8 +27,8 @@ from protocol.records.signed_records import sign_record
 class Acked(WrittenRun):
     """A run, with acks of its members."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **run: Any) -> None:
+        super().__init__(**run)
         self.acks: list[Block] = []
 
     def ack(self, member: SigningKey, *replies: CID, signer: SigningKey | None = None, head: CID | None = None) -> None:
@@ -126,6 +127,17 @@ def test_an_audit_says_which_servers_recomputed_each_exchange(run: Acked, audite
         [],
         ["second server"],
     ]
+
+
+def test_updates_that_no_known_witness_stood_behind_are_a_remark_and_no_verdict(audited: Audited) -> None:
+    run = Acked(witnesses=1)
+    run.exchange(1)
+    run.recompute(SECOND)
+    run.exchange(2)
+    outcome, _ = audited(run)
+    assert (outcome.code, outcome.json["witnesses"], outcome.json["unwitnessed"]) == (ExitCode.DONE, 1, 1)
+    (remark,) = outcome.json["remarks"]
+    assert (remark["rule"], remark["height"], remark["count"]) == ("unwitnessed", 3, 2)
 
 
 def test_one_servers_word_against_the_leaders_is_a_remark_and_no_verdict(run: Acked, audited: Audited) -> None:
