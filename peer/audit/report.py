@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,9 +183,17 @@ class Report:
         return sorted(name for name, confirmed in self.confirmed.items() if confirmed >= height)
 
     def recomputed_by(self, height: int) -> list[str]:
-        """The members whose own app sent what is recorded at ``height``, as they sign."""
-        spans = self.recomputed.items()
-        return sorted(name for name, of in spans if any(since <= height <= until for since, until in of))
+        """The members whose own app sent what is recorded at ``height``, as they sign. Who led there is none of them:
+        its word on its own record adds nothing."""
+        spans, leader = self.recomputed.items(), self.leader_at(height)
+        return sorted(
+            name for name, of in spans if name != leader and any(since <= height <= until for since, until in of)
+        )
+
+    def leader_at(self, height: int) -> str:
+        """Who led at ``height``; empty if that is not known."""
+        at = bisect_right(self.reigns, height, key=lambda reign: reign.since)
+        return self.reigns[at - 1].leader if at > 0 and height <= self.reigns[at - 1].until else ""
 
     def contradicted_by(self, height: int) -> list[str]:
         """The members whose own app sent something else there."""

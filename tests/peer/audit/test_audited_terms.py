@@ -26,7 +26,7 @@ from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block
 from protocol.blocks.listing import Listing
 from protocol.federation.unsigned_versions import with_revoked
-from protocol.records.bodies import Ack, Role, TakeoverCause, Vote
+from protocol.records.bodies import Ack, Comparison, Recomputed, RecomputedAck, Role, TakeoverCause, Vote
 from protocol.records.signed_records import parse_record, sign_record
 
 
@@ -37,18 +37,13 @@ class Led(WrittenRun):
         super().__init__(scribe)
         self.acks: list[Block] = []
 
-    def ack(self, *members: SigningKey) -> None:
+    def ack(self, *members: SigningKey, recomputed: Recomputed | None = None) -> None:
         """They confirm the head."""
+        chain = self.scribe.chain
         for each in members:
-            body = Ack(
-                by=id_of(each),
-                time=TIME,
-                run=self.run,
-                term=self.scribe.chain.term,
-                height=self.height,
-                head=self.head,
-                replies=Listing(()),
-            )
+            place = {"run": self.run, "term": chain.term, "height": self.height, "head": self.head}
+            said = {"by": id_of(each), "time": TIME, "replies": Listing(()), **place}
+            body = Ack(**said) if recomputed is None else RecomputedAck(**said, recomputed=recomputed)
             self.acks.append(sign_record(body, [each]))
 
     def close(self) -> None:
@@ -191,6 +186,16 @@ def test_a_vote_and_a_takeover_can_be_shown(peers: Callable[[str], Peer], tmp_pa
     assert (shown["type"], shown["body"]["cause"], len(shown["body"]["votes"])) == ("takeover", "silence", 3)
     vote = peers("auditor")("show", shown["body"]["votes"][0], "--car", car, "--json").json
     assert (vote["type"], vote["body"]["candidate"]) == ("vote", SECOND.verify_key.did)
+
+
+def test_a_leader_that_stands_by_later_does_not_vouch_for_its_own_exchanges(audited: Audited) -> None:
+    run = led()
+    run.scribe.lead(leader=SECOND)
+    run.exchange(2)
+    run.ack(SERVER, recomputed=Recomputed(since=1, comparison=Comparison.EQUAL, message=None, content=None))
+    report = audited(run)
+    assert report.recomputed == {"server": ((1, 5),)}, "as it signs"
+    assert [report.recomputed_by(height) for height in (1, 4)] == [[], ["server"]]
 
 
 # -- what is settled -----------------------------------------------------------------------------------------------
