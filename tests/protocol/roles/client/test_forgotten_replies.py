@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attacked import Attacked, nowhere, position
-from chains import ALICE, APP, BOB, ENVIRONMENT, SERVER, Scribe, begun, id_of
+from chains import ALICE, APP, BOB, ENVIRONMENT, SECOND, SERVER, Scribe, begun, id_of, node_of
 
 from protocol.app.calls import AppReady
 from protocol.blocks.bundle import NamedBundle
@@ -199,3 +199,18 @@ def test_a_client_that_names_many_runs_is_told_of_for_a_few() -> None:
         leader.say(ALICE, is_in(scribe, nowhere(str(number))))
         leader.wait(600.0)
     assert len(leader.reported(What.RUN_UNKNOWN)) <= MAX_UNKNOWN_RUNS
+
+
+def test_the_server_that_was_elected_is_asked_again_before_anything_is_signed() -> None:
+    scribe = begun()
+    client = client_of(scribe)
+    client.say(SERVER, Recalled(id_of(ALICE), SESSION, position(scribe)))
+    before = len(asked(client))
+    scribe.lead()
+    scribe.add(scribe.dispatch(scribe.group(ALICE)))
+    client.say(SECOND, Head(position(scribe)))
+    client.give_all()
+    assert len(asked(client)) == before + 1
+    ours = [message.id for message in scribe.chain.open.values() if message.node == node_of(ALICE)]
+    assert list(asked(client)[-1].messages) == ours
+    assert not client.all(Hand)[1:]

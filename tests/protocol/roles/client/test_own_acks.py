@@ -64,3 +64,12 @@ def test_what_was_acked_and_listed_before_a_restart_is_not_again() -> None:
     head = cbor_block("head").cid
     kept.keep_ack(Ack(by=id_of(ALICE), time=TIME, run=head, term=1, height=7, head=head, replies=Listing((first,))))
     assert (kept.acked, kept.unlisted()) == ((1, 7), [second])
+
+
+def test_an_ack_in_a_higher_term_is_the_newer_one_though_it_is_lower() -> None:
+    kept, head = KeptRun(), cbor_block("head").cid
+    for term, height in ((1, 7), (2, 3)):
+        kept.keep_ack(
+            Ack(by=id_of(ALICE), time=TIME, run=head, term=term, height=height, head=head, replies=Listing(()))
+        )
+    assert kept.acked == (2, 3)

@@ -10,6 +10,7 @@ from chains import (
     ADMIN,
     ALICE,
     ANSWER,
+    APP,
     BOB,
     CAROL,
     CONTENT,
@@ -31,6 +32,9 @@ from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import Ack, Chained, Reply, TakenReply
 from protocol.records.signed_records import parse_record
 from protocol.roles.catch_up import REMEMBERED
+from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
+from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import (
     FetchContent,
     FetchRecord,
@@ -45,6 +49,7 @@ from protocol.roles.effects import (
     WriteHead,
 )
 from protocol.roles.events import Done
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Head, ReplyReady, parse_announcement
 
 OTHER = raw_block(b"another content").cid
@@ -238,6 +243,7 @@ def test_an_answer_to_a_lost_dispatch_is_signed_anew_for_its_successor_and_not_c
     _, second = replies(client)
     assert len(tasks(client)) == 1
     assert announced(client)[-1].record == second.cid
+    assert parse_record(second).body.time == elected.message(ALICE).created
     assert elected.add(elected.collect(TakenReply(reply=stored(elected, second)))).answered
 
 
@@ -305,6 +311,28 @@ def test_a_reply_that_only_a_lost_collect_took_is_announced_again() -> None:
     client.wait(1.0)
     assert len(announced(client)) > before
     assert len(replies(client)) == 1
+
+
+def test_a_process_that_begins_after_the_takeover_signs_anew_what_the_one_before_had_answered() -> None:
+    before, elected = lost_dispatch(same=True)
+    answer(before)
+    reply = before.all(KeepReply)[-1]
+    kept = {reply.run: KeptRun({reply.message: reply.reply}, {reply.message: STATE})}
+    trusted = TrustedManifest(elected.first, elected.source)
+    client = Attacked(Client(Author(id_of(ALICE), (ALICE,), 9), trusted, ClientPlan(APP, bytes(32)), kept), elected)
+    client.feed(AppReady(ENVIRONMENT))
+    hear(client, elected)
+    client.wait(0.0)
+    (own,) = [fetch for fetch in client.fetching.values() if isinstance(fetch, FetchRecord)]
+    (block,) = replies(before)
+    client.give(own, {block.cid: block.data})
+    assert not tasks(client)
+    assert [keep.anew for keep in client.all(KeepReply)] == [True]
+    assert announced(client)[-1].record == replies(client)[-1].cid
+    before.now += 9.0
+    hear(before, elected)
+    give_own(before)
+    assert replies(before)[-1].cid == announced(client)[-1].record, "whoever signs it anew, it is the same record"
 
 
 # -- what was acked ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from attacked import position, standing_by
 from chains import ALICE, ANSWER, BOB, CONTENT, ENVIRONMENT, MEMBERS, SERVER, TIME, Scribe
 
-from protocol.app.calls import AppReady, Compared, Diverged, Finished, NextEntry, ScriptEnd, Start
+from protocol.app.calls import AppReady, Compared, Diverged, Finished, NextEntry, QuietEntry, ScriptEnd, Start
 from protocol.app.calls import Replayed as ScriptOver
 from protocol.blocks.cid import cbor_block
 from protocol.federation.epochs import seed_block
@@ -399,3 +400,89 @@ def test_the_content_of_a_reply_is_fetched_when_its_client_announces_it_and_nobo
     for speaker in (BOB, ALICE, ALICE):
         standby.peer.say(speaker, ready, blocks=[block])
     assert [fetch.cid for fetch in standby.peer.all(FetchContent)].count(ANSWER) == 1
+
+
+# -- across a takeover -------------------------------------------------------------------------------------------------
+
+
+def forked(standby: Replayed, *, before: Scribe) -> None:
+    """The server is elected anew, goes on after the head of ``before``, and sends something else."""
+    before.lead(leader=SERVER, voters=(SERVER, ALICE, BOB))
+    before.add(before.dispatch(before.group(ALICE, content=OWN)))
+    standby.scribe = before
+    standby.hear()
+
+
+def branch(run: Scribe) -> Scribe:
+    other = copy.copy(run)
+    other.chain = run.chain.copy()
+    return other
+
+
+def at_a_dispatch() -> tuple[Scribe, Scribe]:
+    """A run that ends with a dispatch, and the same without that."""
+    run = scribe()
+    before = branch(run)
+    run.add(run.dispatch())
+    return run, before
+
+
+def test_an_app_that_was_given_a_lost_record_begins_anew_and_confirms_what_is_there_instead() -> None:
+    run, before = at_a_dispatch()
+    standby = Replayed(run=run)
+    standby.ready()
+    standby.asks(5)
+    for height in (1, 3, 5):
+        standby.says(Compared(height, 2))
+    forked(standby, before=before)
+    assert len(standby.peer.all(StartApp)) == 2
+    standby.ready()
+    standby.asks(6)
+    for height in (1, 3, 6):
+        standby.says(Compared(height, 2))
+    assert standby.words == [(1, 5, Comparison.EQUAL), (1, 6, Comparison.EQUAL)]
+    assert [ack.term for ack in standby.acks] == [1, 2]
+
+
+def test_an_app_that_was_given_nothing_that_is_lost_goes_on() -> None:
+    run, before = at_a_dispatch()
+    standby = Replayed(run=run)
+    standby.ready()
+    standby.asks(4)
+    for height in (1, 3):
+        standby.says(Compared(height, 2))
+    forked(standby, before=before)
+    standby.asks(2)
+    standby.says(Compared(6, 1))
+    assert len(standby.peer.all(StartApp)) == 1
+    assert standby.words[-1] == (1, 6, Comparison.EQUAL)
+
+
+def test_a_record_that_is_read_as_it_gets_lost_is_not_given_to_the_app() -> None:
+    run, before = at_a_dispatch()
+    standby = Replayed(run=run)
+    standby.ready()
+    standby.asks(4)
+    standby.peer.feed(AppCalled(NextEntry(99)))  # the record at height 5 is on its way
+    late = next(iter(standby.peer.fetching.values()))
+    del standby.peer.fetching[late.id]
+    before.lead(leader=SERVER, voters=(SERVER, ALICE, BOB))
+    standby.peer.say(SERVER, Head(position(before)))
+    standby.peer.give(next(iter(standby.peer.fetching.values())))
+    assert standby.peer.reported(What.RECORDS_LOST)
+    given = len(standby.peer.all(Hand))
+    assert isinstance(late, FetchRecord)
+    standby.peer.feed(Fetched(late.id, {late.cid: run.source[late.cid]}))
+    standby.fetched()
+    assert [type(hand.value) for hand in standby.peer.all(Hand)[given:]] == [QuietEntry]
+
+
+def test_a_server_that_contradicted_a_lost_record_confirms_what_is_there_instead() -> None:
+    run, before = at_a_dispatch()
+    standby = Replayed(SignedAcks((1, 5), contradicted=run.chain.head), run)
+    forked(standby, before=before)
+    standby.ready()
+    standby.asks(6)
+    for height in (1, 3, 6):
+        standby.says(Compared(height, 2))
+    assert standby.words == [(1, 6, Comparison.EQUAL)]
