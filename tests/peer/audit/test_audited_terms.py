@@ -421,7 +421,10 @@ def test_a_file_that_ends_with_a_takeover_has_its_votes_and_replaces_a_longer_ta
     with exported.open("rb") as stream:
         _, blocks = read_car(stream)
         assert sum(map(is_vote, blocks)) == 3
-    assert peers("other")("audit", exported, "--json").json["reigns"][1]["votes"] == 3
+    reigns = peers("other")("audit", exported, "--json").json["reigns"]
+    assert reigns[1]["votes"] == 3
+    kept = peer("history", str(cut.head), "--json").json
+    assert (kept["reigns"], kept["verified_before"] is None) == (reigns, False)
     assert newest(peer, won.run) == cut.head
 
 
