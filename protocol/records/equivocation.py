@@ -47,7 +47,7 @@ class Equivocation:
 
 
 class NoProof(BlockError):
-    """A block that proves no equivocation."""
+    """A block that proves nothing."""
 
 
 def read_proof(block: Block, source: BlockSource) -> Equivocation:
