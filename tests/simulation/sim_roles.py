@@ -115,8 +115,9 @@ class Server:
             disk.put([BUNDLE])
         disk.unpacked.add(BUNDLE.cid)
         kept: dict[CID, SignedAcks] = {}
-        for ack in acks_of(self.identity.member, disk):
-            kept.setdefault(ack.run, SignedAcks()).keep(ack)
+        for block in disk.acks.values():
+            if isinstance(ack := parse_record(block).body, Ack) and ack.by == self.identity.member:
+                kept.setdefault(ack.run, SignedAcks()).keep(ack, block)
         settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION)
         if self._patient:
             settings = replace(settings, client_timeout=FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)
