@@ -183,7 +183,7 @@ def start(
     if role is Role.KEEPER:
         leave(_keep(options, reach, room, full=full, json=json))
         return
-    of_a_leader = (seed, save_path, initial_model, strategy, rounds, wait_for_members, *run_config)
+    of_a_leader = (leading.witnesses, seed, save_path, initial_model, strategy, rounds, wait_for_members, *run_config)
     stands_by = standing_by.asked(role, leads=new_run or any(each is not None for each in of_a_leader))
     follows = role is Role.CLIENT or stands_by
     data_dir = data_folder(data.data_dir, app_dir, confined=confining.confine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from chains import ADMIN, ALICE, BOB, MEMBERS, SECOND, SERVER, TIME, Scribe, id_
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block, cbor_block
 from protocol.blocks.listing import Listing
-from protocol.federation.unsigned_versions import without_member
+from protocol.federation.unsigned_versions import next_version, without_member
 from protocol.records.bodies import Comparison, Recomputed, RecomputedAck
 from protocol.records.signed_records import sign_record
 from protocol.roles.effects import KeepAcks, What
@@ -70,6 +71,22 @@ def test_a_run_that_needs_none_waits_for_nobody() -> None:
     scribe.add(scribe.run())
     scribe.add(scribe.dispatch())
     assert takes_it_up(following(scribe))
+
+
+def test_a_federation_that_asks_for_a_witness_while_a_run_is_on_has_its_next_message_wait() -> None:
+    scribe = Scribe(MEMBERS)
+    scribe.add(scribe.run())
+    settings = replace(scribe.manifest.settings, witnesses=1)
+    newer = scribe.next_manifest(next_version(scribe.manifest, by=id_of(ADMIN), time=TIME, settings=settings))
+    client = following(scribe)
+    client.feed(ManifestChanged(newer.cid, scribe.source))
+    scribe.add(scribe.roster(newer.cid))
+    scribe.add(scribe.dispatch())
+    client.say(SERVER, Head(position(scribe)))
+    client.give_all()
+    assert not takes_it_up(client)
+    tell(client, word(scribe))
+    assert takes_it_up(client)
 
 
 def test_a_word_that_comes_before_its_record_counts_once_that_is_here() -> None:
