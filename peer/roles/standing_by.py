@@ -15,6 +15,7 @@ from peer.home.journal import RunHead
 from peer.roles.serving import Serving, followed, position_of, serving, signed_acks, standby_plan
 from peer.run.session import Session
 from protocol.blocks.cid import CID, BlockError
+from protocol.election.silence import LEAST_SILENCE
 from protocol.records.bodies import Role, RunConfig
 from protocol.records.signed_records import read_chained
 from protocol.roles.leader.run_plan import LeaderSettings
@@ -26,11 +27,18 @@ REMEMBERED_RUNS: Final = 64
 
 
 def standing_by(
-    session: Session, choice: AppChoice, settings: LeaderSettings, *, once: bool, run: CID | None
+    session: Session,
+    choice: AppChoice,
+    settings: LeaderSettings,
+    *,
+    once: bool,
+    run: CID | None,
+    takeover_after: float = LEAST_SILENCE,
 ) -> Serving:
     """A standby, ready to replay the runs that others lead until it is stopped; with ``once``, until the first one is
     closed and replayed. If it leads one of them in the end, it does so with the ``settings``. ``run`` is a run, or its
-    head, to begin with; None: one that it has not finished, if any.
+    head, to begin with; None: one that it has not finished, if any. It stands for a run whose leader was silent for
+    ``takeover_after`` seconds, or longer.
 
     These are runs of the chosen app and, if that is the built-in one, runs of apps that the owner approves.
 
@@ -54,6 +62,7 @@ def standing_by(
         unfit=unfit,
         files=() if choice.folder is None else app.bundled.files,
         run=unfinished(session, kept) if run is None else _named(session, run),
+        least_silence=takeover_after,
     )
     session.journal.begin_at(location_of(session.home.path))
     return serving(session, trusted, settings, plan, kept)

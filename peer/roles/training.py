@@ -14,6 +14,7 @@ from peer.apps.app_choice import AppChoice
 from peer.apps.taken_apps import take_app, tell_what_goes_along
 from peer.engine.interface import EngineError
 from peer.engine.own_blocks import FIRST_LOOK, OwnBlocks
+from peer.home.home_location import location_of
 from peer.home.journal import Journal, RunHead
 from peer.run.peer import AppPlace, Prepared
 from peer.run.runner import Ending
@@ -85,6 +86,8 @@ def training(session: Session, choice: AppChoice, *, works_in: Path, once: bool)
             return ""
         return f"it is of the built-in app, and {unfit}" if unfit else choice.unfit_for(run_config, node_config)
 
+    place = location_of(session.home.path)
+    session.journal.begin_at(place)
     plan = ClientPlan(
         app=None if unfit else app.id,
         secret=secret,
@@ -93,6 +96,7 @@ def training(session: Session, choice: AppChoice, *, works_in: Path, once: bool)
         approved=session.journal.approved_apps() if choice.folder is None else None,
         unfit=declined,
         files=() if choice.folder is None else app.bundled.files,
+        remembers=lambda run: not session.journal.may_have_forgotten(run, place),
     )
     if unfit:
         session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))

@@ -100,6 +100,16 @@ _LINES: Final[Mapping[What, str]] = {
     What.WITNESSES_AWAITED: "paused, because clients train only on what {needed} other servers have recomputed, and "
     "{have} have: waiting for {whom}; fix: start it (peer start --role server --standby)",
     What.WITNESSED: "enough other servers have recomputed what clients train on: going on",
+    What.VOTED: "votes for {name} to lead run {run} (term {term})",
+    What.STANDS: "the leader of run {run} is silent: asking who would have this server lead it (term {term})",
+    What.STANDS_NO_MORE: "this server does not lead run {run} (term {term}), and tries again if its leader stays "
+    "silent: {why}",
+    What.ELECTED: "elected to lead run {run} (term {term}), with {votes} votes",
+    What.VOTERS_LACKING: "too few of the run's voters are heard ({here} of {voters}, and {needed} are needed): nothing "
+    "is recorded until they are back, because another server may lead by now",
+    What.CLOSE_UNSETTLED: "run {run} is closed, and too few of its voters have confirmed that: a server that stands by "
+    "may lead it on from before",
+    What.VOTERS_BACK: "enough of the run's voters are heard again: going on",
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
 }
 

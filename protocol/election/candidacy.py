@@ -48,7 +48,7 @@ class Candidacy:
     # -- what it says -----------------------------------------------------------------------------------------------
 
     @property
-    def question(self) -> Candidature:
+    def question(self) -> Canvass | VoteAsked:
         """What the candidate announces now."""
         kind = VoteAsked if self.asks else Canvass
         return kind(self.position, self.electorate.manifest, self.term)

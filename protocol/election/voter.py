@@ -35,8 +35,10 @@ class Voter:
     electorate: Electorate
     """After that head."""
     promise: Promise | None = None
+    leader: bytes = b""
+    """Who leads the run, by its newest record."""
     hears_leader: bool = False
-    """Whether the run's leader has spoken so lately that it is taken to be alive, or is the member itself."""
+    """Whether the leader has spoken so lately that it is taken to be alive, or is the member itself."""
     is_closed: bool = False
     is_copied: bool = False
     """Whether another process may have its key: that one may have voted."""
@@ -78,7 +80,8 @@ class Voter:
             (Refusal.NO_CANDIDATE, not may_stand),
             (Refusal.COPIED, self.is_copied),
             (Refusal.CLOSED, self.is_closed),
-            (Refusal.LEADER_HEARD, self.hears_leader),  # 4.2.3: who hears a leader helps nobody to depose it
+            # 4.2.3: who hears a leader helps nobody to depose it; the leader itself may need a higher term
+            (Refusal.LEADER_HEARD, self.hears_leader and candidate != self.leader),
             (Refusal.OLD_TERM, asked.term <= self.highest),  # 5.2: one vote a term, and none in a term that is over
             (Refusal.LEAP, asked.term > self.highest + LEAP),
             (Refusal.FORGOTTEN, self.floor is None or asked.term <= self.floor),

@@ -7,24 +7,20 @@ goodbye.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.election.promise import KeptVote
-
-NO_VOTES: Final[Mapping[CID, KeptVote]] = MappingProxyType({})
+from protocol.roles.electing.own_votes import NONE, OwnVotes
 
 
 class Acting:
     """Shared by the machines of one author."""
 
-    def __init__(self, first_counter: int, votes: Mapping[CID, KeptVote] = NO_VOTES) -> None:
+    def __init__(self, first_counter: int, votes: Mapping[CID, KeptVote] = NONE) -> None:
         """``votes`` are the newest of earlier processes of the member, by run."""
         self.counter = first_counter
         """Of the next announcement."""
-        self.votes = dict(votes)
-        """The newest vote in each run, be it on disk or on its way: a member has one, however many machines it has."""
+        self.votes = OwnVotes(votes)
         self._runs: dict[object, CID] = {}
         """The runs that are led or followed now, by the machine that does."""
         self._known: set[CID] = set()

@@ -51,6 +51,8 @@ class Announcer:
         self.addresses: tuple[str, ...] = ()
         """Where other engines reach ours."""
         self.next_beat = 0.0
+        self.beats_every = math.inf
+        """Seconds between two beats at most; in a small federation there are fewer between them in any case."""
         self._said_at = -math.inf
         self._may_tell = AtMostEvery(TELL_AGAIN)
         """Each member that is behind, or is none any more."""
@@ -67,7 +69,7 @@ class Announcer:
     def say(self, kind: type[Hello] | type[Beat], now: float) -> None:
         """Say hello, or that we are here."""
         self._said_at = now
-        self.next_beat = now + beat_interval(len(self._newest.manifest.members))
+        self.next_beat = now + min(self.beats_every, beat_interval(len(self._newest.manifest.members)))
         for number, signed in enumerate(self._signed_with_each_key(body := self.present(kind))):
             sealed = self._newest.seals.seal(signed)
             self._outbox.emit(Publish(self.topic, sealed, f"{subject_of(body)} {number}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import partial
@@ -79,7 +80,7 @@ class Machine(Generic[S]):
         self.outbox = Outbox(parts.post)
         """For the parts of this role alone."""
         parts.post.on_stop = self._stop
-        parts.announcer.topic = topic
+        parts.announcer.topic, parts.announcer.beats_every = topic, math.inf
         parts.newest.left_out = partial(parts.outbox.cannot_go_on, cause=StopCause.REMOVED)
         self.newest, self.offline, self.copies = parts.newest, parts.offline, parts.copies
         self.acting, self.announcer = parts.acting, parts.announcer

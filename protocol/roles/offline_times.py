@@ -40,6 +40,11 @@ class OfflineTimes:
         self._heard = self._now
 
     @property
+    def heard_up_to(self) -> float | None:
+        """Up to when all is handed in that could reach us; None if our engine never said."""
+        return self._heard
+
+    @property
     def is_offline(self) -> bool:
         """Whether nothing can reach us, as far as we know."""
         return self._heard is not None and self._now > self._heard + OFFLINE_AFTER

@@ -8,6 +8,7 @@ from protocol.federation.manifest import Manifest, node_id
 from protocol.records.bodies import Member, Role
 from protocol.roles.collecting.awaited_replies import AwaitedReplies
 from protocol.roles.collecting.heard_replies import HeardReplies
+from protocol.roles.electing.reign import Reign
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.clients_here import ClientsHere
 from protocol.roles.leader.enough_clients import EnoughClients
@@ -45,6 +46,7 @@ class LeaderStatus:
         enough: EnoughClients,
         app: AppProcess,
         forgotten: ForgottenRecords,
+        reign: Reign,
         writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
@@ -56,6 +58,7 @@ class LeaderStatus:
         self._enough = enough
         self._app = app
         self._forgotten = forgotten
+        self._reign = reign
         self._writer = writer
         self._machine = machine
 

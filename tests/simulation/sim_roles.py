@@ -131,7 +131,8 @@ class Server:
             lead, known = LeadPlan(self.plan, self._resumed(newest, disk), self._listens), {}
         else:
             run = RunToReplay(newest, leader)
-        plan = ServerPlan(settings, StandbyPlan(BUNDLE.cid, 3, once=True, run=run), lead)
+        standby = StandbyPlan(BUNDLE.cid, 3, once=True, run=run, least_silence=FOREVER)  # it is about one leader's run
+        plan = ServerPlan(settings, standby, lead)
         author, trusted = self.identity.author(disk), self.identity.trusted(disk)
         return TwoRoles(author, trusted, plan, kept, Verified(known, disk.well_signed))
 

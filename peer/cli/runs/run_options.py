@@ -15,6 +15,7 @@ from peer.history.named_runs import named_cid
 from peer.home.home import Home
 from peer.run.narrator import AUDITED_HERE_ONLY
 from protocol.blocks.cid import CID
+from protocol.election.silence import LEAST_SILENCE
 from protocol.keeping.best import BestBy, BestError, parse_best
 from protocol.keeping.plan import DROP_UPDATES, KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import MAX_WITNESSES, Role
@@ -234,6 +235,16 @@ class StandbyOptions:
             show_default="what the servers here lead",
         ),
     ] = None
+    takeover_after: Annotated[
+        float,
+        typer.Option(
+            "--takeover-after",
+            metavar="S",
+            min=LEAST_SILENCE,
+            help="Standby: seconds of the leader's silence, at least, after which this server asks the others to vote "
+            "for it. It waits longer where the leader is heard unevenly.",
+        ),
+    ] = LEAST_SILENCE
 
     def asked(self, role: Role, *, leads: bool) -> bool:
         """Whether a peer of this ``role`` stands by; ``leads``: its owner has chosen what only a leader may.

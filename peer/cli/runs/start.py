@@ -250,7 +250,8 @@ def start(
         for allowed in approved:
             session.journal.approve_app(allowed)
         if stands_by:
-            code = _stand_by(session, choice, settings, live, once=once, run=standing_by.named(home))
+            named, after = standing_by.named(home), standing_by.takeover_after
+            code = _stand_by(session, choice, settings, live, once=once, run=named, takeover_after=after)
         elif role is Role.SERVER:
             code = lead(
                 session,
@@ -307,12 +308,19 @@ def _told(session: Session, ending: Ending, kept: str) -> ExitCode:
 
 
 def _stand_by(
-    session: Session, choice: AppChoice, settings: LeaderSettings, live: Live, *, once: bool, run: CID | None
+    session: Session,
+    choice: AppChoice,
+    settings: LeaderSettings,
+    live: Live,
+    *,
+    once: bool,
+    run: CID | None,
+    takeover_after: float,
 ) -> ExitCode:
     from peer.roles.standing_by import standing_by
     from peer.run.peer import run_alone
 
-    stands = standing_by(session, choice, settings, once=once, run=run)
+    stands = standing_by(session, choice, settings, once=once, run=run, takeover_after=takeover_after)
     with live() as show:
         ending = stands.ended(run_alone(stands.prepared, show))
     return _told(session, ending, "what it signed is kept")

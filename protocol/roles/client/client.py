@@ -32,6 +32,7 @@ from protocol.roles.following.heard_leaders import HeardLeaders
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
+from protocol.roles.following.voting import Voting
 from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on, turn
@@ -73,10 +74,11 @@ class Client:
         self._servers = servers = MembersHere(machine)
         self._followed = followed = FollowedRun(verified, servers, machine)
         self._leaders = leaders = HeardLeaders(part, servers, followed, machine)
+        self._voting = Voting(followed, plan.remembers, machine)
         self._replies = replies = OwedReplies(kept, machine)
         self._forgotten = forgotten = ForgottenReplies(kept, servers, followed, replies, machine)
         self._told = told = ToldAcks(machine)
-        self._acks = acks = OwnAcks(kept, forgotten, told, machine)
+        self._acks = acks = OwnAcks(kept, forgotten, told, followed, machine)
         self._process = process = AppProcess(plan, machine)
         self._app = AppApproval(plan, part, process, machine)
         self._witnesses = witnesses = HeardWitnesses({run: of.disputes for run, of in kept.items()}, part, machine)
@@ -138,6 +140,7 @@ class Client:
     def _start(self, event: Started, now: float) -> None:
         if self._plan.app is not None:
             self._process.start(self._plan.app)
+        self._voting.begin(now)
         self._keep_saying(now)
 
     def _due(self, event: Due, now: float) -> None:
@@ -146,6 +149,7 @@ class Client:
         self._told.announce(now)
         self._answering.due(now)
         self._app.due(now)
+        self._voting.due(now)
 
     def _keep_saying(self, now: float) -> None:
         self._servers.due(now)
@@ -158,6 +162,7 @@ class Client:
         yield from self._forgotten.moments()
         yield from self._answering.moments()
         yield from self._app.moments()
+        yield from self._voting.moments()
 
     def _settle(self, now: float) -> None:
         """Do what has become possible, and tell what is waited for."""
@@ -170,10 +175,12 @@ class Client:
     def _go_on(self, run: CatchUp, now: float) -> None:
         for step in self._followed.steps(run, now):
             self._stepped(run, step, now)
+        self._voting.settle(now)
         self._forgotten.ask(now)
         if self.machine.state is FollowerState.FOLLOWING:
             self._witnesses.tell(run, now)
-            self._answering.go_on(run, now)
+            if not self._voting.has_voted_for_another():
+                self._answering.go_on(run, now)
         elif run.caught_up:
             self._app.decline_unread(run, now)
 
@@ -181,6 +188,8 @@ class Client:
 
     def _said(self, said: Announcement, now: float) -> bool:
         """Whether it may change anything for us: of what other clients ask their leader, nothing does."""
+        if self._voting.hear(said, now):
+            return True
         match said.body:
             case ProposalReady():  # for admins' desks
                 return False
@@ -202,7 +211,7 @@ class Client:
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         state = PeerState.IDLE if self._answering.in_hand is None else PeerState.WORKING
         note = self._part.note
-        return kind(self.machine.newest.ref, PeerState.REFUSED if note else state, self._followed.position, note)
+        return kind(self.machine.newest.ref, PeerState.REFUSED if note else state, self._followed.confirmed, note)
 
     def _say_bye(self, event: Stopping, now: float) -> None:
         self.machine.say_goodbye()

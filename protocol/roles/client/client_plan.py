@@ -26,6 +26,9 @@ class ClientPlan:
     files: Sequence[tuple[str, bytes]] = field(default=(), repr=False)
     """Of ``app``, the paths and bytes: if a run is of another, it is said in which files."""
 
+    remembers: Callable[[CID], bool] = lambda _run: True
+    """Whether this home has forgotten nothing that it signed in a run: it is where it always was."""
+
     def why_not(self, app: CID, private: RunPrivate) -> str:
         """Why an app cannot run here as its run record says; empty if it can."""
         return self.unfit(app, private.config)

@@ -14,6 +14,7 @@ from protocol.records.bodies import Ack
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.forgotten_replies import ForgottenReplies
 from protocol.roles.client.kept_run import KeptRun
+from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.told_acks import ToldAcks
 from protocol.roles.machine import Machine
@@ -27,11 +28,13 @@ class OwnAcks:
         kept: Mapping[CID, KeptRun],
         forgotten: ForgottenReplies,
         told: ToldAcks,
+        followed: FollowedRun,
         machine: Machine[FollowerState],
     ) -> None:
         self._kept = kept
         self._forgotten = forgotten
         self._told = told
+        self._followed = followed
         self._copies, self._newest = machine.copies, machine.newest
 
     def ack(self, run: CatchUp, now: float, then: Callable[[float], None] = lambda _: None) -> None:
@@ -42,6 +45,7 @@ class OwnAcks:
         """
         chain, kept = run.chain, self._kept[run.run]
         may_sign = self._copies.may_sign and self._forgotten.are_known  # or another of ours may be at this height
+        may_sign = may_sign and self._followed.may_confirm()
         if chain.head is None or not may_sign or run.is_behind or (chain.term, chain.height) <= kept.acked:
             then(now)
             return

@@ -71,6 +71,12 @@ class FollowedRun:
         """Whether something is left to do of the run followed, though it be closed."""
         self.forked: Callable[[CatchUp, Fork, float], None] = lambda _run, _fork, _now: None
         """Called when a takeover has led around what was verified of the run followed. The role sets it."""
+        self._may_catch_up = AtMostEvery(1.0)
+        """With the head of each member that leads no run."""
+        self._on_disk: Position | None = None
+        """The newest head of the run followed that is."""
+        self.may_confirm: Callable[[], bool] = lambda: True
+        """Whether we may say how far we have verified the run followed. `protocol.roles.following.voting` sets it."""
 
     # -- how far we are ---------------------------------------------------------------------------------------------
 
@@ -85,6 +91,24 @@ class FollowedRun:
         if ours is None or (before is not None and before.run == run.run and rank(before) > rank(ours)):
             return before
         return ours
+
+    @property
+    def confirmed(self) -> Position | None:
+        """`position` as others are told it, who count on it: once it is on disk, and nothing that we have promised
+        keeps us from saying it."""
+        position, run, on_disk = self.position, self.run, self._on_disk
+        if run is None or position is None or position.run != run.run:
+            return position
+        if not self.may_confirm():
+            return None
+        if position.head != run.chain.head:
+            return position  # of a process before this one
+        return on_disk if on_disk is not None and on_disk.run == run.run else None
+
+    def _is_on_disk(self, position: Position | None, closed: bool, now: float) -> None:
+        self._on_disk = position
+        if closed:  # the leader waits for that
+            self._announcer.beat_soon(now)
 
     def left(self, server: bytes) -> None:
         """A server has said goodbye, or another process of it has begun: what was led may be led no more."""
@@ -149,6 +173,17 @@ class FollowedRun:
             name = self._newest.manifest.name_of(server)
             self._outbox.report(What.CLAIM_REFUSED, run=str(run.run), name=name, why=why)
 
+    def catch_up_with(self, by: bytes, position: Position, now: float) -> None:
+        """A candidate or a voter has verified records of the run followed that we lack, as it says; and its leader is
+        silent. Every rule is checked of them, and who says it does not count."""
+        run = self.run
+        if run is None or run.run != position.run or not self._may_catch_up.take(by, now):
+            return
+        if position.term == run.chain.term and run.is_idle:
+            run.hear(position, ())
+        elif run.may_claim(by, position):
+            run.claim(by, position, ())
+
     def begin(self, position: Position, leader: bytes) -> None:
         """Follow a run of which nobody may speak any more, if we follow none yet."""
         if self.run is None:
@@ -208,7 +243,8 @@ class FollowedRun:
                 del self._lost[run.leader]
                 if step.took_over:
                     self._is_taken_over(run, now)
-                keep_step(self._outbox, run.run, step, blocks, moves_head=not self._is_on_disk(run))
+                then = partial(self._is_on_disk, run.position, run.chain.closed)
+                keep_step(self._outbox, run.run, step, blocks, then, moves_head=not self._was_on_disk(run))
                 yield step
         except Lost as error:
             if isinstance(error, Forked):
@@ -220,7 +256,7 @@ class FollowedRun:
                 self._fetching.add(cid)
                 self._outbox.ask(FetchRecord, partial(self._here, cid), partial(self._not_here, cid), cid, Chained)
 
-    def _is_on_disk(self, run: CatchUp) -> bool:
+    def _was_on_disk(self, run: CatchUp) -> bool:
         """Whether a process before this one, or a role of ours before this one, had verified the run up to here or
         further: its head on disk stays, else a peer that is killed now would go on from an older one."""
         known, chain = self._verified.heads.get(run.run), run.chain

@@ -33,6 +33,7 @@ from protocol.replies.closing_rule import ClosingRule, Count
 from protocol.roles.collecting.awaited_replies import AwaitedReplies, Collection
 from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.effects import Hand, Report, StopCause, What
+from protocol.roles.electing.reign import Reign
 from protocol.roles.events import AppCalled
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.clients_here import ClientsHere
@@ -73,6 +74,7 @@ class AppRequests:
         clients: ClientsHere,
         app: AppProcess,
         forgotten: ForgottenRecords,
+        reign: Reign,
         writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
@@ -84,6 +86,7 @@ class AppRequests:
         self._clients = clients
         self._app = app
         self._forgotten = forgotten
+        self._reign = reign
         self._writer = writer
         self._machine = machine
         self._outbox = machine.outbox
@@ -109,18 +112,19 @@ class AppRequests:
 
     def go_on(self, now: float) -> None:
         """Do what is due, until a record is on its way to disk or nothing is left to do."""
+        self._reign.settle(now)
         self._witnesses.note(now)
         self._tell_of_witnesses(now)
-        may_append, chain = self._forgotten.may_append(now), self._writer.chain
-        while may_append and self._machine.state is LeaderState.LEADING:
-            if (won := self._won) is not None:
-                self._won = None
-                if won.head == chain.head:  # the votes name it
-                    self._writer.take_over(won, now, self._took_over)
+        may_sign, chain = self._forgotten.may_append(now), self._writer.chain
+        while may_sign and self._machine.state is LeaderState.LEADING:
+            if self._won is not None:
+                self._begin_term(self._won, now)
+            elif self._app.is_lost and self.to_close is None:
+                self._begin_again()
+            elif not self._reign.may_append(now):
+                break
             elif self.to_close is not None:
                 self.close_unfinished(now)
-            elif self._app.is_lost:
-                self._begin_again()
             elif chain.index_due:
                 self._writer.write(Index, now, records=chain.recent)
             elif self._machine.newest.manifest.version > chain.manifest.version:
@@ -129,6 +133,11 @@ class AppRequests:
                 self._take(call, now)
             elif not self._answer_looks(now) and not self._finish_a_wait(now):
                 break
+
+    def _begin_term(self, won: WonTerm, now: float) -> None:
+        self._won = None
+        if won.head == self._writer.chain.head:  # the votes name it
+            self._writer.take_over(won, now, self._took_over)
 
     def _next_call(self, now: float) -> ServerCall | None:
         """The next call of the app's. As long as the disk has no room, or witnesses are away, one that sends messages
@@ -342,7 +351,7 @@ class AppRequests:
 
     def close_unfinished(self, now: float) -> None:
         """Close the run, whatever its app still does, if a record may be signed now."""
-        if self.to_close is not None and self._forgotten.may_append(now):
+        if self.to_close is not None and self._forgotten.may_append(now) and self._reign.may_append(now):
             then = partial(self._closed, Outcome.STOPPED, None)
             private = ReasonPrivate(reason=self.to_close)
             self._writer.write(Close, now, then, private=private, outcome=Outcome.STOPPED, model=None)

@@ -11,14 +11,15 @@ from functools import partial
 from typing import Final
 
 from protocol.app.calls import AppReady, Examined
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Member, Role
+from protocol.records.bodies import Member, Role, TakeoverCause
 from protocol.roles.collecting.awaited_replies import AwaitedReplies
 from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.collecting.late_replies import LateReplies
 from protocol.roles.effects import Effect, Stop, StopCause, What
+from protocol.roles.electing.reign import Reign
 from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.app_process import AppProcess, ReplayingApp
@@ -31,7 +32,7 @@ from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.other_leaders import OtherLeaders
 from protocol.roles.leader.presence import Presence
 from protocol.roles.leader.record_writer import RecordWriter
-from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
+from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, WonTerm
 from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.server.succession import Succession
@@ -98,6 +99,7 @@ class Leader:
         self._acks = HeardAcks(run.acks, witnesses, writer, machine)
         self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
         self._app = AppProcess(plan, settings, enough, self._forgotten, writer, machine)
+        self._reign = reign = Reign(settings.remembers, self._clients.standbys, writer, machine)
         self._requests = AppRequests(
             settings,
             enough,
@@ -107,6 +109,7 @@ class Leader:
             self._clients,
             self._app,
             self._forgotten,
+            reign,
             writer,
             machine,
         )
@@ -120,6 +123,7 @@ class Leader:
             enough,
             self._app,
             self._forgotten,
+            reign,
             writer,
             machine,
         )
@@ -129,6 +133,7 @@ class Leader:
         self._told_of_keepers = False
         self._forgotten.taken_up = self._taken_up
         self.other_leaders.found = self._yield
+        reign.wins(self._leads_again)
         self._acks.contradicted = self._stop_if_disputed
         machine.newest.left_out = self._left_out
         machine.wire(
@@ -179,6 +184,7 @@ class Leader:
         self._begin(now)
 
     def _begin(self, now: float) -> None:
+        self._reign.begin(now)
         self._forgotten.begin(now)
         if self.chain.closed:  # we were killed before all was done
             self._to_hear = frozenset(self.chain.last_look)
@@ -219,12 +225,22 @@ class Leader:
         self.machine.announcer.say(Hello, now)
         self._app.take_over(app)
 
+    def _leads_again(self, term: int, cause: TakeoverCause, head: CID, votes: tuple[Block, ...], now: float) -> None:
+        """A majority has voted for us in a term that no voter has left behind."""
+        self._requests.won(WonTerm(term, cause, head, votes), self._led_again)
+
+    def _led_again(self, now: float) -> None:
+        chain = self.chain
+        self.machine.outbox.report(What.TOOK_OVER, run=str(chain.run), height=chain.height - 1, term=chain.term)
+        self.machine.announcer.say(Beat, now)
+
     def _yield(self, now: float) -> None:
         """Another leads our run, in a higher term: nothing more is written."""
         self.machine.take(Turn.YIELDS)
 
     def _due(self, event: Due, now: float) -> None:
         self._forgotten.ask(now)
+        self._reign.due(now)
         self._clients.fade(now)
         if now >= self.machine.announcer.next_beat:
             self.machine.announcer.say(Beat, now)
@@ -236,6 +252,7 @@ class Leader:
         yield self.machine.announcer.next_beat
         yield from self._writer.moments()
         yield from self._forgotten.moments()
+        yield from self._reign.moments()
         if (fading := self._clients.presence.next_fading(len(self.machine.newest.manifest.members))) is not None:
             yield fading
         if self._ending_since is not None and self._acks.are_kept:
@@ -250,6 +267,8 @@ class Leader:
     def _said(self, announcement: Announcement, now: float) -> bool:
         """Whether it may change anything for us: all that is for a leader does."""
         by, inline = announcement.by, announcement.blocks
+        if self._reign.hear(announcement, now):
+            return True
         match announcement.body:
             case Hello() | Beat() as body:
                 self._said_that_it_is_here(by, body, now)
@@ -344,6 +363,8 @@ class Leader:
             return
         self._acks.keep()
         if self._acks.are_kept:
+            if not self._reign.has_settled():
+                self.machine.outbox.report(What.CLOSE_UNSETTLED, run=str(self.chain.run))
             self._say_bye(Stopping(), now)
             self.machine.take(Turn.STOPS)
             self.machine.outbox.emit(Stop(""))
@@ -360,7 +381,8 @@ class Leader:
     def _lingers_until(self, since: float) -> float:
         """Until when those who have not come to the end are waited for."""
         until = since
-        if not self._clients.have(self._to_hear) or self._acks.awaits(self._clients.standbys()):
+        have_heard = self._clients.have(self._to_hear) and not self._acks.awaits(self._clients.standbys())
+        if not have_heard or not self._reign.has_settled():
             until = min(self.machine.offline.ends(since, self._settings.linger), since + LONGEST_LINGER)
         if self._clients.keepers_behind():
             until = max(until, since + self._settings.linger_for_keepers)

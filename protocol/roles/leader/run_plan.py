@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -95,6 +95,8 @@ class LeaderSettings:
     """How long a resumed run waits for the clients of its last look."""
     waits_for_members: bool = False
     """Whether it waits for them without end, before it signs: its home may be an older copy of itself."""
+    remembers: Callable[[CID], bool] = lambda _run: True
+    """Whether its home has forgotten nothing that it signed in a run: it is where it always was."""
     known_runs: frozenset[CID] = frozenset()
     """The runs that its home knows of, led here or followed."""
     keep: KeepPlan | None = None

@@ -10,6 +10,7 @@ from protocol.blocks.listing import pack
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Ack, Recomputed, RecomputedAck
 from protocol.roles.catch_up import CatchUp
+from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.told_acks import ToldAcks
 from protocol.roles.machine import Machine
@@ -47,11 +48,13 @@ class OwnAcks:
         kept: Mapping[CID, SignedAcks],
         forgotten: ForgottenAcks,
         told: ToldAcks,
+        followed: FollowedRun,
         machine: Machine[FollowerState],
     ) -> None:
         self._kept = kept
         self._forgotten = forgotten
         self._told = told
+        self._followed = followed
         self._copies, self._newest = machine.copies, machine.newest
         self._due: _Due | None = None
         self._signing = 0
@@ -104,6 +107,8 @@ class OwnAcks:
             return "this home has a newer manifest than the run, and a signature now would look like one from before it"
         if not self._copies.may_sign:
             return "another process may have this key"
+        if not self._followed.may_confirm():
+            return "this server has voted for another leader, or may have and does not know of it"
         if not self._forgotten.are_known(run):
             return "this home may have forgotten what it signed, and the run's leader has not said"
         return ""

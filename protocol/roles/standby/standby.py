@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from protocol.app.calls import AppReady, Examined
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Close, Role, Roster, Run, Takeover
+from protocol.records.bodies import Close, Role, Roster, Run, Takeover, TakeoverCause
 from protocol.roles.catch_up import CatchUp, Fork
 from protocol.roles.effects import Effect, PinRun, Stop, StopCause, What
+from protocol.roles.electing.standing import Standing
 from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
@@ -24,6 +25,7 @@ from protocol.roles.following.heard_leaders import HeardLeaders
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
+from protocol.roles.following.voting import Voting
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.run_plan import ResumedRun, TermStart, WonTerm, recorded_plan
 from protocol.roles.machine import CommonParts, Machine
@@ -39,11 +41,13 @@ from protocol.status.standby_status import StandbyStatus
 from protocol.wire.announcements import (
     Announcement,
     Beat,
+    Canvassed,
     Hello,
     PeerState,
     Proof,
     Recalled,
     ReplyReady,
+    VoteReady,
     topic_leader,
 )
 
@@ -74,9 +78,12 @@ class Standby:
         self._servers = servers = MembersHere(machine)
         self._followed = followed = FollowedRun(verified, servers, machine)
         self._leaders = leaders = HeardLeaders(part, servers, followed, machine)
+        self._voting = voting = Voting(followed, plan.remembers, machine, plan.least_silence)
+        self._standing = Standing(voting.run, voting.ballot, self._may_stand_from, followed.catch_up_with, machine)
+        self._standing.wins, voting.leader_speaks = self._wins, self._standing.leader_speaks
         self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
         self._told = told = ToldAcks(machine)
-        self._acks = acks = OwnAcks(kept, forgotten, told, machine)
+        self._acks = acks = OwnAcks(kept, forgotten, told, followed, machine)
         self._replaying = replaying = Replaying(plan, acks, machine)
         self._early = EarlyContents(machine)
         self._app = app = AppApproval(plan, part, replaying, machine)
@@ -137,6 +144,7 @@ class Standby:
     def _start(self, event: Started, now: float) -> None:
         if (run := self._plan.run) is not None:
             self._followed.begin(run.position, run.leader)
+        self._voting.begin(now)
         self._keep_saying(now)
 
     def succeed(self, before: Machine[LeaderState], now: float) -> list[Effect]:
@@ -157,6 +165,7 @@ class Standby:
         self._told.announce(now)
         self._replaying.due(now)
         self._app.due(now)
+        self._voting.due(now)
 
     def _keep_saying(self, now: float) -> None:
         self._servers.due(now)
@@ -170,14 +179,18 @@ class Standby:
         yield from self._forgotten.moments()
         yield from self._replaying.moments()
         yield from self._app.moments()
+        yield from self._voting.moments()
+        yield from self._standing.moments()
 
     def _settle(self, now: float) -> None:
         """Do what has become possible, and tell what is waited for."""
         if (run := self._followed.run) is not None:
             for step in self._followed.steps(run, now):
                 self._stepped(run, step, now)
+            self._voting.settle(now)
             self._forgotten.ask(now)
             self._replaying.go_on(now)
+            self._standing.due(now)
             self._acks.sign(run)
             if run.chain.closed:
                 self._end(run, now)
@@ -198,12 +211,19 @@ class Standby:
         if isinstance(said.body, Hello):  # whoever has come waits for our word, and may have missed it
             self._told.announce_soon(now)
             self._told.announce(now)
+        if isinstance(said.body, Canvassed):
+            self._standing.canvassed(said.by, said.body, now)
+        if self._voting.hear(said, now):
+            return True
         match said.body:
             case Recalled() as told:
                 self._forgotten.heard(said, told)
                 return told.to == self.machine.newest.author.member
             case Proof() as proof:
                 self.machine.equivocations.heard(proof, said.blocks, now)
+            case VoteReady() as ready:
+                self._standing.voted(said.by, ready, said.blocks, now)
+                return True
             case ReplyReady() as ready:
                 return self._note_reply(HeardReply(said.by, ready, said.blocks), now)
             case _ if (server := self._leaders.author_of(said)) is not None:
@@ -216,7 +236,7 @@ class Standby:
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         note = self._part.note
         state = PeerState.REFUSED if note else PeerState.IDLE if self._followed.run is None else PeerState.WORKING
-        return kind(self.machine.newest.ref, state, self._followed.position, note)
+        return kind(self.machine.newest.ref, state, self._followed.confirmed, note)
 
     def _stand_by_no_more(self, event: ToClose, now: float) -> None:
         """Its owner wants a run closed that we led, and another server leads now: that server alone can close it."""
@@ -264,6 +284,13 @@ class Standby:
         if not self.machine.copies.may_sign:
             return "another process may have this key"
         return self._replaying.why_not_lead()
+
+    def _may_stand_from(self) -> float | None:
+        """From when on it may stand for the run that it follows; None if it could not lead it."""
+        return None if self.why_not_lead() else self._voting.silence.over
+
+    def _wins(self, term: int, cause: TakeoverCause, head: CID, votes: tuple[Block, ...], now: float) -> None:
+        self.won = WonTerm(term, cause, head, votes)
 
     def succession(self) -> Succession | None:
         """With what the run followed is led in the term that we have won; None if there is none, or it cannot be led:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from protocol.blocks.cid import CID, Block
+from protocol.election.silence import LEAST_SILENCE
 from protocol.records.bodies import Ack, Comparison, RecomputedAck, RunConfig, RunPrivate
 from protocol.roles.following.told_acks import NONE, AckedTo
 from protocol.wire.announcements import Position
@@ -42,6 +43,8 @@ class StandbyPlan:
     run: RunToReplay | None = None
     remembers: Callable[[CID], bool] = lambda _run: True
     """Whether this home has forgotten nothing that it signed in a run: it is where it always was."""
+    least_silence: float = LEAST_SILENCE
+    """Seconds that a leader may be silent at least before this standby would lead."""
 
     def why_not(self, app: CID, private: RunPrivate) -> str:
         """Why an app cannot run here as its run record says; empty if it can."""

@@ -1,0 +1,44 @@
+"""The votes of one member: shared by all its machines in a process, because a member has one vote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from protocol.blocks.cid import CID
+from protocol.election.promise import KeptVote, Promise
+from protocol.election.reports import Reports
+
+NONE: Final[Mapping[CID, KeptVote]] = MappingProxyType({})
+
+
+class OwnVotes:
+    """The newest vote in each run, and what others have told of terms if our home may have forgotten one."""
+
+    def __init__(self, votes: Mapping[CID, KeptVote] = NONE) -> None:
+        """``votes`` are those of earlier processes."""
+        self._newest = dict(votes)
+        self._keeping: set[CID] = set()
+        self.reports: dict[CID, Reports] = {}
+        """By run."""
+        self.began: float | None = None
+        """When this process could be heard first, in seconds since 1970."""
+
+    def promise(self, run: CID) -> Promise | None:
+        """What the newest vote in a run promises, be it on disk or on its way."""
+        kept = self._newest.get(run)
+        return None if kept is None else kept.promise
+
+    def on_disk(self, run: CID) -> KeptVote | None:
+        """The newest vote in a run, which may be given again; None if it is on its way to disk, or there is none."""
+        return None if run in self._keeping else self._newest.get(run)
+
+    def sign(self, run: CID, vote: KeptVote) -> None:
+        """A vote is signed, and on its way to disk."""
+        self._newest[run] = vote
+        self._keeping.add(run)
+
+    def is_kept(self, run: CID) -> None:
+        """The newest vote in a run is on disk."""
+        self._keeping.discard(run)

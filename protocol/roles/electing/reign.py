@@ -1,0 +1,140 @@
+"""Whether we still lead the run that we lead: what voters say of that, and a term above theirs if they need one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from protocol.blocks.cid import CID
+from protocol.election.silence import LEADER_BEAT
+from protocol.roles.electing.ballot import Ballot
+from protocol.roles.electing.standing import Standing, Wins
+from protocol.roles.electing.voted_run import VotedRun
+from protocol.roles.electing.voters_here import VotersHere
+from protocol.roles.leader.leader_states import LeaderState
+from protocol.roles.leader.record_writer import RecordWriter
+from protocol.roles.machine import Machine
+from protocol.wire.announcements import (
+    AckReady,
+    Announcement,
+    Beat,
+    Bye,
+    Canvass,
+    Canvassed,
+    Hello,
+    ReplyReady,
+    VoteAsked,
+    VoteReady,
+)
+
+
+class Reign:
+    """A leader's part in elections."""
+
+    def __init__(
+        self,
+        remembers: Callable[[CID], bool],
+        standbys: Callable[[], tuple[bytes, ...]],
+        writer: RecordWriter,
+        machine: Machine[LeaderState],
+    ) -> None:
+        """``remembers(run)`` is whether this home has forgotten nothing that it signed in a run; ``standbys()`` are the
+        other servers that follow it."""
+        self._standbys = standbys
+        self._writer = writer
+        self._machine = machine
+        self.voters = VotersHere(self.run, machine)
+        self._ballot = Ballot(self.run, lambda _now: True, remembers, machine)
+        self._standing = Standing(self.run, self._ballot, self._over, lambda _by, _position, _now: None, machine)
+
+    def wins(self, then: Wins) -> None:
+        """``then`` is called when a majority has voted for us again."""
+        self._standing.wins = then
+
+    def run(self) -> VotedRun | None:
+        """Our run, up to the newest record that is on disk."""
+        chain, durable = self._writer.chain, self._writer.durable
+        if durable is None or chain.head is None:
+            return None
+        return VotedRun(durable, chain.manifest, chain.by, chain.closed)
+
+    # -- what follows -----------------------------------------------------------------------------------------------
+
+    def _is_outvoted(self, run: VotedRun) -> bool:
+        """Whether a voter, or we ourselves, have promised a term above ours: no majority may follow in ours."""
+        return self._ballot.is_outvoted(run.position.run, run.position.term)
+
+    def may_append(self, now: float) -> bool:
+        """Whether a record may be appended. Not while too few voters follow us, nor after a promise of ours above our
+        term, nor while we stand again: the votes name the newest record."""
+        run = self.run()
+        if run is None:
+            return True
+        return self._standing.candidacy is None and not self._is_outvoted(run) and self.voters.may_go_on(now)
+
+    def _over(self) -> float | None:
+        """From when on we may stand again: at once, if a voter has left our term behind and no record is on its way."""
+        run = self.run()
+        if (
+            run is None
+            or self._machine.state is not LeaderState.LEADING
+            or run.position.head != self._writer.chain.head
+        ):
+            return None
+        return 0.0 if self._is_outvoted(run) or self.voters.outvoted_by(run) is not None else None
+
+    def has_settled(self) -> bool:
+        """Whether no takeover can lose the newest record. Without a standby nobody else could lead."""
+        run = self.run()
+        return run is None or not self.voters.is_watched or self.voters.has_settled(run)
+
+    # -- hearing ----------------------------------------------------------------------------------------------------
+
+    def hear(self, said: Announcement, now: float) -> bool:
+        """Take what a member says. Whether it is of elections alone."""
+        match said.body:
+            case Canvass() | VoteAsked() as asked:
+                self._ballot.asked(said.by, asked, now)
+            case Canvassed() as told:
+                self.voters.told(said.by, told, now)
+                self._ballot.reported(said.by, told)
+                self._standing.canvassed(said.by, told, now)
+            case VoteReady() as ready:
+                self._standing.voted(said.by, ready, said.blocks, now)
+            case Hello(position=position) | Beat(position=position):
+                self.voters.heard(said.by, now, position)
+                return False
+            case ReplyReady() | AckReady():
+                self.voters.heard(said.by, now)
+                return False
+            case Bye():
+                self.voters.left(said.by)
+                return False
+            case _:
+                return False
+        return True
+
+    def settle(self, now: float) -> None:
+        """What was heard may change what we do."""
+        if self.run() is not None and not self.voters.is_watched and self._standbys():
+            self.voters.stands_by(now)
+            self._machine.announcer.beats_every = LEADER_BEAT
+            self._machine.announcer.beat_soon(now)
+        self.voters.tell(now)
+        self._standing.due(now)
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def begin(self, now: float) -> None:
+        """We can be heard from now on."""
+        self._ballot.begin(now)
+
+    def due(self, now: float) -> None:
+        """Ask what we may have forgotten, if we have to, and see whether we still lead."""
+        self._ballot.due(now)
+        self.settle(now)
+
+    def moments(self) -> Iterator[float]:
+        """When something is due."""
+        yield from self._ballot.moments()
+        yield from self._standing.moments()
+        yield from self.voters.moments()

@@ -1,0 +1,240 @@
+"""Our own candidacy for the run that we stand by in, or lead in a term that a voter has left behind.
+
+It canvasses, votes for itself, asks for votes, and has won or waits and tries again (`protocol.election.candidacy`).
+What a won term is good for is others' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from crypto.dsse import BadSignature
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.election.candidacy import LIFE, Candidacy, stand
+from protocol.election.promise import KeptVote
+from protocol.election.silence import jitter
+from protocol.pacing.backoff import Backoff
+from protocol.records.bodies import TakeoverCause, Vote
+from protocol.records.signed_records import parse_record
+from protocol.roles.effects import What
+from protocol.roles.electing.ballot import Ballot
+from protocol.roles.electing.voted_run import VotedRun
+from protocol.roles.machine import Machine
+from protocol.wire.announcements import Canvassed, Position, Refusal, VoteReady
+
+ASK_AGAIN: Final = 1.0
+"""Seconds until a candidate asks again, at most: it is asked soon first, as whatever is announced again."""
+
+USE: Final = 5.0
+"""Seconds until we may stand again after a victory, if nothing comes of it."""
+
+Wins = Callable[[int, TakeoverCause, CID, tuple[Block, ...], float], None]
+"""Called with the term, the cause, the head after which it begins, the votes in rising order of voter, and the time."""
+
+
+class Standing:
+    """At most one candidacy at a time."""
+
+    wins: Wins
+    """Called when a majority has voted for us. The role sets it."""
+
+    def __init__(
+        self,
+        run: Callable[[], VotedRun | None],
+        ballot: Ballot,
+        over: Callable[[], float | None],
+        catches_up: Callable[[bytes, Position, float], None],
+        machine: Machine[Any],
+    ) -> None:
+        """``over()`` is from when on we may stand, None if we cannot now; ``catches_up(by, position, now)`` is
+        called with a head that a voter has and we lack."""
+        self._run = run
+        self._ballot = ballot
+        self._over = over
+        self._catches_up = catches_up
+        self._newest, self._announcer = machine.newest, machine.announcer
+        self._equivocations, self._outbox = machine.equivocations, machine.outbox
+        self._candidacy: Candidacy | None = None
+        self._since = 0.0
+        self._votes: dict[CID, Block] = {}
+        """Of the voters, by CID."""
+        self._retry = Backoff(0.0)
+        self._attempt = 0
+        """How many came to nothing since there was a leader."""
+        self._not_before = 0.0
+        self._reported = 0
+        self._votes_for_itself = False
+        """Whether its own vote is on its way to disk."""
+
+    @property
+    def candidacy(self) -> Candidacy | None:
+        """What is under way."""
+        return self._candidacy
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def _stands_at(self) -> float | None:
+        over = self._over()
+        if over is None:
+            return None
+        return max(over + jitter(self._newest.author.session, self._attempt), self._not_before)
+
+    def due(self, now: float) -> None:
+        """Stand, go on, or give it up, as it is."""
+        run = self._run()
+        if run is None or run.is_closed:
+            self._candidacy = None
+            return
+        if (candidacy := self._candidacy) is not None:
+            self._go_on(candidacy, run, now)
+        if self._candidacy is None and (at := self._stands_at()) is not None and now >= at:
+            self._stand(run, now)
+
+    def moments(self) -> Iterator[float]:
+        """When `due` has something to do."""
+        run = self._run()
+        if run is None or run.is_closed:
+            return
+        if self._candidacy is not None:
+            yield self._since + LIFE
+            if not self._votes_for_itself:
+                yield self._retry.at
+        elif (at := self._stands_at()) is not None:
+            yield at
+
+    def leader_speaks(self) -> None:
+        """There is a leader: what was tried before is over, unless we ask for votes already, which is a promise."""
+        self._attempt = 0
+        if self._candidacy is not None and not self._candidacy.asks and not self._votes_for_itself:
+            self._candidacy = None
+
+    # -- one candidacy ----------------------------------------------------------------------------------------------
+
+    def _stand(self, run: VotedRun, now: float) -> None:
+        candidacy = stand(self._ballot.voter(run, now), self._reported)
+        if isinstance(candidacy, Refusal):
+            self._not_before = now + ASK_AGAIN
+            return
+        if not self._attempt:
+            self._outbox.report(What.STANDS, run=str(run.position.run), term=candidacy.term)
+        self._candidacy, self._since, self._votes_for_itself = candidacy, now, False
+        self._votes.clear()
+        self._retry = Backoff(now)
+        self._ask(candidacy, now)
+        self._took(candidacy, now)
+
+    def _go_on(self, candidacy: Candidacy, run: VotedRun, now: float) -> None:
+        moved = run.position != candidacy.position
+        if now >= self._since + LIFE or (moved and run.position.term >= candidacy.term):
+            self._fails(candidacy, now)
+        elif moved and not candidacy.asks and not self._votes_for_itself:
+            self._candidacy = None  # with the newer head, at once
+        elif now >= self._retry.at and not self._votes_for_itself:
+            self._ask(candidacy, now)
+
+    def _ask(self, candidacy: Candidacy, now: float) -> None:
+        self._retry.back_off(now)
+        self._retry.at = min(self._retry.at, now + ASK_AGAIN)
+        self._announcer.announce(candidacy.question)
+
+    def _fails(self, candidacy: Candidacy, now: float) -> None:
+        """It came to nothing. Another attempt waits a while, longer each time, so that two candidates fall apart."""
+        self._candidacy = None
+        self._reported = max(self._reported, candidacy.highest)
+        self._attempt += 1
+        self._not_before = now + jitter(self._newest.author.session, self._attempt)
+        if self._attempt == 1:
+            manifest = self._newest.manifest
+            said = sorted(f"{manifest.name_of(by)}: {refusal}" for by, refusal in candidacy.refusals)
+            why = ", ".join(said) or "nobody answered"
+            run = str(candidacy.position.run)
+            self._outbox.report(What.STANDS_NO_MORE, run=run, term=candidacy.term, why=why)
+
+    # -- answers ----------------------------------------------------------------------------------------------------
+
+    def canvassed(self, by: bytes, told: Canvassed, now: float) -> None:
+        """A voter has answered."""
+        if self._candidacy is None:
+            return
+        candidacy = self._candidacy.answered(by, told)
+        self._candidacy = candidacy
+        if candidacy.is_beaten and not self._votes_for_itself:
+            self._reported = candidacy.highest
+            if candidacy.asks:
+                self._fails(candidacy, now)
+            else:
+                self._candidacy = None
+                self.due(now)
+            return
+        if candidacy.ahead is not None and not candidacy.asks and not self._votes_for_itself:
+            self._catches_up(by, candidacy.ahead, now)
+        self._took(candidacy, now)
+
+    def voted(self, by: bytes, ready: VoteReady, inline: Iterable[Block], now: float) -> None:
+        """A voter has voted; perhaps for us."""
+        candidacy, run = self._candidacy, self._run()
+        block = next((block for block in inline if block.cid == ready.record), None)
+        if block is None or candidacy is None or run is None or run.position != candidacy.position:
+            return
+        if not candidacy.asks or now >= self._since + LIFE or not self._is_vote(by, block, candidacy, run):
+            return
+        known = next((vote for voter, vote in candidacy.votes if voter == by), None)
+        if known is not None:
+            if known != block.cid:
+                self._equivocations.compare(known, block.cid, (self._votes[known], block), now)
+            return
+        self._votes[block.cid] = block
+        self._candidacy = candidacy = candidacy.voted(by, block.cid)
+        self._took(candidacy, now)
+
+    def _is_vote(self, by: bytes, block: Block, candidacy: Candidacy, run: VotedRun) -> bool:
+        """Whether it is the member's vote for us in this term, with this head, signed with its key in force."""
+        member = run.manifest.members.get(by)
+        try:
+            record = parse_record(block)
+            body = record.body
+            if not isinstance(body, Vote) or member is None or body.by != by or record.signers != (member.signing,):
+                return False
+            named = (body.run, body.term, body.candidate, body.head, body.height, body.manifest)
+            position = candidacy.position
+            ours = (position.run, candidacy.term, candidacy.member, position.head, position.height, run.manifest.cid)
+            if named != ours or body.epoch is not None or body.private:
+                return False
+            record.check_signatures()
+        except (BlockError, BadSignature):
+            return False
+        return True
+
+    def _took(self, candidacy: Candidacy, now: float) -> None:
+        """See what follows from what is known by now."""
+        run = self._run()
+        if candidacy.has_won:
+            self._candidacy, self._attempt, self._not_before = None, 0, now + USE
+            head, votes = candidacy.position.head, tuple(self._votes[each] for each in candidacy.won_with)
+            run_id = str(candidacy.position.run)
+            self._outbox.report(What.ELECTED, run=run_id, term=candidacy.term, votes=len(votes))
+            self.wins(candidacy.term, TakeoverCause.SILENCE, head, votes, now)
+        elif (
+            candidacy.may_ask and not self._votes_for_itself and run is not None and run.position == candidacy.position
+        ):
+            self._votes_for_itself = True
+            if candidacy.member in candidacy.electorate.voters:
+                self._ballot.vote(candidacy.member, candidacy.question, run, self._has_voted, now)
+            else:
+                self._asks(candidacy, now)
+
+    def _has_voted(self, kept: KeptVote, now: float) -> None:
+        """Our own vote is on disk: ask for the others'."""
+        candidacy = self._candidacy
+        if candidacy is None or (candidacy.term, candidacy.position.head) != (kept.promise.term, kept.promise.head):
+            return
+        self._votes[kept.block.cid] = kept.block
+        self._asks(candidacy.voted(candidacy.member, kept.block.cid), now)
+
+    def _asks(self, candidacy: Candidacy, now: float) -> None:
+        self._votes_for_itself = False
+        self._candidacy = candidacy = candidacy.asking()
+        self._retry = Backoff(now)
+        self._ask(candidacy, now)
+        self._took(candidacy, now)

@@ -1,0 +1,35 @@
+"""The run of which a role may have to vote who leads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.election.electorate import Electorate
+from protocol.federation.manifest import Manifest
+from protocol.federation.voters import voters_of
+from protocol.records.bodies import Role
+from protocol.wire.announcements import Position
+
+
+@dataclass(frozen=True, slots=True)
+class VotedRun:
+    """It, as far as this role has verified it."""
+
+    position: Position
+    manifest: Manifest
+    """The one in force after that head."""
+    leader: bytes
+    """The member that leads it, by its newest record."""
+    is_closed: bool
+
+    def electorate(self, newest: Manifest) -> Electorate:
+        """Who decides. A server that the ``newest`` manifest known here does not list as one is no candidate, though
+        that is not in force yet."""
+        servers = (each.id for each in self.manifest.members.values() if Role.SERVER in each.roles)
+        candidates = frozenset(each for each in servers if _is_server(newest, each))
+        return Electorate(self.manifest.cid, voters_of(self.manifest, self.position.run), candidates)
+
+
+def _is_server(manifest: Manifest, member_id: bytes) -> bool:
+    member = manifest.members.get(member_id)
+    return member is not None and Role.SERVER in member.roles

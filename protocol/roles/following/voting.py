@@ -1,0 +1,136 @@
+"""What a role that follows a run does in its elections: it hears the leader, or not, votes, and keeps its promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from protocol.blocks.cid import CID
+from protocol.election.silence import LEAST_SILENCE
+from protocol.roles.electing.ballot import Ballot
+from protocol.roles.electing.leader_silence import LeaderSilence
+from protocol.roles.electing.voted_run import VotedRun
+from protocol.roles.following.followed_run import FollowedRun
+from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.machine import Machine
+from protocol.wire.announcements import Announcement, Beat, Bye, Canvass, Canvassed, Head, Hello, Position, VoteAsked
+
+STUCK: Final = 2.0
+"""Seconds without a record that a silent leader announced, until it is given up: nobody else may have it. A voter that
+has it says so."""
+
+
+class Voting:
+    """A client's and a standby's."""
+
+    def __init__(
+        self,
+        followed: FollowedRun,
+        remembers: Callable[[CID], bool],
+        machine: Machine[FollowerState],
+        least_silence: float = LEAST_SILENCE,
+    ) -> None:
+        """``remembers(run)`` is whether this home has forgotten nothing that it signed in a run; ``least_silence`` as
+        `LeaderSilence` takes it."""
+        self._followed = followed
+        self.silence = LeaderSilence(machine.offline, least_silence)
+        self.ballot = ballot = Ballot(self.run, lambda now: now < self.silence.ends, remembers, machine)
+        ballot.lacks, ballot.votes = followed.catch_up_with, self._has_voted
+        followed.may_confirm = self.may_confirm
+        self.leader_speaks: Callable[[], None] = lambda: None
+        """Called when the leader is heard. A standby sets it."""
+        self._came_to: tuple[CID | None, float] = None, 0.0
+        """The newest record that is verified, and since when no newer one is."""
+
+    def run(self) -> VotedRun | None:
+        """The run that is followed, as far as it is verified."""
+        run = self._followed.run
+        if run is None or run.chain.head is None:
+            return None
+        chain = run.chain
+        position = Position(chain.run, run.chain.head, chain.height, chain.term)
+        return VotedRun(position, chain.manifest, chain.by, chain.closed)
+
+    # -- what binds us ----------------------------------------------------------------------------------------------
+
+    def may_confirm(self) -> bool:
+        """Whether we may say, and sign, how far we have verified the run that is followed."""
+        run = self.run()
+        return run is None or self.ballot.may_confirm(run)
+
+    def has_voted_for_another(self) -> bool:
+        """Whether we have promised a higher term than the run is in: nothing of it is answered until its leader is
+        elected, or one in a higher term yet."""
+        run = self.run()
+        return run is not None and self.ballot.is_outvoted(run.position.run, run.position.term)
+
+    def _has_voted(self, now: float) -> None:
+        """What the leader before announced is not followed any more, and whom we have voted for has its time."""
+        self.silence.waits_for(now)
+        if self._followed.run is not None:
+            self._followed.run.give_up()
+
+    # -- hearing ----------------------------------------------------------------------------------------------------
+
+    def hear(self, said: Announcement, now: float) -> bool:
+        """Take what concerns elections, or shows that the leader lives. Whether nobody else need look at it."""
+        match said.body:
+            case Canvass() | VoteAsked() as asked:
+                self.ballot.asked(said.by, asked, now)
+                return True
+            case Canvassed() as told:
+                self.ballot.reported(said.by, told)
+                return True
+            case Hello(position=position) | Beat(position=position) | Head(position=position):
+                return position is not None and self._is_outvoted(said.by, position, now)
+            case Bye():
+                if (run := self.run()) is not None and run.leader == said.by:
+                    self.silence.left()
+            case _:
+                pass
+        return False
+
+    def _is_outvoted(self, by: bytes, position: Position, now: float) -> bool:
+        """Note the leader's sign of life, unless it leads in a lower term than we have promised: then tell it so."""
+        run = self.run()
+        if run is None or position.run != run.position.run or by != run.leader:
+            return False
+        if self.ballot.is_outvoted(position.run, position.term):
+            self.ballot.tell_outvoted(by, position, now)
+            return True
+        if position.term >= run.position.term:
+            self.silence.hears(now)
+            self.leader_speaks()
+        return False
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def begin(self, now: float) -> None:
+        """We can be heard from now on."""
+        self.ballot.begin(now)
+
+    def settle(self, now: float) -> None:
+        """The run may be another, or have come further."""
+        run = self.run()
+        if run is not None:
+            self.silence.follow(run.position.run, run.leader, now)
+        head = None if run is None else run.position.head
+        if head != self._came_to[0]:
+            self._came_to = head, now
+
+    def due(self, now: float) -> None:
+        """Ask what we may have forgotten, if we have to; and give up what a silent leader alone may have."""
+        self.ballot.due(now)
+        run = self._followed.run
+        if run is None or run.chain.head is None or run.is_idle:
+            return
+        if now >= self.silence.ends and now >= self._came_to[1] + STUCK:
+            self._came_to = self._came_to[0], now
+            run.give_up()
+
+    def moments(self) -> Iterator[float]:
+        """When `due` has something to do."""
+        yield from self.ballot.moments()
+        run = self._followed.run
+        if run is not None and run.chain.head is not None and not run.is_idle:
+            yield max(self.silence.ends, self._came_to[1] + STUCK)

@@ -1,0 +1,193 @@
+"""A leader in a run in which a standby was heard: it beats often, goes on with a majority alone, and stands again."""
+
+from __future__ import annotations
+
+import pytest
+from attacked import Attacked, leading
+from chains import ALICE, BOB, CAROL, CONTENT, SECOND, SERVER, id_of
+
+from crypto.keys import SigningKey
+from protocol.app.calls import Finished, Outgoing, Push
+from protocol.election.silence import LEADER_BEAT
+from protocol.records.bodies import Close, Takeover, Vote
+from protocol.records.signed_records import parse_record, sign_record
+from protocol.roles.effects import KeepVote, Publish, Stop, Store, What
+from protocol.roles.events import AppCalled, EngineAnswered
+from protocol.roles.leader.leader_states import LeaderState
+from protocol.wire.announcements import (
+    Beat,
+    Bye,
+    Canvass,
+    Canvassed,
+    Head,
+    PeerState,
+    Position,
+    Refusal,
+    Said,
+    VoteAsked,
+    VoteReady,
+    parse_announcement,
+)
+
+AWAY = 20.0
+
+
+def said(peer: Attacked, kind: type[Said]) -> list[Said]:
+    """What a peer has announced, of a kind."""
+    bodies = [parse_announcement(effect.data).announcement.body for effect in peer.all(Publish)]
+    return [body for body in bodies if isinstance(body, kind)]
+
+
+def at(leader: Attacked) -> Position:
+    chain = leader.machine.chain
+    return Position(chain.run, chain.head, chain.height, chain.term)
+
+
+def are_here(leader: Attacked, *members: SigningKey) -> None:
+    """They say that they have verified all of the run."""
+    for each in members:
+        leader.say(each, Beat(leader.manifest, PeerState.WORKING, at(leader)))
+
+
+@pytest.fixture
+def leader() -> Attacked:
+    """It has sent two messages; a standby and all clients follow it."""
+    made = leading()
+    are_here(made, SECOND, ALICE, BOB, CAROL)
+    return made
+
+
+def pushes(leader: Attacked) -> int:
+    """The height after its app has asked to send another message."""
+    message = Outgoing(CONTENT, "train", "1", 3600.0, next(iter(leader.machine.chain.open.values())).node)
+    leader.feed(AppCalled(Push(2, (message,), None)))
+    return leader.machine.chain.height
+
+
+def test_it_beats_every_half_second_once_a_standby_is_heard() -> None:
+    leader = leading()
+    for _ in range(8):
+        leader.wait(0.5)
+    slow = len(said(leader, Beat))
+    are_here(leader, SECOND)
+    for _ in range(8):
+        leader.wait(0.5)
+    assert len(said(leader, Beat)) - slow == 8 > slow
+    assert LEADER_BEAT == 0.5
+
+
+def test_without_a_majority_of_voters_it_appends_nothing_and_says_so(leader: Attacked) -> None:
+    height = leader.machine.chain.height
+    leader.wait(AWAY)
+    are_here(leader, SECOND)
+    assert pushes(leader) == height
+    assert leader.reported(What.VOTERS_LACKING) == [{"here": 1, "voters": 5, "needed": 3}]
+    assert not leader.reported(What.VOTERS_BACK)
+    are_here(leader, ALICE)
+    assert leader.machine.chain.height == height + 1
+    assert leader.reported(What.VOTERS_BACK)
+
+
+def test_in_a_run_without_a_standby_it_goes_on_alone() -> None:
+    leader = leading()
+    leader.wait(AWAY)
+    assert pushes(leader) == 2
+    assert not leader.reported(What.VOTERS_LACKING)
+
+
+def test_its_offline_time_counts_against_no_voter(leader: Attacked) -> None:
+    leader.feed(EngineAnswered())
+    leader.wait(AWAY)
+    leader.feed(EngineAnswered())
+    assert pushes(leader) == 2
+
+
+def test_it_votes_for_nobody_while_it_leads(leader: Attacked) -> None:
+    leader.say(SECOND, Canvass(at(leader), leader.machine.chain.manifest.cid, 2))
+    (told,) = said(leader, Canvassed)
+    assert (told.to, told.refusal) == (id_of(SECOND), Refusal.LEADER_HEARD)
+
+
+def outvoted(leader: Attacked, by: SigningKey = ALICE, term: int = 4) -> None:
+    """A voter has promised a term above the leader's."""
+    leader.now += 1.0
+    leader.say(by, Canvassed(id_of(SERVER), leader.machine.chain.run, 1, term, Refusal.OLD_TERM, None))
+
+
+def willing(leader: Attacked, *voters: SigningKey) -> None:
+    question = said(leader, Canvass)[-1]
+    for voter in voters:
+        leader.say(voter, Canvassed(id_of(SERVER), question.position.run, question.term, 1, None, question.position))
+
+
+def votes(leader: Attacked, *voters: SigningKey) -> None:
+    question = said(leader, VoteAsked)[-1]
+    where = question.position
+    for voter in voters:
+        vote = Vote(
+            by=id_of(voter),
+            time=leader.now,
+            run=where.run,
+            term=question.term,
+            candidate=id_of(SERVER),
+            head=where.head,
+            height=where.height,
+            manifest=question.manifest,
+        )
+        block = sign_record(vote, [voter])
+        leader.say(voter, VoteReady(where.run, id_of(SERVER), question.term, block.cid), blocks=[block])
+
+
+def test_a_leader_that_a_voter_has_left_behind_stands_again_in_a_higher_term(leader: Attacked) -> None:
+    outvoted(leader)
+    assert said(leader, Canvass)[-1].term == 2  # it asks; who has promised more says so
+    height = leader.machine.chain.height
+    assert pushes(leader) == height  # the votes name its newest record
+    leader.say(ALICE, Canvassed(id_of(SERVER), at(leader).run, 2, 4, Refusal.OLD_TERM, None))
+    assert said(leader, Canvass)[-1].term == 5
+    willing(leader, BOB, CAROL, SECOND)
+    votes(leader, BOB, CAROL)
+    written = [parse_record(store.blocks[0]).body for store in leader.all(Store) if store.own]
+    (takeover,) = [body for body in written if isinstance(body, Takeover)]
+    assert (takeover.term, takeover.by, takeover.height) == (5, id_of(SERVER), height + 1)
+    assert said(leader, Head)[-1].position.term == 5
+    assert leader.machine.chain.height == height + 2  # and the app's push comes after it
+
+
+def test_after_a_vote_of_its_own_it_appends_nothing_in_its_old_term(leader: Attacked) -> None:
+    outvoted(leader)
+    willing(leader, BOB, CAROL, SECOND)
+    assert leader.all(KeepVote)
+    leader.wait(2.0)
+    are_here(leader, SECOND, ALICE, BOB, CAROL)
+    assert pushes(leader) == 1
+
+
+def test_one_voter_that_says_so_again_and_again_makes_it_stand_once_a_minute(leader: Attacked) -> None:
+    for number in range(20):
+        outvoted(leader, term=4 + number)
+        if said(leader, Canvass):
+            willing(leader, BOB, CAROL, SECOND)
+            votes(leader, BOB, CAROL)
+    assert leader.machine.chain.term == 4  # what it said first
+
+
+def test_a_closed_run_is_not_left_before_a_majority_has_confirmed_the_close(leader: Attacked) -> None:
+    leader.feed(AppCalled(Finished(9, None, "it raised")))
+    assert leader.machine.machine.state is LeaderState.ENDING
+    for each in (ALICE, BOB, CAROL):
+        leader.say(each, Bye())
+    leader.wait(1.0)
+    assert not leader.all(Stop)
+    leader.wait(30.0)
+    assert leader.all(Stop)
+    assert leader.reported(What.CLOSE_UNSETTLED)
+
+
+def test_a_close_that_a_majority_has_confirmed_is_settled(leader: Attacked) -> None:
+    leader.feed(AppCalled(Finished(9, None, "it raised")))
+    are_here(leader, ALICE, BOB, CAROL)
+    leader.wait(30.0)
+    assert leader.all(Stop)
+    assert not leader.reported(What.CLOSE_UNSETTLED)
+    assert isinstance(parse_record([each for each in leader.all(Store) if each.own][-1].blocks[0]).body, Close)

@@ -1,0 +1,186 @@
+"""A standby that hears its leader no more: it canvasses, asks for votes, and has won or waits."""
+
+from __future__ import annotations
+
+import pytest
+from attacked import Attacked, position, standing_by
+from chains import ALICE, BOB, CAROL, SECOND, SERVER, Scribe, begun, id_of
+
+from crypto.keys import SigningKey
+from protocol.election.candidacy import LIFE
+from protocol.records.bodies import TakeoverCause
+from protocol.roles.effects import FetchRecord, KeepVote, Publish, What
+from protocol.roles.events import Done, EngineAnswered
+from protocol.wire.announcements import (
+    Beat,
+    Canvass,
+    Canvassed,
+    Head,
+    PeerState,
+    Refusal,
+    Said,
+    VoteAsked,
+    VoteReady,
+    parse_announcement,
+)
+
+
+def said(peer: Attacked, kind: type[Said]) -> list[Said]:
+    """What a peer has announced, of a kind."""
+    bodies = [parse_announcement(effect.data).announcement.body for effect in peer.all(Publish)]
+    return [body for body in bodies if isinstance(body, kind)]
+
+
+class Candidate(Attacked):
+    """The second server, which could lead the run whose head it has; its leader beats evenly, until it is silent."""
+
+    def __init__(self, scribe: Scribe) -> None:
+        made = standing_by(scribe)
+        self.__dict__ = made.__dict__
+        self.machine.why_not_lead = lambda: ""
+        self.say(SERVER, Head(position(scribe)))
+        self.give_all()
+        self.leader_beats(6)
+
+    @property
+    def wanted(self) -> list[FetchRecord]:
+        """The records of the chain that it fetches."""
+        return [each for each in self.fetching.values() if isinstance(each, FetchRecord) and each.kind is not None]
+
+    def give_all(self) -> None:
+        while self.wanted:
+            self.give(self.wanted[0])
+
+    def leader_beats(self, times: int) -> None:
+        for _ in range(times):
+            self.pass_time(0.5)
+            self.say(SERVER, Beat(self.manifest, PeerState.LEADING, position(self.scribe)))
+
+    def pass_time(self, seconds: float) -> None:
+        """With an engine that answers."""
+        for _ in range(round(seconds / 0.25)):
+            self.wait(0.25)
+            self.feed(EngineAnswered())
+
+    def answers(self, *voters: SigningKey, refusal: Refusal | None = None, highest: int = 1, term: int = 2) -> None:
+        for voter in voters:
+            told = Canvassed(id_of(SECOND), self.scribe.chain.run, term, highest, refusal, position(self.scribe))
+            self.say(voter, told)
+
+    def votes(self, voter: SigningKey, signer: SigningKey | None = None, **changes: object) -> None:
+        block = self.scribe.sign(self.scribe.vote(voter, **changes), signer or voter)
+        self.say(voter, VoteReady(self.scribe.chain.run, id_of(SECOND), 2, block.cid), blocks=[block])
+
+
+@pytest.fixture
+def standby() -> Candidate:
+    return Candidate(begun())
+
+
+def asking(standby: Candidate) -> Candidate:
+    """Once a majority is willing."""
+    standby.pass_time(3.0)
+    standby.answers(ALICE, BOB)
+    return standby
+
+
+def test_it_stands_once_the_leader_is_silent_for_three_beats(standby: Candidate) -> None:
+    standby.leader_beats(20)
+    standby.pass_time(1.0)
+    assert not said(standby, Canvass)
+    standby.pass_time(2.0)
+    assert said(standby, Canvass)[0] == Canvass(position(standby.scribe), standby.scribe.chain.manifest.cid, 2)
+    assert not standby.all(KeepVote)
+
+
+def test_without_a_majority_that_is_willing_no_term_is_used_up(standby: Candidate) -> None:
+    standby.pass_time(3.0)
+    standby.answers(ALICE)
+    standby.answers(BOB, CAROL, refusal=Refusal.LEADER_HEARD)
+    standby.pass_time(3 * LIFE)
+    assert {each.term for each in said(standby, Canvass)} == {2}
+    assert not standby.all(KeepVote)
+    assert not said(standby, VoteAsked)
+
+
+def test_it_votes_for_itself_on_disk_before_it_asks_for_votes(standby: Candidate) -> None:
+    standby.disk_works = False
+    asking(standby)
+    (keep,) = standby.all(KeepVote)
+    assert not said(standby, VoteAsked)
+    standby.feed(Done(keep.id))
+    assert said(standby, VoteAsked) == [VoteAsked(position(standby.scribe), standby.scribe.chain.manifest.cid, 2)]
+
+
+def test_it_has_won_with_a_majority_of_votes_in_rising_order_of_voter(standby: Candidate) -> None:
+    asking(standby).votes(BOB)
+    assert standby.machine.won is None
+    standby.votes(BOB)
+    assert standby.machine.won is None
+    standby.votes(ALICE)
+    won = standby.machine.won
+    assert (won.term, won.cause, won.head) == (2, TakeoverCause.SILENCE, standby.scribe.chain.head)
+    standby.scribe.source.add(*won.votes)
+    standby.scribe.lead(*won.votes)  # by every rule of the chain
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"term": 3}, {"candidate": id_of(SERVER)}, {"height": 0}, {"by": id_of(CAROL)}, {"signer": BOB}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_vote_for_something_else_or_of_somebody_else_does_not_count(standby: Candidate, changes) -> None:
+    asking(standby).votes(BOB)
+    standby.votes(ALICE, **changes)
+    assert standby.machine.won is None
+
+
+def test_a_vote_that_comes_after_its_time_does_not_count(standby: Candidate) -> None:
+    asking(standby).votes(BOB)
+    standby.now += LIFE
+    standby.votes(ALICE)
+    assert standby.machine.won is None
+
+
+def test_after_a_term_without_a_majority_it_tries_a_higher_one(standby: Candidate) -> None:
+    asking(standby)
+    standby.pass_time(2 * LIFE)
+    assert said(standby, Canvass)[-1].term == 3
+    assert standby.reported(What.STANDS_NO_MORE)
+
+
+def test_a_leader_that_is_heard_again_ends_it(standby: Candidate) -> None:
+    standby.pass_time(3.0)
+    standby.leader_beats(1)
+    asked = len(said(standby, Canvass))
+    standby.answers(ALICE, BOB)
+    standby.leader_beats(4)
+    assert len(said(standby, Canvass)) == asked
+    assert not standby.all(KeepVote)
+
+
+def test_it_fetches_what_a_voter_has_and_it_lacks(standby: Candidate) -> None:
+    scribe = standby.scribe
+    standby.pass_time(3.0)
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
+    standby.answers(ALICE, refusal=Refusal.BEHIND)
+    assert [fetch.cid for fetch in standby.wanted] == [scribe.chain.head]
+    standby.give_all()
+    standby.pass_time(1.0)
+    assert said(standby, Canvass)[-1].position == position(scribe)
+
+
+def test_a_standby_that_could_hear_nobody_does_not_stand_at_once(standby: Candidate) -> None:
+    for _ in range(40):  # its engine does not answer
+        standby.wait(1.0)
+    standby.feed(EngineAnswered())
+    standby.pass_time(0.5)
+    assert not said(standby, Canvass)
+    standby.leader_beats(4)
+    assert not standby.all(KeepVote)
+
+
+def test_one_that_could_not_lead_does_not_stand(standby: Candidate) -> None:
+    standby.machine.why_not_lead = lambda: "its app is not here"
+    standby.pass_time(10.0)
+    assert not said(standby, Canvass)

@@ -1,0 +1,220 @@
+"""A client in an election: it votes once it hears the leader no more, and keeps what it has promised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from attacked import Attacked, following, position
+from chains import ALICE, APP, BOB, CAROL, ENVIRONMENT, SECOND, SERVER, TIME, Scribe, begun, id_of
+
+from protocol.app.calls import AppReady
+from protocol.blocks.cid import CID
+from protocol.election.promise import KeptVote
+from protocol.election.reports import ASK_AFTER
+from protocol.records.bodies import Vote
+from protocol.records.signed_records import parse_record
+from protocol.roles.acting import Acting
+from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
+from protocol.roles.effects import FetchContent, KeepVote, Publish
+from protocol.roles.events import Done
+from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.wire.announcements import (
+    Announcement,
+    Beat,
+    Canvass,
+    Canvassed,
+    Head,
+    Hello,
+    Refusal,
+    Said,
+    VoteAsked,
+    VoteReady,
+    parse_announcement,
+    topic_all,
+    topic_leader,
+)
+
+SILENT = 3.0
+"""Seconds after which no leader is waited for."""
+
+
+def said(peer: Attacked, *kinds: type[Said]) -> list[Announcement]:
+    """What a peer has announced, of these kinds."""
+    announced = (parse_announcement(effect.data).announcement for effect in peer.all(Publish))
+    return [each for each in announced if isinstance(each.body, kinds)]
+
+
+def canvass(scribe: Scribe, term: int = 2, **changes: object) -> Canvass:
+    return Canvass(position(scribe, **changes), scribe.chain.manifest.cid, term)
+
+
+def vote_asked(scribe: Scribe, term: int = 2, **changes: object) -> VoteAsked:
+    return VoteAsked(position(scribe, **changes), scribe.chain.manifest.cid, term)
+
+
+def orphaned() -> Attacked:
+    """Alice's client at the head of a run whose leader is silent."""
+    client = following()
+    client.wait(SILENT)
+    return client
+
+
+def ask(client: Attacked, body: Said, by=SECOND) -> list[Said]:
+    """What it says when it is asked."""
+    before = len(said(client, Canvassed, VoteReady))
+    client.now += 1.0
+    client.say(by, body)
+    return [each.body for each in said(client, Canvassed, VoteReady)[before:]]
+
+
+def test_it_would_vote_for_a_server_once_it_hears_the_leader_no_more() -> None:
+    client = following()
+    (answer,) = ask(client, canvass(client.scribe))
+    assert answer.refusal is Refusal.LEADER_HEARD
+    client.wait(SILENT)
+    assert ask(client, canvass(client.scribe)) == [
+        Canvassed(id_of(SECOND), client.scribe.chain.run, 2, 1, None, position(client.scribe))
+    ]
+    assert not client.all(KeepVote)
+
+
+def test_its_vote_is_on_disk_before_it_is_announced() -> None:
+    client = orphaned()
+    client.disk_works = False
+    assert ask(client, vote_asked(client.scribe)) == []
+    assert ask(client, vote_asked(client.scribe)) == []  # nor if it is asked again meanwhile
+    (keep,) = client.all(KeepVote)
+    client.feed(Done(keep.id))
+    (ready,) = said(client, VoteReady)
+    record = parse_record(keep.vote)
+    record.check_signatures()
+    assert ready.blocks == (keep.vote,)
+    chain = client.scribe.chain
+    vote = record.body
+    assert isinstance(vote, Vote)
+    assert (vote.run, vote.term, vote.candidate) == (chain.run, 2, id_of(SECOND))
+    assert (vote.head, vote.height, vote.manifest) == (chain.head, chain.height, chain.manifest.cid)
+
+
+def test_it_votes_once_a_term_and_gives_the_same_vote_again() -> None:
+    client = orphaned()
+    assert [type(each) for each in ask(client, vote_asked(client.scribe))] == [VoteReady]
+    assert [type(each) for each in ask(client, vote_asked(client.scribe))] == [VoteReady]
+    (_,) = client.all(KeepVote)
+    client.wait(SILENT)
+    (answer,) = ask(client, vote_asked(client.scribe), by=SERVER)
+    assert (answer.refusal, answer.highest) == (Refusal.OLD_TERM, 2)
+
+
+def test_whom_it_has_voted_for_has_time_to_lead() -> None:
+    client = orphaned()
+    ask(client, vote_asked(client.scribe))
+    (answer,) = ask(client, canvass(client.scribe, 3), by=SECOND)
+    assert answer.refusal is Refusal.LEADER_HEARD
+
+
+def test_after_its_vote_the_leader_of_a_lower_term_is_not_followed_and_is_told_so() -> None:
+    client = orphaned()
+    scribe = client.scribe
+    ask(client, vote_asked(scribe))
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
+    fetched = len(client.fetching)
+    (told,) = ask(client, Head(position(scribe)), by=SERVER)
+    assert (told.to, told.term, told.highest, told.refusal) == (id_of(SERVER), 1, 2, Refusal.OLD_TERM)
+    assert len(client.fetching) == fetched
+    client.wait(20.0)
+    assert said(client, Hello, Beat)[-1].body.position is None  # it confirms nothing that a takeover may lose
+
+
+def test_it_goes_on_with_whom_it_has_voted_for() -> None:
+    client = orphaned()
+    ask(client, vote_asked(client.scribe))
+    client.scribe.lead()
+    client.say(SECOND, Head(position(client.scribe, term=2)))
+    client.give_all()
+    client.wait(20.0)
+    assert said(client, Hello, Beat)[-1].body.position == position(client.scribe, term=2)
+
+
+def test_without_the_candidates_head_it_does_not_vote_but_fetches_it() -> None:
+    client = orphaned()
+    scribe = client.scribe
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
+    (answer,) = ask(client, vote_asked(scribe))
+    assert answer.refusal is Refusal.AHEAD
+    client.give_all()
+    assert [type(each) for each in ask(client, vote_asked(scribe))] == [VoteReady]
+
+
+@pytest.mark.parametrize("by", [BOB, CAROL])
+def test_a_member_that_is_no_server_gets_no_vote(by) -> None:
+    client = orphaned()
+    for question in (canvass, vote_asked):
+        (answer,) = ask(client, question(client.scribe), by=by)
+        assert answer.refusal is Refusal.NO_CANDIDATE
+
+
+def test_a_question_about_another_run_is_not_answered() -> None:
+    client = orphaned()
+    other = begun(time=TIME + 1)
+    assert ask(client, canvass(other)) == []
+
+
+def test_a_flood_of_questions_has_few_answers() -> None:
+    client = orphaned()
+    for term in range(2, 102):
+        client.say(SECOND, canvass(client.scribe, term))
+    assert len(said(client, Canvassed)) == 1
+
+
+def with_votes(vote: KeptVote | None = None, remembers: Callable[[CID], bool] = lambda _run: True) -> Attacked:
+    """Alice's client in a new process, at the head of a run whose leader is silent."""
+    scribe = begun()
+    acting = Acting(1, dict.fromkeys([scribe.chain.run] if vote else [], vote))
+    author = Author(id_of(ALICE), (ALICE,), 1, acting=acting)
+    plan = ClientPlan(APP, bytes(32), remembers=remembers)
+    client = Attacked(Client(author, TrustedManifest(scribe.first, scribe.source), plan, {}), scribe)
+    client.feed(AppReady(ENVIRONMENT))
+    client.say(SERVER, Head(position(scribe)))
+    client.give_all()
+    client.wait(SILENT)
+    return client
+
+
+def test_a_promise_outlives_the_process() -> None:
+    scribe = begun()
+    vote = KeptVote.of(scribe.sign(scribe.vote(ALICE, SERVER, term=4), ALICE))
+    client = with_votes(vote)
+    (answer,) = ask(client, vote_asked(client.scribe, 4))
+    assert (answer.refusal, answer.highest) == (Refusal.OLD_TERM, 4)
+    assert said(client, Hello, Beat)[-1].body.position is None
+    assert not client.all(FetchContent)  # for the message that is open in term 1
+
+
+def test_a_restored_home_votes_above_what_a_majority_of_others_reports() -> None:
+    client = with_votes(remembers=lambda _run: False)
+    (answer,) = ask(client, vote_asked(client.scribe))
+    assert answer.refusal is Refusal.FORGOTTEN
+    assert not said(client, Canvass)
+    client.wait(ASK_AFTER)
+    question = said(client, Canvass)[-1].body
+    assert client.all(Publish)[-1].topic == topic_all(client.scribe.first.cid)
+    run = client.scribe.chain.run
+    for other, highest in ((SECOND, 3), (BOB, 1), (SERVER, 1)):
+        client.say(other, Canvassed(id_of(ALICE), run, 2, highest, Refusal.OLD_TERM, None))  # not what was asked
+    (answer,) = ask(client, vote_asked(client.scribe, 4))
+    assert answer.refusal is Refusal.FORGOTTEN
+    for other, highest in ((SECOND, 3), (BOB, 1), (SERVER, 1)):
+        client.say(other, Canvassed(id_of(ALICE), run, question.term, highest, Refusal.OLD_TERM, None))
+    (answer,) = ask(client, vote_asked(client.scribe, 3))
+    assert answer.refusal is Refusal.FORGOTTEN
+    assert [type(each) for each in ask(client, vote_asked(client.scribe, 4))] == [VoteReady]
+
+
+def test_a_client_that_asks_is_answered_where_it_listens() -> None:
+    client = orphaned()
+    for by, topic in ((BOB, topic_all), (SECOND, topic_leader)):
+        ask(client, canvass(client.scribe), by=by)
+        assert client.all(Publish)[-1].topic == topic(client.scribe.first.cid)
