@@ -39,6 +39,7 @@ from protocol.records.bodies import Body, Keys, RecordType, Reply, Run, RunPriva
 from protocol.records.message_ids import message_id
 from protocol.records.signed_records import RECORD_TYPE, parse_record
 from protocol.roles.leader.run_plan import named_bundle
+from protocol.witnesses.dispute import Dispute, dispute_in
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 MAKE = runpy.run_path(str(VECTORS / "make.py"))
@@ -181,6 +182,20 @@ def test_a_run_says_what_stays_of_it_and_which_model_is_the_best():
     private = read_private(run, RunPrivate)
     assert private is not None
     assert (str(run.plan), str(private.best_by)) == (shown["keep"], shown["best"])
+
+
+def test_a_run_and_a_federation_say_how_many_witnesses_are_needed_and_a_dispute_what_it_is_about():
+    shown, source = RECORDS["witnessed"], records_source()
+    run, manifest, told = (
+        Block(CID.parse(shown[name]["cid"]), bytes.fromhex(shown[name]["data"]))
+        for name in ("run", "manifest", "dispute")
+    )
+    body = parse_record(run).body
+    assert isinstance(body, Run)
+    source.add(manifest)
+    settings = manifest_at(manifest.cid, CID.parse(RECORDS["federation"]), source).settings
+    assert (body.witnesses, settings.witnesses) == (shown["run"]["witnesses"], shown["manifest"]["witnesses"])
+    assert dispute_in(told) == Dispute(*(CID.parse(shown["dispute"][name]) for name in ("record", "word")))
 
 
 @pytest.mark.parametrize(("part", "term"), [("chain", 1), ("took_over", 2)])

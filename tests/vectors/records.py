@@ -39,6 +39,7 @@ from protocol.records.bodies import (
 )
 from protocol.records.message_ids import message_id
 from protocol.records.signed_records import RECORD_TYPE, parse_record, private_bytes, sign_record
+from protocol.witnesses.dispute import Dispute
 
 SIGNERS = {"admin": ADMIN, "server": SERVER, "second server": SECOND, "alice": ALICE, "bob": BOB, "carol": CAROL}
 
@@ -59,6 +60,7 @@ def record_vectors() -> dict[str, object]:
         "addressed": _addressed(scribe),
         "voting": _voting(scribe),
         "planned": _planned(),
+        "witnessed": _witnessed(scribe),
         "replies": [_shown(scribe, each.cid) for each in replies if each.body.TYPE == "reply"],
         "chain": [_shown(scribe, cid) for cid in chain],
         "acks": [_shown(scribe, cid) for cid in _acks(scribe)],
@@ -96,6 +98,25 @@ def _planned() -> dict[str, object]:
     """The first record of a run of which not everything stays, and whose best model is marked."""
     block = sign_record(Scribe().run(keep=KEEP, best=BEST), [SERVER])
     return {"cid": str(block.cid), "data": block.data.hex(), "keep": KEEP, "best": BEST}
+
+
+def _witnessed(scribe: Scribe) -> dict[str, object]:
+    """The first record of a run that needs two witnesses, the version after the newest that asks for one in all runs,
+    and a dispute block."""
+    run = sign_record(Scribe().run(witnesses=2), [SERVER])
+    settings = replace(scribe.chain.manifest.settings, witnesses=1)
+    unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME, settings=settings)
+    manifest, dispute = sign_record(unsigned.body, [ADMIN]), Dispute(CONTENT, ANSWER)
+    return {
+        "run": {"cid": str(run.cid), "data": run.data.hex(), "witnesses": 2},
+        "manifest": {"cid": str(manifest.cid), "data": manifest.data.hex(), "witnesses": 1},
+        "dispute": {
+            "cid": str(dispute.block().cid),
+            "data": dispute.block().data.hex(),
+            "record": str(dispute.record),
+            "word": str(dispute.word),
+        },
+    }
 
 
 KEEP, BEST = "models=last:4+best updates=last:2 drop-updates", "accuracy:max"
