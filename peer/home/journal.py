@@ -231,6 +231,8 @@ class Journal:
         )
         with self._file.transaction() as database:
             database.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            if not head.closed:  # a takeover may have lost the close
+                database.execute("DELETE FROM facts WHERE name = ?", (f"finished {head.run}",))
             _add_well_signed(database, well_signed)
             if job is not None:
                 keep_run(database, job, head.run, head.updated)

@@ -255,7 +255,8 @@ class KeptRuns:
                     name = self._newest.manifest.name_of(kept.chain.by)
                     self._outbox.report(What.LEADER_CHANGED, run=str(kept.run), name=name, term=kept.chain.term)
                 kept.writing += 1
-                keep_step(self._outbox, kept.run, step, blocks, partial(self._is_on_disk, kept))
+                moves_head = not self._was_on_disk(kept)
+                keep_step(self._outbox, kept.run, step, blocks, partial(self._is_on_disk, kept), moves_head=moves_head)
                 yield step, blocks
             if kept.verified.is_idle:
                 self._hint_held(kept)
@@ -281,6 +282,11 @@ class KeptRuns:
         runs = self.followed.values()
         theirs = (each.verified.records_between for each in runs if each.verified.leader == kept.verified.leader)
         return kept.verified.records_between > AHEAD and sum(theirs) > BEHIND_OF_ONE
+
+    def _was_on_disk(self, kept: KeptRun) -> bool:
+        """Whether the run had been verified up to here or further before: its head on disk stays."""
+        known, chain = self.whole.get(kept.run) or self._remembered.unfinished.get(kept.run), kept.chain
+        return known is not None and chain.height <= known.height and chain.term <= known.term
 
     def _is_on_disk(self, kept: KeptRun, now: float) -> None:
         kept.writing -= 1

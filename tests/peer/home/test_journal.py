@@ -85,6 +85,13 @@ def test_runs_are_listed_by_their_last_change(journal: Journal) -> None:
     assert journal.heads() == [other, HEAD]
 
 
+def test_a_run_whose_close_a_takeover_has_lost_is_not_finished(journal: Journal) -> None:
+    journal.keep_head(replace(HEAD, closed=True))
+    journal.finish(RUN)
+    journal.keep_head(replace(HEAD, closed=False, term=2))
+    assert not journal.is_finished(RUN)
+
+
 def test_a_run_is_found_by_its_head(journal: Journal) -> None:
     journal.keep_head(HEAD)
     assert journal.run_of(HEAD.head) == HEAD
