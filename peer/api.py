@@ -103,6 +103,10 @@ class Participant:
     answered: int
     errors: int
     """Messages with an error in place of an answer."""
+    left_out: int
+    """How many of those because an exchange did not wait for it."""
+    late: int
+    """Its replies that came after their exchange had closed."""
     confirmed: int | None
     """The height up to which it has confirmed the run with acks; None if it confirmed nothing."""
 
@@ -227,6 +231,8 @@ class Answer:
     reason: str
     bytes: int | None
     """The size of the content; None if contents were not read."""
+    left_out: bool
+    """Whether the exchange did not wait for it, by the run's own rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -584,7 +590,15 @@ def _report(report: audited.Report) -> Report:
         outcome=None if report.outcome is None else report.outcome.value,
         model=None if report.model is None else str(report.model),
         participants=tuple(
-            Participant(name, tally.asked, tally.answered, tally.errors, report.confirmed.get(name))
+            Participant(
+                name,
+                tally.asked,
+                tally.answered,
+                tally.errors,
+                tally.left_out,
+                tally.late,
+                report.confirmed.get(name),
+            )
             for name, tally in sorted(report.participants.items())
         ),
         replay=None
@@ -650,4 +664,5 @@ def _answer(value: dict[str, Any]) -> Answer:
         code=value["code"],
         reason=value["reason"],
         bytes=value["bytes"],
+        left_out=value["left_out"],
     )

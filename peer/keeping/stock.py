@@ -17,7 +17,7 @@ from peer.engine.interface import Engine, EngineError
 from peer.engine.linked_blocks import links_of, reached
 from peer.home.journal import Journal, RunHead
 from peer.home.kept_contents import Entry, Kind, StockOfRun
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, cbor_data_block
 from protocol.records.bodies import Chained, Close, Collect, Dispatch, Group, Reply, Role, Run, TakenReply
 from protocol.records.signed_records import Record, answers, checked_record, parse_record, typed_items
 from protocol.run_names import SHOWN
@@ -220,11 +220,21 @@ def _entry(record: Record, read: _Read) -> Entry:
                 answered.append(message)
                 if reply is not None and reply.content is not None:
                     updates.append((message, reply.content))
+            updates += _late_updates(body, read)
         case Close(model=CID() as model):
             of_run = (model,)
         case _:
             pass
     return Entry(record.cid, body.height, read.size, sent, tuple(answered), models, tuple(updates), app, of_run, plan)
+
+
+def _late_updates(collect: Collect, source: BlockSource) -> Iterator[tuple[bytes, CID]]:
+    """The contents of the late replies that a collect tells of, each with its message. Only their authors have them: in
+    a client's home they come and go with the exchange of the collect."""
+    for data in typed_items(collect.late_replies, bytes, source):
+        reply = parse_record(cbor_data_block(data)).body
+        if isinstance(reply, Reply) and reply.content is not None:
+            yield reply.message, reply.content
 
 
 def _replies(collect: Collect, source: BlockSource) -> Iterator[tuple[Reply | None, bytes]]:

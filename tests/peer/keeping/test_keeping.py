@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chains import ALICE, TIME, Scribe
+from chains import ALICE, BOB, TIME, Scribe
 from command_line import Peer
 from flwr.app import RecordDict
+from hurried import RULE, late_reply, leaving_out, telling
 from inspected_runs import WrittenRun
 
 from peer.cli.keeping.opened_dropping import opened_dropping
@@ -457,6 +458,20 @@ def test_a_clients_states_go_with_its_closed_run_unless_another_run_has_them(kep
     kept.journal.keep_reply(run.app, b"of another run", run.sent[0], states[1])
     assert command("forget", "latest", "--yes").code == 0
     assert kept.here(*states) == [False, True]
+
+
+def test_what_a_client_answered_too_late_goes_with_the_exchange_that_tells_of_it(kept: Kept, command: Peer) -> None:
+    kept.role = Role.CLIENT
+    run = TracedRun(Scribe(), closing=RULE)
+    scribe = run.scribe
+    scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, content=run.model(0))))
+    scribe.add(leaving_out(scribe, BOB))
+    late = run.answer(loss=0.0, examples=1)
+    scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, content=run.model(1))))
+    scribe.add(telling(scribe, late_reply(scribe, content=late)))
+    closed_run(kept, rounds=2, run=run)
+    assert command("keep", "updates=last:1").code == 0
+    assert late in dropped_here(kept.home, run.scribe.chain.run)
 
 
 def test_an_open_run_is_forgotten_without_what_was_signed_in_it(kept: Kept, command: Peer) -> None:
