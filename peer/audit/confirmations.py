@@ -81,6 +81,7 @@ class Confirmations:
                 self._waiting[record.body.height].append((record, record.body))
         self._listed: dict[bytes, _Listed] = {}
         self._found: dict[str, _Found] = {}
+        self._newer: list[tuple[Record, Ack]] = []
         self._histories: list[tuple[bytes, str, Finding]] = []
         """Acks of other histories: the key, and its member's name. Only the end tells if the key was revoked since."""
         self.heights: dict[bytes, int] = {}
@@ -121,20 +122,37 @@ class Confirmations:
         """Take an ack that names another record than the chain has at its height.
 
         Of an older term, it is of a tail that a takeover left out: that is what takeovers may do, and nobody's fault.
-        Of a newer term, it is this chain that was left behind.
+        What it is of a newer term, only the end tells.
         """
-        name = chain.manifest.called(ack.by)
         if ack.term < chain.term:
             self._lose(ack)
         elif ack.term > chain.term:
-            self._find(name, Finding(chain.height, record.cid, OVERTAKEN, _overtaken(name, ack, chain)))
+            self._newer.append((record, ack))
         else:
-            what = (
-                f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
-                f"{chain.head}. The leader showed {name} another one, or the ack is false"
-            )
-            finding = Finding(chain.height, record.cid, ANOTHER_HISTORY, what)
-            self._histories.append((record.signers[0], name, finding))
+            self._note_history(record, ack, chain, f"{chain.head}")
+
+    def _note_history(self, record: Record, ack: Ack, chain: Chain, shown: str) -> None:
+        name = chain.manifest.called(ack.by)
+        what = (
+            f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
+            f"{shown}. The leader showed {name} another one, or the ack is false"
+        )
+        self._histories.append((record.signers[0], name, Finding(ack.height, record.cid, ANOTHER_HISTORY, what)))
+
+    def _judge_newer(self, chain: Chain) -> None:
+        """Judge the acks of a newer term than the chain has at their heights, now that all its terms are known.
+
+        A term that begins later in this chain has one leader and one beginning. One that the chain passed over was left
+        out by a later one. If it is above all of the chain's, the chain itself was left behind.
+        """
+        for record, ack in self._newer:
+            if ack.term in self.settling.acked:
+                self._note_history(record, ack, chain, f"a record of an older term than {ack.term}")
+            elif ack.term < chain.term:
+                self._lose(ack)
+            else:
+                name = chain.manifest.called(ack.by)
+                self._find(name, Finding(ack.height, record.cid, OVERTAKEN, _overtaken(name, ack, chain)))
 
     def _lose(self, ack: Ack) -> None:
         self.lost[ack.term] = max((ack.height, ack.head), self.lost.get(ack.term, (-1, ack.head)))
@@ -166,12 +184,13 @@ class Confirmations:
 
     def findings(self, chain: Chain, revoked: Set[bytes]) -> Iterator[Finding]:
         """What was found, each kind once. ``chain`` is all that is shown; the keys ``revoked`` are so by now."""
+        self.settling.count()
+        self._judge_newer(chain)
         for key, name, finding in self._histories:
             if key in revoked:
                 what = f"by a key that was revoked since, and that a thief may have used: {finding.message}"
                 finding = replace(finding, rule=REVOKED_HISTORY, message=what)
             self._find(name, finding)
-        self.settling.count()
         self._beyond(chain)
         self._unwitnessed(chain)
         for found in self._found.values():
@@ -247,9 +266,9 @@ class Confirmations:
 
 def _overtaken(name: str, ack: Ack, chain: Chain) -> str:
     return (
-        f"{name} has confirmed height {ack.height} in term {ack.term}, and the chain shown is in term {chain.term} "
-        f"{'there' if chain.height == ack.height else f'at its end, height {chain.height}'}: another server has taken "
-        "the run over. Ask a member for its newest head: what this chain has and that one does not was lost"
+        f"{name} has confirmed height {ack.height} in term {ack.term}, and the chain shown ends in term {chain.term}, "
+        f"at height {chain.height}: another server has taken the run over. Ask a member for its newest head: what this "
+        "chain has and that one does not was lost"
     )
 
 

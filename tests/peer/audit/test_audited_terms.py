@@ -299,6 +299,25 @@ def test_a_chain_that_was_left_behind_is_told_by_a_member_that_has_seen_the_newe
     assert "another server has taken the run over" in report.remarks[0].message
 
 
+def test_a_term_that_began_elsewhere_is_another_history(audited: Audited) -> None:
+    won, other = led(), Led()
+    won.scribe.lead(leader=SECOND)
+    other.scribe.lead(leader=SECOND)
+    other.ack(ALICE)
+    assert rules(audited(won, acks=other.acks)) == ["another-history"]
+
+
+def test_a_term_that_a_later_one_left_out_accuses_nobody(audited: Audited) -> None:
+    run, other = Led(), Led()
+    other.scribe.lead(leader=SECOND)
+    other.ack(CAROL)
+    run.exchange(1)
+    votes = [run.scribe.sign(run.scribe.vote(each, SERVER, term=3), each) for each in by_id(SERVER, ALICE, BOB)]
+    run.scribe.lead(*votes, leader=SERVER, term=3)
+    report = audited(run, acks=other.acks)
+    assert (report.verdict, report.remarks) == (Verdict.VERIFIED, [])
+
+
 def test_another_history_in_one_term_is_a_finding_as_before(audited: Audited) -> None:
     run, other = led(), led()
     run.exchange(2)
