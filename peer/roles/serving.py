@@ -64,7 +64,12 @@ class Serving:
         return ClosedRun(chain.run, chain.head, body.outcome, body.model, key, reason)
 
     def ended(self, ending: Ending) -> Ending:
-        """The ending, with what the server has signed against a leader. Call it after it was run."""
+        """The ending, with what the server has signed against a leader; nothing is left to do for the runs of others
+        that it took over and closed. Call it after it was run."""
+        session = self.prepared.session
+        for head in session.journal.heads():
+            if head.closed and session.journal.leads(head) and session.journal.own(head.run) is None:
+                session.journal.finish(head.run)
         if ending.why or not self.server.contradicted:
             return ending
         why = "this server computed something else than what the run records, and has signed that"
@@ -86,7 +91,8 @@ def serving(
 ) -> Serving:
     """A server, ready to run: it begins with ``lead``, or as a standby if that is None. ``environment`` is that of the
     app process of a run that it begins itself; of others, their records say how they compute."""
-    settings = replace(settings, known_runs=frozenset(head.run for head in session.journal.heads()))
+    known_runs = frozenset(head.run for head in session.journal.heads())
+    settings = replace(settings, known_runs=known_runs, remembers=standby.remembers)
     standby = replace(standby, any_model=not settings.admission.makes(Check.MODEL))
     server = Server(session.author(), trusted, ServerPlan(settings, standby, lead), kept, verified(session))
     topics = [topic_all(session.federation), topic_leader(session.federation)]

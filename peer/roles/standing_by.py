@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from peer.apps.app_choice import AppChoice
 from peer.apps.taken_apps import take_app, tell_what_goes_along
+from peer.apps.unpacked_apps import UnpackedApps
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import EngineError
 from peer.engine.own_blocks import OwnBlocks
+from peer.history.run_to_resume import RunToResume, run_to_resume
 from peer.home.home_location import location_of
 from peer.home.journal import RunHead
 from peer.roles.serving import Serving, followed, position_of, serving, signed_acks, standby_plan
@@ -19,11 +20,9 @@ from protocol.election.silence import LEAST_SILENCE
 from protocol.records.bodies import Role, RunConfig
 from protocol.records.signed_records import read_chained
 from protocol.roles.leader.run_plan import LeaderSettings
+from protocol.roles.server.server import LeadPlan
 from protocol.roles.standby.standby_plan import RunToReplay, SignedAcks
 from protocol.wire.announcements import Position
-
-REMEMBERED_RUNS: Final = 64
-"""For how many runs a standby remembers how far it has verified them."""
 
 
 def standing_by(
@@ -36,8 +35,9 @@ def standing_by(
     takeover_after: float = LEAST_SILENCE,
 ) -> Serving:
     """A standby, ready to replay the runs that others lead until it is stopped; with ``once``, until the first one is
-    closed and replayed. If it leads one of them in the end, it does so with the ``settings``. ``run`` is a run, or its
-    head, to begin with; None: one that it has not finished, if any. It stands for a run whose leader was silent for
+    closed and replayed. If it leads one of them in the end, it does so with the ``settings``; it goes on with one that
+    it had taken over and left open. ``run`` is a run, or its head, to begin with; None: one that it has not finished,
+    if any. It stands for a run whose leader was silent for
     ``takeover_after`` seconds, or longer.
 
     These are runs of the chosen app and, if that is the built-in one, runs of apps that the owner approves.
@@ -65,7 +65,19 @@ def standing_by(
         least_silence=takeover_after,
     )
     session.journal.begin_at(location_of(session.home.path))
-    return serving(session, trusted, settings, plan, kept)
+    left = None if run is not None else _left_open(session, app.id)
+    lead = None if left is None else LeadPlan(left.plan(node_config), left.resumed, unless_led=True)
+    return serving(session, trusted, settings, plan, kept, lead=lead)
+
+
+def _left_open(session: Session, app: CID) -> RunToResume | None:
+    """The run that this peer took over and leads, if it was killed before that was closed, and its app is here: nobody
+    else goes on with it, unless it is taken over once more."""
+    left = run_to_resume(session.journal, session.federation, session.reader(), session.engine)
+    if left is None or left.is_closed or left.begun.began_in is None:
+        return None
+    is_here = left.bundle.app == app or UnpackedApps(session.home).folder(left.bundle.app).is_dir()
+    return left if is_here else None
 
 
 def unfinished(session: Session, kept: dict[CID, SignedAcks]) -> RunToReplay | None:

@@ -159,15 +159,25 @@ class Leader:
             turn(Turn.YIELDS, stopped),
         ]
         starts, closed = turn(Turn.PREPARES, preparing), turn(Turn.ENDS, ending)
+        of_standby = ignored(AppReady)  # a process that is not given its run any more: another is started
         appends, resumed = turn(Turn.APPENDS, appending), turn(Turn.LEADS, leading)
         # our members knew that the run is closed before its app, which was to go on with it
         passed_over = [ignored(kind) for kind in (AppReady, AppCalled, AppLost)]
         rows: dict[LeaderState, list[Rule[LeaderState]]] = {
             new: [on(Started, self._start), starts, closed, turn(Turn.SUCCEEDS, leading)],
             preparing: [*always, on(AppReady, app.ready), on(AppLost, app.lost), appends, resumed, closed],
-            leading: [*always, on(AppCalled, requests.called), on(AppLost, app.lost), appends, starts, closed],
+            leading: [
+                *always,
+                of_standby,
+                on(AppCalled, requests.called),
+                on(AppLost, app.lost),
+                appends,
+                starts,
+                closed,
+            ],
             appending: [
                 *always,
+                of_standby,
                 on(AppCalled, requests.called),
                 on(AppLost, app.lost),
                 turn(Turn.APPENDED, leading),

@@ -293,8 +293,8 @@ class Replaying:
     def ready(self, event: AppReady, now: float) -> None:
         """The process has its imports: give it its run."""
         wanted = self._wanted
-        if self._stage is not Stage.STARTING or wanted is None:
-            return
+        if self._stage is not Stage.STARTING or wanted is None or not self._seed:
+            return  # it is of the leader that we were
         self._stage = Stage.REPLAYING
         self._now = event.environment
         self._in_force = cause_of(wanted.private.environment, event.environment)
@@ -317,7 +317,7 @@ class Replaying:
 
     def lost(self, event: AppLost, now: float) -> None:
         """Start another process; but if it is lost at one place again and again, nobody can tell what it does."""
-        if self._stage not in (Stage.STARTING, Stage.REPLAYING):
+        if self._stage not in (Stage.STARTING, Stage.REPLAYING) or not self._seed:
             return
         self._outbox.report(What.APP_LOST, why=event.why)
         self._crashes = self._crashes + 1 if self._crash_at == self._next else 1

@@ -135,6 +135,15 @@ def test_a_server_that_signed_no_run_record_stood_by(journal: Journal) -> None:
     assert journal.part_in(replace(HEAD, run=block.cid, role=Role.SERVER)) == "server"
 
 
+def test_a_server_that_signed_the_newest_record_leads_the_run(journal: Journal) -> None:
+    block = cbor_block({"takeover": "own"})
+    head = replace(HEAD, head=block.cid, role=Role.SERVER)
+    assert not journal.leads(head)
+    journal.keep_own([block])
+    assert journal.leads(head)
+    assert journal.part_in(head) == "server"
+
+
 def test_the_last_engine_is_remembered(path: Path, journal: Journal) -> None:
     journal.remember_engine("kubo")
     journal.remember_engine("local:/engine")

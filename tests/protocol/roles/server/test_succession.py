@@ -187,6 +187,20 @@ def test_an_app_whose_process_was_not_ready_is_started_again_as_the_run_computes
     assert entries == [QuietEntry, DispatchEntry, CollectEntry, DispatchEntry, QuietEntry, ScriptEnd]
 
 
+def test_a_process_that_becomes_ready_while_the_takeover_is_on_its_way_is_not_given_the_run() -> None:
+    server = AServer(scribe())
+    server.hears()
+    server.disk_works = False
+    server.wins(here=False)
+    server.feed(AppReady(ENVIRONMENT))
+    assert server.server.state is LeaderState.APPENDING
+    store = server.all(Store)[-1]
+    server.disk_works = True
+    server.feed(Done(store.id))
+    assert server.server.state is LeaderState.PREPARING
+    assert len(server.all(StartApp)) == 2
+
+
 def test_a_reply_that_was_heard_while_it_stood_by_need_not_be_said_again() -> None:
     server = standing()
     message = server.scribe.message(ALICE)
@@ -269,6 +283,22 @@ def test_a_leader_that_was_taken_over_from_stands_by_and_writes_no_more(state: s
     assert entries == [DispatchEntry, CollectEntry, DispatchEntry, QuietEntry], "it replays the run of the other"
     assert len(server.written) == written
     assert server.all(WriteHead)[-1].term == 2, "no older head takes its place on disk"
+
+
+def test_the_process_of_the_leader_that_a_standby_was_is_not_given_what_it_replays() -> None:
+    server = leading(scribe())
+    server.feed(AppLost("killed"))
+    server.scribe.lead(leader=SECOND)
+    server.say(SECOND, Head(position(server.scribe, term=2)))
+    while not [fetch for fetch in server.fetching.values() if isinstance(fetch, FetchRecord) and fetch.kind is None]:
+        server.give(next(iter(server.fetching.values())))  # up to the seed
+    handed = len(server.all(Hand))
+    server.feed(AppReady(ENVIRONMENT))
+    server.feed(AppLost("killed"))
+    assert len(server.all(Hand)) == handed
+    started = len(server.all(StartApp))
+    server.here()
+    assert len(server.all(StartApp)) == started + 1
 
 
 def test_a_leader_yields_to_no_server_that_only_says_so() -> None:

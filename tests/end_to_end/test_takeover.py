@@ -1,0 +1,59 @@
+"""A leader is lost for good, and a server that stands by leads its run to the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from federation import GATED, Federation, Gate
+
+from peer.home.federations import FederationStore
+from peer.membership.changes import add_member
+from protocol.records.bodies import Role
+
+CLIENTS = ("one", "two", "three")
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    """Three clients, and two servers."""
+    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
+    made.add(*CLIENTS)
+    public = made.identity("second").public_for(bytes(made.stored.id))
+    stored = add_member(made.stored, made.admin, public, name="second", roles=[Role.SERVER], time=time.time())
+    FederationStore(made.home("server")).save(stored)
+    for name in ("second", *CLIENTS):
+        FederationStore(made.home(name)).join(stored)
+    yield made
+    made.end()
+
+
+def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_back(
+    federation: Federation, gate: Gate
+) -> None:
+    config = f'gate="{gate.folder}" rounds=4 clients=3'
+    gate.open("round-1", "train-1", "round-2")
+    standby = federation.start("second", "--role", "server", "--standby", "--app", GATED, "--once")
+    standby.wait_for("app-bundled")
+    server = federation.server(GATED, "--run-config", config, clients=3)
+    clients = [federation.client(name, GATED, f'gate="{gate.folder}"') for name in CLIENTS]
+    server.wait_for("dispatched", round=2)
+    standby.wait_for("recomputed", height=3)
+    server.kill()
+    standby.wait_for("took-over", term=2)
+    gate.open("train-2")
+    standby.wait_for("collected", replies=3)
+    model = federation.root / "model.npz"
+    back = federation.server(GATED, "--run-config", config, "--save-path", model, clients=3)
+    back.wait_for("run-followed")
+    gate.open("round-3", "train-3", "round-4", "train-4")
+    assert [each.code() for each in (standby, back, *clients)] == [0] * 5, standby.said
+
+    assert model.exists()
+    report = json.loads(federation.done("second", "audit", federation.exported("second"), "--json"))
+    assert (report["verdict"], report["rounds"]) == ("verified", 4)
+    assert [(each["term"], each["leader"]) for each in report["reigns"]] == [(1, "server"), (2, "second")]
+    assert report["recomputed"]["server"] == [[1, report["height"]]], "from the first record on, also its own"
