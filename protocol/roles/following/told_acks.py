@@ -45,7 +45,9 @@ class ToldAcks:
         self._newest, self._announcer, self._outbox = machine.newest, machine.announcer, machine.outbox
         self._telling: _Telling | None = None
         self.is_awaited: Callable[[], bool] = lambda: False
-        """Whether all members wait for our word: then it is announced to all, for as long as they may."""
+        """Whether members wait for our word: then it is announced for as long as they may."""
+        self.is_for_all: Callable[[], bool] = lambda: False
+        """Whether it is announced to all, and not to the leader alone."""
 
     def sign(self, ack: Ack, manifest: Manifest, then: Callable[[float], None]) -> None:
         """Sign an ack with the key that ``manifest``, in force after its head, gives us; ``then(now)`` runs when that
@@ -69,7 +71,7 @@ class ToldAcks:
             telling.left = max(0, telling.left - 1)
             telling.retry.back_off(now)
             ready = AckReady(telling.run, telling.block.cid)
-            topic = topic_all(self._newest.manifest.federation) if self.is_awaited() else self._announcer.topic
+            topic = topic_all(self._newest.manifest.federation) if self.is_for_all() else self._announcer.topic
             self._announcer.announce(ready, (telling.block,), topic=topic)
 
     def announce_soon(self, now: float) -> None:

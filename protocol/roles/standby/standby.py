@@ -97,7 +97,7 @@ class Standby:
         """A term that a majority has voted for: it leads the run from now on, if that has come no further."""
         self.looks_again: float | None = None
         """When it is to be looked at again if it should lead."""
-        told.is_awaited = self._is_awaited
+        told.is_awaited, told.is_for_all = self._is_awaited, self._is_witness
         followed.holds = lambda: machine.state is FollowerState.FOLLOWING
         self._status = status = StandbyStatus(part, servers, followed, forgotten, app, replaying, machine)
         leaders.begins, leaders.leaves = self._leave, self._leave
@@ -199,10 +199,14 @@ class Standby:
         if self.machine.state is not FollowerState.STOPPED:
             self.machine.outbox.tell_wait(self._status.awaited(), self.machine.newest.manifest.version, now)
 
+    def _is_witness(self) -> bool:
+        """Whether all members want to know what we make of the run: it needs witnesses."""
+        return self._followed.run is not None and self._followed.run.chain.witnesses_needed > 0
+
     def _is_awaited(self) -> bool:
         """Whether clients wait for us to say what we recomputed, before they train."""
         run = self._followed.run
-        return run is not None and bool(run.chain.witnesses_needed and run.chain.open) and not run.chain.closed
+        return run is not None and self._is_witness() and bool(run.chain.open) and not run.chain.closed
 
     # -- hearing and saying -----------------------------------------------------------------------------------------
 
