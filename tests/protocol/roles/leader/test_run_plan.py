@@ -9,7 +9,8 @@ from protocol.blocks.cid import CID, cbor_block
 from protocol.blocks.content import KeyedContent
 from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Run, RunPrivate
-from protocol.roles.leader.run_plan import first_content_key, initial_content, named_bundle
+from protocol.replies.closing_rule import ClosingRule, Count
+from protocol.roles.leader.run_plan import first_content_key, initial_content, named_bundle, recorded_plan
 
 BUNDLE = cbor_block("an encrypted bundle").cid
 
@@ -42,3 +43,11 @@ def test_in_an_encrypted_run_the_model_key_of_its_first_epoch_opens_both() -> No
 
 def test_a_run_that_links_no_model_has_none() -> None:
     assert initial_content(Scribe().run(), begun().chain.keys) is None
+
+
+def test_a_run_that_goes_on_closes_its_exchanges_as_its_record_says() -> None:
+    body = Scribe().run(closing="replies=3 deadline=20")
+    private = read_private(body, RunPrivate)
+    assert private is not None
+    plan = recorded_plan(body, private, begun().chain.keys, b"seed", (), elsewhere=False)
+    assert plan.closing == ClosingRule(Count(3), 20.0)
