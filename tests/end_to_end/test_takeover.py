@@ -53,7 +53,9 @@ def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_b
     assert [each.code() for each in (standby, back, *clients)] == [0] * 5, standby.said
 
     assert model.exists()
-    report = json.loads(federation.done("second", "audit", federation.exported("second"), "--json"))
-    assert (report["verdict"], report["rounds"]) == ("verified", 4)
+    replayed = ("--replay", "--app", GATED, "--unconfined", "--json")
+    report = json.loads(federation.done("second", "audit", federation.exported("second"), *replayed))
+    assert (report["verdict"], report["rounds"], report["replay"]["exchanges"]) == ("verified", 4, 4)
+    assert report["settled"]["height"] == report["height"], "a majority has confirmed the close"
     assert [(each["term"], each["leader"]) for each in report["reigns"]] == [(1, "server"), (2, "second")]
     assert report["recomputed"]["server"] == [[1, report["height"]]], "from the first record on, also its own"
