@@ -6,10 +6,11 @@ the leader takes is known only then. What it refuses was fetched in vain.
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import Final
 
-from protocol.blocks.cid import BlockError
+from protocol.blocks.cid import CID, BlockError
 from protocol.chain.chain import check_reply
 from protocol.federation.manifest import node_id
 from protocol.pacing.backoff import SLOWEST_RETRY
@@ -25,6 +26,9 @@ from protocol.roles.unchecked_claims import UncheckedClaims
 SIDE_BY_SIDE: Final = 2
 """Contents of one client's that are fetched at once."""
 
+REMEMBERED: Final = 1_024
+"""Contents that are known to be here: those of one exchange, mostly."""
+
 
 class EarlyContents:
     """Of the open messages of the run that is followed: one for each."""
@@ -35,10 +39,16 @@ class EarlyContents:
         self._claims = UncheckedClaims(SIDE_BY_SIDE, SLOWEST_RETRY)
         self._begun: set[bytes] = set()
         """The messages of which a reply's content is fetched, or was."""
+        self._here: deque[CID] = deque(maxlen=REMEMBERED)
 
     def begin(self) -> None:
         """Another run is followed."""
         self._begun = set()
+        self._here.clear()
+
+    def have(self, content: CID) -> bool:
+        """Whether a content is here that was fetched lately."""
+        return content in self._here
 
     def answered(self, message: bytes) -> None:
         """A collect has answered a message."""
@@ -63,13 +73,15 @@ class EarlyContents:
         self._begun.add(message)
         reply = record.body
         if isinstance(reply, Reply) and reply.content is not None:
-            done, failed = partial(self._here, heard.by), partial(self._lost, heard.by, message)
+            done = partial(self._is_here, heard.by, reply.content)
+            failed = partial(self._lost, heard.by, message)
             self._outbox.ask(FetchContent, done, failed, reply.content, of_reply=True)
         else:
             self._claims.held(heard.by)
 
-    def _here(self, by: bytes, now: float) -> None:
+    def _is_here(self, by: bytes, content: CID, now: float) -> None:
         self._claims.held(by)
+        self._here.append(content)
 
     def _lost(self, by: bytes, message: bytes, why: str, now: float) -> None:
         """Its client announces it again, or a collect has it fetched."""

@@ -49,6 +49,7 @@ from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.app_process import ReplayingApp
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from protocol.roles.machine import Machine
+from protocol.roles.standby.early_contents import EarlyContents
 from protocol.roles.standby.own_acks import OwnAcks, VerifiedRecord
 from protocol.roles.standby.sent_contents import SentContents
 from protocol.roles.standby.standby_plan import StandbyPlan
@@ -109,11 +110,11 @@ class _InHand:
 class Replaying:
     """The one process there is. `protocol.roles.following.app_approval.RunsApp`."""
 
-    def __init__(self, plan: StandbyPlan, acks: OwnAcks, machine: Machine[FollowerState]) -> None:
+    def __init__(self, plan: StandbyPlan, acks: OwnAcks, early: EarlyContents, machine: Machine[FollowerState]) -> None:
         self._plan = plan
         self._acks = acks
         self._machine, self._newest, self._outbox = machine, machine.newest, machine.outbox
-        self._sent = SentContents(machine)
+        self._early, self._sent = early, SentContents(machine)
         self._app: CID | None = None
         self._stage = Stage.ABSENT
         self._wanted: WantedApp | None = None
@@ -320,6 +321,7 @@ class Replaying:
         if self._stage not in (Stage.STARTING, Stage.REPLAYING) or not self._seed:
             return
         self._outbox.report(What.APP_LOST, why=event.why)
+        self._early.begin()  # what it may have lacked is looked for again
         self._crashes = self._crashes + 1 if self._crash_at == self._next else 1
         self._crash_at = self._next
         if self._crashes >= CRASHES:
@@ -374,6 +376,7 @@ class Replaying:
         if isinstance(entry, DispatchEntry):
             self._sent.fetch(named & self._of_open_messages())
             named = set()
+        named = {content for content in named if not self._early.have(content)}
         self._in_hand = _InHand(entry, sorted(named, reverse=True), set())
         self._fetch_contents(wanted, now)
 

@@ -84,8 +84,8 @@ class Standby:
         self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
         self._told = told = ToldAcks(machine)
         self._acks = acks = OwnAcks(kept, forgotten, told, followed, machine)
-        self._replaying = replaying = Replaying(plan, acks, machine)
-        self._early = EarlyContents(machine)
+        self._early = early = EarlyContents(machine)
+        self._replaying = replaying = Replaying(plan, acks, early, machine)
         self._app = app = AppApproval(plan, part, replaying, machine)
         self._is_leaving = False
         """Whether the close of the run followed is acked, or will not be."""
