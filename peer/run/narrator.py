@@ -107,6 +107,8 @@ _LINES: Final[Mapping[What, str]] = {
     What.ELECTED: "elected to lead run {run} (term {term}), with {votes} votes",
     What.VOTERS_LACKING: "too few of the run's voters are heard ({here} of {voters}, and {needed} are needed): nothing "
     "is recorded until they are back, because another server may lead by now",
+    What.NO_TAKEOVER: "no takeover is possible now if the run's leader is lost: {why}",
+    What.TAKEOVER_POSSIBLE: "another server can take the run over if its leader is lost",
     What.CLOSE_UNSETTLED: "run {run} is closed, and too few of its voters have confirmed that: a server that stands by "
     "may lead it on from before",
     What.VOTERS_BACK: "enough of the run's voters are heard again: going on",

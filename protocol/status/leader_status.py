@@ -82,6 +82,7 @@ class LeaderStatus:
             means=mean_of([each.metrics for each in self._replies.answers.values() if each.metrics]),
             here=sum(each.doing.is_here for each in clients),
             of=len(clients),
+            takeover=self._reign.takeover(now),
             offline=self._machine.offline.is_offline,
             manifest_version=manifest.version,
         )
@@ -159,6 +160,8 @@ class LeaderStatus:
             )
         if self._machine.no_room and state in (LeaderState.LEADING, LeaderState.APPENDING):
             yield Wait(Lack.ROOM)
+        if self._reign.voters.is_short and state in (LeaderState.LEADING, LeaderState.APPENDING):
+            yield Wait(Lack.VOTERS)
         if state in (LeaderState.LEADING, LeaderState.APPENDING):
             yield from self._witnesses_awaited(manifest, now)
         if answer_by and state in (LeaderState.LEADING, LeaderState.APPENDING):

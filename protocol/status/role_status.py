@@ -11,6 +11,7 @@ from protocol.blocks.cid import CID
 from protocol.records.roles import Role
 from protocol.status.lateness import Lateness
 from protocol.status.measures import Measures
+from protocol.status.takeover_status import TakeoverStatus
 
 if TYPE_CHECKING:
     from protocol.records.bodies import RunConfig
@@ -76,6 +77,8 @@ class Lack(StrEnum):
     """A message is for us, and what it holds is not here."""
     WITNESSES = "witnesses"
     """Too few other servers have recomputed what clients are to train on."""
+    VOTERS = "voters"
+    """Too few of those who may elect another leader are heard: another may lead by now."""
     ROOM = "room"
     """The disk has no room for another exchange, by the home's budget."""
 
@@ -266,6 +269,8 @@ class RoleStatus:
     """At a server whose run needs witnesses: the other servers."""
     keeps: Kept | None = None
     """At a keeper."""
+    takeover: TakeoverStatus | None = None
+    """At a server in an open run."""
     offline: bool = False
     """Whether its engine has not answered for some time, so that nobody can be heard."""
     manifest_version: int = 1
@@ -277,9 +282,9 @@ class RoleStatus:
 
     @property
     def is_paused(self) -> bool:
-        """Whether it begins no exchange: the disk has no room, or witnesses were waited for too long."""
+        """Whether it begins no exchange: no room on the disk, too few voters, or witnesses away for too long."""
         return any(
-            wait.lack is Lack.ROOM or (wait.lack is Lack.WITNESSES and self.leads and wait.until is None)
+            wait.lack in (Lack.ROOM, Lack.VOTERS) or (wait.lack is Lack.WITNESSES and self.leads and wait.until is None)
             for wait in self.waits
         )
 

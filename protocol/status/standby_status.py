@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from protocol.records.bodies import Role
@@ -16,6 +17,7 @@ from protocol.roles.standby.replaying import Replaying
 from protocol.roles.waiting import Awaited
 from protocol.status.follower_status import FollowerStatus
 from protocol.status.role_status import RoleStatus
+from protocol.status.takeover_status import TakeoverStatus
 
 
 class StandbyStatus:
@@ -29,8 +31,11 @@ class StandbyStatus:
         forgotten: ForgottenAcks,
         app: AppApproval,
         replaying: Replaying,
+        takeover: Callable[[float], TakeoverStatus | None],
         machine: Machine[FollowerState],
     ) -> None:
+        """``takeover(now)`` is whether it could take the run over that it follows."""
+        self._takeover = takeover
         self._follower = FollowerStatus(part, servers, followed, app, machine)
         self._part = part
         self._servers = servers
@@ -42,7 +47,8 @@ class StandbyStatus:
 
     def at(self, now: float) -> RoleStatus:
         """The status ``now``, in seconds since 1970."""
-        return replace(self._follower.of(Role.SERVER, self.awaited()), recomputed=self._replaying.told)
+        status = self._follower.of(Role.SERVER, self.awaited())
+        return replace(status, recomputed=self._replaying.told, takeover=self._takeover(now))
 
     def awaited(self) -> Awaited | None:
         """What is not here for us to replay a run; nothing if we do, or if why we do not was said."""

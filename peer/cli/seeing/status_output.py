@@ -27,6 +27,7 @@ from protocol.status.role_status import (
     Wait,
     WitnessStatus,
 )
+from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 from protocol.visible import named, quoted
 
 Line = tuple[Text, ...]
@@ -45,6 +46,7 @@ _LACKS: Final = {
     Lack.RUN: "a server to begin a run",
     Lack.RECORDS: "the run's records: they were announced, but cannot be fetched yet",
     Lack.ROSTER: "the run's leader to take up the newest manifest",
+    Lack.VOTERS: "a majority of the run's voters to be heard: another server may lead by now",
     Lack.ROOM: "room on the disk: peer du, peer keep --budget SIZE, peer forget RUN",
     Lack.CONTENT: "the content of a message: it was announced, but cannot be fetched yet",
 }
@@ -101,8 +103,7 @@ def _part_lines(status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]
         yield ("no part     ", bad(quoted(role.refuses, _WHY_SHOWN * 3)))
     if role.recomputed is not None:
         yield from _recomputed_lines(role.recomputed)
-    for witness in role.witnesses:
-        yield ("witness     ", *_witness(witness))
+    yield from _other_server_lines(role)
     if role.work is not None:
         yield (f"works       on a {named(role.work.type)} message, for {duration(status.at - role.work.since)}",)
     if role.answers is not None:
@@ -124,6 +125,20 @@ def _recomputed_lines(told: Recomputation) -> Iterator[Line]:
         )
     if told.why:
         yield ("untold      ", doubtful(quoted(told.why, _WHY_SHOWN * 3)))
+
+
+def _other_server_lines(role: RoleStatus) -> Iterator[Line]:
+    if role.takeover is not None:
+        yield ("takeover    ", *_takeover(role.takeover))
+    for witness in role.witnesses:
+        yield ("witness     ", *_witness(witness))
+
+
+def _takeover(status: TakeoverStatus) -> Line:
+    if status.lack is None:
+        return (f"possible: {status.here} of {status.of} voters are here besides the leader",)
+    why = f"not possible: {status.in_words}"
+    return (why,) if status.lack is TakeoverLack.OTHER_SERVER else (doubtful(why),)
 
 
 def _witness(witness: WitnessStatus) -> Line:

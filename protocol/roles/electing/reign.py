@@ -8,11 +8,13 @@ from protocol.blocks.cid import CID
 from protocol.election.silence import LEADER_BEAT
 from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.standing import Standing, Wins
+from protocol.roles.electing.takeover_chance import TakeoverChance
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.electing.voters_here import VotersHere
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.machine import Machine
+from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 from protocol.wire.announcements import (
     AckReady,
     Announcement,
@@ -44,6 +46,7 @@ class Reign:
         self._machine = machine
         self.voters = VotersHere(self.run, machine)
         self._ballot = Ballot(self.run, lambda _now: True, remembers, machine)
+        self._chance = TakeoverChance(self.takeover, machine.outbox)
         self._standing = Standing(self.run, self._ballot, self._over, lambda _by, _position, _now: None, machine)
 
     def wins(self, then: Wins) -> None:
@@ -87,6 +90,21 @@ class Reign:
         run = self.run()
         return run is None or not self.voters.is_watched or self.voters.has_settled(run)
 
+    def takeover(self, now: float) -> TakeoverStatus | None:
+        """Whether another server could take our run over; None if it is closed, or there is none."""
+        run, newest = self.run(), self._machine.newest
+        if run is None or run.is_closed:
+            return None
+        electorate, ours = run.electorate(newest.manifest), newest.author.member
+        here = self.voters.following(run, now) - {ours} if self.voters.is_watched else frozenset()
+        lacks = {
+            TakeoverLack.OTHER_SERVER: electorate.candidates <= {ours},
+            TakeoverLack.STANDBY: not self._standbys(),
+            TakeoverLack.VOTERS: not electorate.is_majority(here),
+        }
+        lack = next((each for each, is_so in lacks.items() if is_so), None)
+        return TakeoverStatus(lack, len(here), len(electorate.voters), electorate.majority)
+
     # -- hearing ----------------------------------------------------------------------------------------------------
 
     def hear(self, said: Announcement, now: float) -> bool:
@@ -120,6 +138,7 @@ class Reign:
             self._machine.announcer.beats_every = LEADER_BEAT
             self._machine.announcer.beat_soon(now)
         self.voters.tell(now)
+        self._chance.tell(now)
         self._standing.due(now)
 
     # -- time -------------------------------------------------------------------------------------------------------
@@ -138,3 +157,4 @@ class Reign:
         yield from self._ballot.moments()
         yield from self._standing.moments()
         yield from self.voters.moments()
+        yield from self._chance.moments()

@@ -12,6 +12,7 @@ from protocol.roles.electing.leader_silence import LeaderSilence
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.leader.presence import silent_for
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Announcement, Beat, Bye, Canvass, Canvassed, Head, Hello, Position, VoteAsked
 
@@ -33,6 +34,9 @@ class Voting:
         """``remembers(run)`` is whether this home has forgotten nothing that it signed in a run; ``least_silence`` as
         `LeaderSilence` takes it."""
         self._followed = followed
+        self._machine = machine
+        self._heard: dict[bytes, float] = {}
+        """When each member was heard last, as far as it speaks where we listen."""
         self.silence = LeaderSilence(machine.offline, least_silence)
         self.ballot = ballot = Ballot(self.run, lambda now: now < self.silence.ends, remembers, machine)
         ballot.lacks, ballot.votes = followed.catch_up_with, self._has_voted
@@ -50,6 +54,14 @@ class Voting:
         chain = run.chain
         position = Position(chain.run, run.chain.head, chain.height, chain.term)
         return VotedRun(position, chain.manifest, chain.by, chain.closed)
+
+    def voters_here(self, run: VotedRun, now: float) -> frozenset[bytes]:
+        """The voters that are heard besides the leader, ourselves among them."""
+        manifest, offline = self._machine.newest.manifest, self._machine.offline
+        seconds = silent_for(len(manifest.members))
+        here = frozenset(by for by, at in self._heard.items() if now < offline.ends(at, seconds))
+        voters = run.electorate(manifest).voters
+        return (here | {self._machine.newest.author.member}) & voters - {run.leader}
 
     # -- what binds us ----------------------------------------------------------------------------------------------
 
@@ -74,6 +86,7 @@ class Voting:
 
     def hear(self, said: Announcement, now: float) -> bool:
         """Take what concerns elections, or shows that the leader lives. Whether nobody else need look at it."""
+        self._heard[said.by] = now
         match said.body:
             case Canvass() | VoteAsked() as asked:
                 self.ballot.asked(said.by, asked, now)
@@ -84,6 +97,7 @@ class Voting:
             case Hello(position=position) | Beat(position=position) | Head(position=position):
                 return position is not None and self._is_outvoted(said.by, position, now)
             case Bye():
+                del self._heard[said.by]
                 if (run := self.run()) is not None and run.leader == said.by:
                     self.silence.left()
             case _:

@@ -17,6 +17,7 @@ from protocol.records.bodies import Close, Role, Roster, Run, Takeover, Takeover
 from protocol.roles.catch_up import CatchUp, Fork
 from protocol.roles.effects import Effect, PinRun, Stop, StopCause, What
 from protocol.roles.electing.standing import Standing
+from protocol.roles.electing.takeover_chance import TakeoverChance
 from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
@@ -38,6 +39,7 @@ from protocol.roles.standby.replaying import Replaying
 from protocol.roles.standby.standby_plan import SignedAcks, StandbyPlan
 from protocol.roles.state_table import StateTable, on, turn
 from protocol.status.standby_status import StandbyStatus
+from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 from protocol.wire.announcements import (
     Announcement,
     Beat,
@@ -80,6 +82,7 @@ class Standby:
         self._leaders = leaders = HeardLeaders(part, servers, followed, machine)
         self._voting = voting = Voting(followed, plan.remembers, machine, plan.least_silence)
         self._standing = Standing(voting.run, voting.ballot, self._may_stand_from, followed.catch_up_with, machine)
+        self._chance = TakeoverChance(self.takeover, machine.outbox)
         self._standing.wins, voting.leader_speaks = self._wins, self._standing.leader_speaks
         self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
         self._told = told = ToldAcks(machine)
@@ -99,7 +102,9 @@ class Standby:
         """When it is to be looked at again if it should lead."""
         told.is_awaited, told.is_for_all = self._is_awaited, self._is_witness
         followed.holds = lambda: machine.state is FollowerState.FOLLOWING
-        self._status = status = StandbyStatus(part, servers, followed, forgotten, app, replaying, machine)
+        self._status = status = StandbyStatus(
+            part, servers, followed, forgotten, app, replaying, self.takeover, machine
+        )
         leaders.begins, leaders.leaves = self._leave, self._leave
         followed.forked = self._forked
         machine.wire(
@@ -181,6 +186,7 @@ class Standby:
         yield from self._app.moments()
         yield from self._voting.moments()
         yield from self._standing.moments()
+        yield from self._chance.moments()
 
     def _settle(self, now: float) -> None:
         """Do what has become possible, and tell what is waited for."""
@@ -191,6 +197,7 @@ class Standby:
             self._forgotten.ask(now)
             self._replaying.go_on(now)
             self._standing.due(now)
+            self._chance.tell(now)
             self._acks.sign(run)
             if run.chain.closed:
                 self._end(run, now)
@@ -288,6 +295,19 @@ class Standby:
         if not self.machine.copies.may_sign:
             return "another process may have this key"
         return self._replaying.why_not_lead()
+
+    def takeover(self, now: float) -> TakeoverStatus | None:
+        """Whether we could take the run over that we follow; None if it is closed, or there is none."""
+        run = self._voting.run()
+        if run is None or run.is_closed:
+            return None
+        electorate = run.electorate(self.machine.newest.manifest)
+        here, why, lack = self._voting.voters_here(run, now), self.why_not_lead(), None
+        if why:
+            lack = TakeoverLack.FITNESS
+        elif not electorate.is_majority(here):
+            lack = TakeoverLack.VOTERS
+        return TakeoverStatus(lack, len(here), len(electorate.voters), electorate.majority, why)
 
     def _may_stand_from(self) -> float | None:
         """From when on it may stand for the run that it follows; None if it could not lead it."""

@@ -12,8 +12,10 @@ from protocol.election.silence import LEADER_BEAT
 from protocol.records.bodies import Close, Takeover, Vote
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepVote, Publish, Stop, Store, What
+from protocol.roles.electing.takeover_chance import LASTS
 from protocol.roles.events import AppCalled, EngineAnswered
 from protocol.roles.leader.leader_states import LeaderState
+from protocol.status.takeover_status import TakeoverLack
 from protocol.wire.announcements import (
     Beat,
     Bye,
@@ -191,3 +193,29 @@ def test_a_close_that_a_majority_has_confirmed_is_settled(leader: Attacked) -> N
     assert leader.all(Stop)
     assert not leader.reported(What.CLOSE_UNSETTLED)
     assert isinstance(parse_record([each for each in leader.all(Store) if each.own][-1].blocks[0]).body, Close)
+
+
+def test_people_are_told_if_nobody_could_take_the_run_over(leader: Attacked) -> None:
+    def lack() -> tuple[object, int]:
+        status = leader.machine.machine.status(leader.now).takeover
+        return status.lack, status.here
+
+    assert lack() == (None, 4)
+    leader.wait(AWAY)
+    are_here(leader, SECOND)
+    assert lack() == (TakeoverLack.VOTERS, 1)
+    leader.wait(LASTS)
+    (told,) = leader.reported(What.NO_TAKEOVER)
+    assert "0 of 5 voters are here, and 3 are needed" in told["why"]
+    are_here(leader, SECOND, ALICE, BOB)
+    assert lack() == (None, 3)
+    assert leader.reported(What.TAKEOVER_POSSIBLE)
+
+
+def test_without_a_standby_that_is_what_lacks() -> None:
+    leader = leading()
+    assert leader.machine.machine.status(leader.now).takeover.lack is TakeoverLack.STANDBY
+    leader.wait(LASTS)
+    leader.wait(LASTS)
+    (told,) = leader.reported(What.NO_TAKEOVER)
+    assert "peer start --role server --standby" in told["why"]
