@@ -243,3 +243,11 @@ def test_an_apps_log_that_cannot_be_written_is_said_before_the_run(client: Peer,
     (client.home / "logs" / "app-client.log").mkdir(parents=True)
     options = ["--role", "client", "--ipfs", f"local:{tmp_path / 'engine'}", "--app", str(APPS / "numpy_fedavg")]
     refuse(client, ExitCode.WRONG_USE, "log", "cannot be written", options=options)
+
+
+def test_a_server_does_not_begin_a_run_for_which_the_federation_has_too_few_witnesses(
+    server: Peer, tmp_path: Path
+) -> None:
+    leads = ["--role", "server", "--app", str(APPS / "cheating"), "--ipfs", f"local:{tmp_path / 'engine'}"]
+    words = "recomputed", "has 0 other servers", "peer federation invite --name NAME --role server"
+    refuse(server, ExitCode.WRONG_USE, *words, options=[*leads, "--witnesses", "1"])
