@@ -77,6 +77,8 @@ class FollowedRun:
         """The newest head of the run followed that is."""
         self.may_confirm: Callable[[], bool] = lambda: True
         """Whether we may say how far we have verified the run followed. `protocol.roles.following.voting` sets it."""
+        self.is_outvoted: Callable[[Position], bool] = lambda _: False
+        """Whether we have promised a higher term than that of a head: then it is not said. The same sets it."""
 
     # -- how far we are ---------------------------------------------------------------------------------------------
 
@@ -96,14 +98,13 @@ class FollowedRun:
     def confirmed(self) -> Position | None:
         """`position` as others are told it, who count on it: once it is on disk, and nothing that we have promised
         keeps us from saying it."""
-        position, run, on_disk = self.position, self.run, self._on_disk
-        if run is None or position is None or position.run != run.run:
-            return position
-        if not self.may_confirm():
-            return None
-        if position.head != run.chain.head:
-            return position  # of a process before this one
-        return on_disk if on_disk is not None and on_disk.run == run.run else None
+        position, run = self.position, self.run
+        if run is not None and position is not None and position.run == run.run:
+            if not self.may_confirm():
+                return None
+            if position.head == run.chain.head:  # else it is of a process before this one
+                position = self._on_disk if self._on_disk is not None and self._on_disk.run == run.run else None
+        return None if position is None or self.is_outvoted(position) else position
 
     def _is_on_disk(self, position: Position | None, closed: bool, now: float) -> None:
         self._on_disk = position
@@ -188,6 +189,13 @@ class FollowedRun:
         """Follow a run of which nobody may speak any more, if we follow none yet."""
         if self.run is None:
             self._follow(position.run, leader).hear(position, ())
+
+    def take_up(self, run: CID, candidate: bytes) -> None:
+        """A server would lead this run on: follow it again if an earlier process of ours did, and we follow none. Its
+        leader may be gone for good, and then whoever has started since would never have a vote."""
+        known = self._verified.heads.get(run)
+        if known is not None and not self._machine.acting.is_of_another(run, self._machine):
+            self.begin(known, candidate)
 
     def _follow(self, run: CID, server: bytes) -> CatchUp:
         newest = self._newest

@@ -41,6 +41,7 @@ class Voting:
         self.ballot = ballot = Ballot(self.run, lambda now: now < self.silence.ends, remembers, machine)
         ballot.lacks, ballot.votes = followed.catch_up_with, self._has_voted
         followed.may_confirm = self.may_confirm
+        followed.is_outvoted = lambda position: self.ballot.is_outvoted(position.run, position.term)
         self.leader_speaks: Callable[[], None] = lambda: None
         """Called when the leader is heard. A standby sets it."""
         self._came_to: tuple[CID | None, float] = None, 0.0
@@ -89,6 +90,7 @@ class Voting:
         self._heard[said.by] = now
         match said.body:
             case Canvass() | VoteAsked() as asked:
+                self._followed.take_up(asked.position.run, said.by)
                 self.ballot.asked(said.by, asked, now)
                 return True
             case Canvassed() as told:

@@ -19,6 +19,7 @@ from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import FetchContent, KeepVote, Publish
 from protocol.roles.events import Done
+from protocol.roles.following.followed_run import Verified
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import (
     Announcement,
@@ -191,6 +192,30 @@ def test_a_promise_outlives_the_process() -> None:
     assert (answer.refusal, answer.highest) == (Refusal.OLD_TERM, 4)
     assert said(client, Hello, Beat)[-1].body.position is None
     assert not client.all(FetchContent)  # for the message that is open in term 1
+
+
+def test_a_head_of_a_lower_term_is_not_said_while_the_takeover_is_on_its_way_to_disk() -> None:
+    client = orphaned()
+    ask(client, vote_asked(client.scribe))
+    client.scribe.lead()
+    client.disk_works = False
+    client.say(SECOND, Head(position(client.scribe, term=2)))
+    client.give_all()
+    client.wait(20.0)
+    assert said(client, Hello, Beat)[-1].body.position is None
+
+
+def test_a_client_that_starts_after_its_leader_is_gone_has_a_vote() -> None:
+    scribe = begun()
+    verified = Verified({scribe.chain.run: position(scribe)}, frozenset())
+    plan, trusted = ClientPlan(APP, bytes(32)), TrustedManifest(scribe.first, scribe.source)
+    client = Attacked(Client(Author(id_of(ALICE), (ALICE,), 1), trusted, plan, {}, verified), scribe)
+    client.feed(AppReady(ENVIRONMENT))
+    assert ask(client, canvass(scribe)) == []
+    client.give_all()
+    client.wait(SILENT)
+    (answer,) = ask(client, canvass(scribe))
+    assert answer.refusal is None
 
 
 def test_a_restored_home_votes_above_what_a_majority_of_others_reports() -> None:
