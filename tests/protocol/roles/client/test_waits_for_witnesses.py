@@ -7,16 +7,21 @@ from typing import Any
 
 import pytest
 from attacked import Attacked, following, position
-from chains import ADMIN, ALICE, BOB, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of
+from chains import ADMIN, ALICE, APP, BOB, ENVIRONMENT, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of
 
 from crypto.keys import SigningKey
+from protocol.app.calls import AppReady
 from protocol.blocks.cid import Block, cbor_block
 from protocol.blocks.listing import Listing
 from protocol.federation.unsigned_versions import next_version, without_member
 from protocol.records.bodies import Comparison, Recomputed, RecomputedAck
 from protocol.records.signed_records import sign_record
+from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
+from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import KeepAcks, What
 from protocol.roles.events import ManifestChanged
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.waiting import Awaited
 from protocol.status.role_status import Lack
 from protocol.wire.announcements import AckReady, Head
@@ -155,3 +160,16 @@ def test_a_contradicted_run_goes_on_without_the_server_that_spoke_against_it() -
     unsigned = without_member(client.scribe.manifest, id_of(SECOND), by=id_of(ADMIN), time=TIME)
     client.feed(ManifestChanged(client.scribe.next_manifest(unsigned).cid, client.scribe.source))
     assert not client.machine.machine.status(TIME).refuses
+
+
+def test_a_client_that_is_started_again_remembers_the_word_against_its_run() -> None:
+    scribe = witnessed("evaluate")
+    kept = {scribe.chain.run: KeptRun(disputes=[word(scribe, DIVERGED)])}
+    trusted = TrustedManifest(scribe.first, scribe.source)
+    machine = Client(Author(id_of(ALICE), (ALICE,), 1), trusted, ClientPlan(APP, bytes(32)), kept)
+    client = Attacked(machine, scribe)
+    client.feed(AppReady(ENVIRONMENT))
+    client.say(SERVER, Head(position(scribe)))
+    client.give_all()
+    assert not takes_it_up(client)
+    assert "has computed something else" in machine.machine.status(TIME).refuses

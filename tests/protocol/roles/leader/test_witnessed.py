@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 from attacked import Attacked
-from chains import ALICE, APP, BOB, CONTENT, ENVIRONMENT, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of, node_of
+from chains import ADMIN, ALICE, APP, BOB, CONTENT, ENVIRONMENT, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of, node_of
 
 from protocol.app.calls import AppReady, Outgoing, Push, Wait
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import Block
 from protocol.blocks.listing import Listing
+from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import Comparison, Dispatch, Recomputed, RecomputedAck
 from protocol.records.signed_records import parse_record, sign_record
-from protocol.roles.effects import KeepAcks, Stop, StopCause, Store, What
+from protocol.roles.effects import KeepAcks, StartApp, Stop, StopCause, Store, What
 from protocol.roles.events import AppCalled
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
+from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.status.role_status import Doing, Lack
 from protocol.wire.announcements import AckReady
@@ -110,3 +111,25 @@ def test_a_run_that_needs_none_goes_on_whatever_another_server_says(comparison: 
     leader.wait(CLIENT_TIMEOUT - 1)
     push(leader, 3)
     assert (sent(leader), leader.all(Stop)) == (2, [])
+
+
+@pytest.mark.parametrize("still_a_member", [True, False])
+def test_a_contradicted_leader_that_is_started_again_goes_on_only_without_the_server_that_spoke_against_it(
+    still_a_member: bool,
+) -> None:
+    scribe = Scribe(MEMBERS)
+    scribe.add(scribe.run(witnesses=1))
+    scribe.add(scribe.dispatch())
+    chain, manifest = scribe.chain, scribe.first
+    if not still_a_member:
+        unsigned = without_member(manifest, id_of(SECOND), by=id_of(ADMIN), time=TIME)
+        manifest = scribe.read_manifest(scribe.next_manifest(unsigned).cid)
+    told = Recomputed(since=1, comparison=Comparison.DIVERGED, message=None, content=None)
+    given = {"by": id_of(SECOND), "time": TIME, "run": chain.run, "term": 1, "height": chain.height, "head": chain.head}
+    against = sign_record(RecomputedAck(**given, replies=Listing(()), recomputed=told), [SECOND])
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3, witnesses=1)
+    run = ResumedRun(chain, chain.recent, (against,))
+    author, trusted = Author(id_of(SERVER), (SERVER,), 1 << 32), TrustedManifest(manifest, scribe.source)
+    leader = Attacked(Leader(author, trusted, plan, LeaderSettings(1, CLIENT_TIMEOUT), run), scribe)
+    assert [stop.cause for stop in leader.all(Stop)] == ([StopCause.DISPUTE] if still_a_member else [])
+    assert bool(leader.all(StartApp)) is not still_a_member
