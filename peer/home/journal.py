@@ -237,6 +237,15 @@ class Journal:
             if job is not None:
                 keep_run(database, job, head.run, head.updated)
 
+    def keep_newer_head(self, head: RunHead, well_signed: Iterable[CID] = (), job: int | None = None) -> None:
+        """As `keep_head`, unless the head that is kept is in a higher term, or further in the same one: a process that
+        verifies a run again, and is killed then, would leave an older head, and records might be signed anew."""
+        known = self.head_of(head.run)
+        if known is None or (known.term, known.height) <= (head.term, head.height):
+            self.keep_head(head, well_signed, job)
+        else:
+            self.keep_well_signed(well_signed)
+
     def head_of(self, run: CID) -> RunHead | None:
         """The head of one run."""
         row = self._file.row("SELECT * FROM heads WHERE run = ?", bytes(run))

@@ -95,7 +95,9 @@ class Disk:
         if effect.head not in effect.well_signed:
             raise AssertionError(f"head {effect.head} is written, and not that its signature was found right")
         self.well_signed.update(effect.well_signed)
-        self.heads[effect.run] = effect
+        known = self.heads.get(effect.run)
+        if known is None or (known.term, known.height) <= (effect.term, effect.height):  # as a journal does
+            self.heads[effect.run] = effect
 
     def _keep_beside(self, effect: KeepProof | KeepAcks | KeepVote | KeepPlace | KeepWhole) -> None:
         if isinstance(effect, KeepProof):

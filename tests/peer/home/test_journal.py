@@ -85,6 +85,15 @@ def test_runs_are_listed_by_their_last_change(journal: Journal) -> None:
     assert journal.heads() == [other, HEAD]
 
 
+def test_an_older_head_takes_no_newer_ones_place_and_a_lower_one_in_a_higher_term_does(journal: Journal) -> None:
+    journal.keep_head(HEAD)
+    journal.keep_newer_head(replace(HEAD, head=cid("older"), height=HEAD.height - 1))
+    assert journal.head_of(RUN) == HEAD
+    elected = replace(HEAD, head=cid("elected"), height=HEAD.height - 1, term=HEAD.term + 1)
+    journal.keep_newer_head(elected)
+    assert journal.head_of(RUN) == elected
+
+
 def test_a_run_whose_close_a_takeover_has_lost_is_not_finished(journal: Journal) -> None:
     journal.keep_head(replace(HEAD, closed=True))
     journal.finish(RUN)
