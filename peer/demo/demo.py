@@ -11,11 +11,11 @@ from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 from peer.cli.output import size
 from peer.demo.display import Display
-from peer.demo.engines import engine_of, server_engine
+from peer.demo.engines import DemoEngines, engine_of
 from peer.demo.founding import found, join, server_reader
-from peer.demo.plan import DemoPlan
+from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import LogEvent, PeerProcesses
-from peer.demo.progress import ClientProgress, Progress
+from peer.demo.progress import ClientProgress, DemoTakeover, Duty, Progress, ServerProgress
 from peer.engine.interface import Engine
 from peer.home.federations import StoredFederation
 from peer.home.home import Home
@@ -28,8 +28,10 @@ if TYPE_CHECKING:  # they import flwr, which is slow; the demo imports it while 
     from peer.history.chain_follower import ChainFollower
     from peer.history.rounds import Exchange
 
-_NEWS: Final = frozenset({What.RUN_OPENED, What.WAITING_FOR_CLIENTS})
-"""Reports of the server that the demo shows."""
+_NEWS: Final = frozenset(
+    {What.RUN_OPENED, What.WAITING_FOR_CLIENTS, What.STANDS, What.STANDS_NO_MORE, What.ELECTED, What.TOOK_OVER}
+)
+"""Reports of servers that the demo shows."""
 
 _TROUBLE: Final = frozenset({What.RUN_REFUSED, What.RUN_LOST, What.APP_LOST})
 """Reports that it shows whoever makes them."""
@@ -76,6 +78,8 @@ class DemoResult:
     exchanges: list[Exchange]
     audit: AuditReport
     seconds: dict[Phase, float]
+    takeover: DemoTakeover | None
+    """After the leader was killed."""
 
 
 def perform(plan: DemoPlan, display: Display) -> DemoResult:
@@ -89,17 +93,20 @@ def perform(plan: DemoPlan, display: Display) -> DemoResult:
     watch = Stopwatch()
     with Interrupts() as interrupts, Home(plan.folder).lock():
         federation = _set_up(plan)
-        with server_engine(plan, federation) as engine:
+        engines = DemoEngines(plan, federation)
+        with engines as engine:
             join(plan, federation, engine.addresses())
             watch.ends(Phase.SETUP)
-            display.say(f"1 server and {plan.clients} clients in {plan.folder}, engine {engine_of(plan)}")
+            servers = "1 server" if not plan.standbys else f"{1 + plan.standbys} servers"
+            display.say(f"{servers} and {plan.clients} clients in {plan.folder}, engine {engine_of(plan)}")
             with PeerProcesses(interrupts) as processes, display:
-                course = _Course(plan, processes, display, watch, interrupts)
+                course = _Course(plan, engines, processes, display, watch, interrupts)
                 course.run(federation, engine)
             display.say("auditing the run, by running its app again")
             report = _audit(plan, engine, federation, course.progress.head)
             watch.ends(Phase.AUDIT)
-    return DemoResult(course.progress.accuracy, course.progress.exchanges, report, watch.seconds)
+    progress = course.progress
+    return DemoResult(progress.accuracy, progress.exchanges, report, watch.seconds, progress.takeover)
 
 
 def _set_up(plan: DemoPlan) -> StoredFederation:
@@ -118,27 +125,35 @@ class _Course:
     def __init__(
         self,
         plan: DemoPlan,
+        engines: DemoEngines,
         processes: PeerProcesses,
         display: Display,
         watch: Stopwatch,
         interrupts: Interrupts,
     ) -> None:
         self._plan = plan
+        self._engines = engines
         self._processes = processes
         self._display = display
         self._watch = watch
         self._interrupts = interrupts
         self._server_seen = time.monotonic()
-        self.progress = Progress({peer.name: ClientProgress() for peer in plan.client_peers}, plan.rounds)
+        clients = {peer.name: ClientProgress() for peer in plan.client_peers}
+        servers = {peer.name: ServerProgress() for peer in plan.server_peers}
+        self.progress = Progress(clients, plan.rounds, servers, plan.server.name)
+        self._has_clients = False
+        """Whether they are started."""
+        self._takeover_told = False
 
     def run(self, federation: StoredFederation, engine: Engine) -> None:
-        """Start all processes at once, and watch them until they end.
+        """Start the processes, and watch them until they end.
 
         Raises:
             PeerError: if one failed, or no client could work.
         """
-        for peer in self._plan.peers:
-            self._processes.start(peer, self._plan.command(peer), engine_of(self._plan))
+        for peer in self._plan.server_peers:
+            self._start(peer)
+        self._start_clients_if_due()
         self._display.show(self.progress)
         # these import flwr, as the processes do now
         from peer.history.chain_follower import FETCH_SECONDS, ChainFollower, content_sizes
@@ -154,12 +169,24 @@ class _Course:
         self._look(follower)  # the last reports
         self._judge()
 
+    def _start(self, peer: DemoPeer) -> None:
+        self._processes.start(peer, self._plan.command(peer), engine_of(self._plan))
+
+    def _start_clients_if_due(self) -> None:
+        """Start the clients: at once if there is one server, or else when the standbys are in the run. Their app
+        processes import as much as the clients' do, and a run of a few seconds is over before they are there."""
+        standbys = [each for name, each in self.progress.servers.items() if name != self._plan.server.name]
+        if not self._has_clients and all(standby.follows for standby in standbys):
+            self._has_clients = True
+            for peer in self._plan.client_peers:
+                self._start(peer)
+
     def _is_over(self) -> bool:
-        """Whether all have ended, or the server has, and the clients have had their time since."""
-        server = self._processes.all[0]
-        if server.code is None:
+        """Whether all have ended, or all servers have, and the clients have had their time since."""
+        servers = [self._processes.of(peer.name) for peer in self._plan.server_peers]
+        if any(server.code is None for server in servers):
             self._server_seen = time.monotonic()
-        return self._processes.ended or time.monotonic() > self._server_seen + _END_SECONDS
+        return (self._has_clients and self._processes.ended) or time.monotonic() > self._server_seen + _END_SECONDS
 
     def _look(self, follower: ChainFollower) -> None:
         """Read what is new in the logs and in the chain."""
@@ -173,23 +200,53 @@ class _Course:
         if self.progress.closed and not was_closed:
             self._watch.ends(Phase.TRAINING)
             self._display.say(f"the run is closed: head {self.progress.head}")
+        self._start_clients_if_due()
+        self._kill_if_due()
+        self._tell_takeover()
         self._display.show(self.progress)
         self._processes.raise_failure()
 
+    def _kill_if_due(self) -> None:
+        """Kill the leader (-9) in the middle round, or a later one if no standby has run its app by then. With Kubo its
+        node goes too, as if its machine were gone."""
+        progress = self.progress
+        if not self._plan.kills_leader or progress.takeover is not None or progress.closed:
+            return
+        if progress.round < self._plan.middle_round:
+            return
+        standbys = [each for name, each in progress.servers.items() if name != progress.leader and each.follows]
+        if not any(standby.recomputed or progress.round == self._plan.rounds for standby in standbys):
+            return
+        leader = self._processes.of(progress.leader)
+        leader.kill()
+        progress.killed(time.time())
+        self._engines.kill_node(leader.peer)
+        self._display.say(f"killed {progress.leader} (kill -9) in round {progress.round}")
+
+    def _tell_takeover(self) -> None:
+        takeover = self.progress.takeover
+        if takeover is not None and takeover.is_over and not self._takeover_told:
+            self._takeover_told = True
+            self._display.say(takeover.in_words())
+
     def _take(self, event: LogEvent) -> None:
         self.progress.take(event)
-        of_server = event.peer == self._plan.server.name
+        of_server = event.peer in self.progress.servers
         if event.what is What.DISPATCHED and Phase.IMPORTS not in self._watch.seconds:
             self._watch.ends(Phase.IMPORTS)
         if event.what in _TROUBLE or (of_server and event.what in _NEWS):
             line = line_of(Report(event.what, event.fields))
-            self._display.say(line if of_server else f"{event.peer}: {line}")
+            alone = of_server and len(self.progress.servers) == 1
+            self._display.say(line if alone else f"{event.peer}: {line}")
 
     def _judge(self) -> None:
         progress = self.progress
         if not progress.closed:
             fix = f"see its log in {self._plan.logs}"
             raise PeerError("the server ended before its run did", fix=fix, code=ExitCode.UNFINISHED)
+        if self._plan.kills_leader and progress.takeover is None:
+            fix = f"give it more rounds: --rounds {4 * self._plan.rounds}"
+            raise PeerError("the run was over before a standby was in it", fix=fix, code=ExitCode.UNFINISHED)
         answers = sum(len(exchange.answers) for exchange in progress.exchanges)
         if progress.failures and len(progress.failures) == answers:
             raise PeerError(
@@ -229,7 +286,7 @@ def _audit(plan: DemoPlan, engine: Engine, federation: StoredFederation, head: s
     from peer.report.writing import report_of, write_report
 
     with Scratch() as scratch:
-        home, source, newest = plan.server.home, EngineSource(engine, FETCH_SECONDS), CID.parse(head)
+        home, source, newest = plan.auditing.home, EngineSource(engine, FETCH_SECONDS), CID.parse(head)
         beside = beside_head(home, newest, source)
         audit = Audit(newest, source, scratch, known=[federation], reader=server_reader(plan), beside=beside)
         audit.run()

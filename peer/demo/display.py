@@ -59,7 +59,7 @@ class LiveDisplay:
 
     def show(self, progress: Progress) -> None:
         """As `Display`."""
-        now = f"{progress.clients} {progress.accuracy}"
+        now = f"{progress.servers} {progress.clients} {progress.accuracy}"
         if now != self._shown:  # otherwise the terminal flickers
             self._shown = now
             self._live.show(_title(progress), _HEADER, _rows(progress))
@@ -72,16 +72,31 @@ class LiveDisplay:
         self._live.__exit__()
 
 
-_HEADER: Final = ("client", "state", "progress", "sent", "accuracy")
+_HEADER: Final = ("peer", "state", "progress", "sent", "accuracy")
 
 
 def _title(progress: Progress) -> str:
     accuracy = "" if progress.accuracy is None else f", accuracy {progress.accuracy:.3f}"
-    return f"round {progress.round} of {progress.rounds}{accuracy}"
+    return f"round {progress.round} of {progress.rounds}{_reign(progress)}{accuracy}"
+
+
+def _reign(progress: Progress) -> str:
+    """Who leads; empty if nobody else could."""
+    if len(progress.servers) < 2:
+        return ""
+    if (takeover := progress.takeover) is None:
+        return f", {progress.leader} leads"
+    if not takeover.led:
+        return ", nobody leads"
+    pause = takeover.led - takeover.killed
+    return f", {takeover.leader} leads in term {takeover.term} ({pause:.1f} s after the kill)"
 
 
 def _rows(progress: Progress) -> Iterator[list[str]]:
     total = 2 * progress.rounds  # Flower's strategies send each client two messages in a round: train and evaluate
+    if len(progress.servers) > 1:
+        for name, server in progress.servers.items():
+            yield [name, server.duty.value, f"term {server.term}" if server.term else "", "", ""]
     for name, client in progress.clients.items():
         done = min(client.answered, total)
         bar = "█" * (done * _BAR // total) + "·" * (_BAR - done * _BAR // total)

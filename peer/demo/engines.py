@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from peer.demo.plan import DemoPlan
+from peer.demo.plan import DemoPeer, DemoPlan
 from peer.engine import open_engine
 from peer.engine.chosen_engine import MANAGED, opened
 from peer.engine.interface import Engine
 from peer.home.federations import StoredFederation
+
+if TYPE_CHECKING:  # it imports slowly, and a local demo does not need it
+    from peer.engine.kubo.node import KuboNode
 
 LOCAL = "local"
 """The name of the directory in the demo's own folder, for ``peer demo --ipfs``."""
@@ -21,35 +24,48 @@ def engine_of(plan: DemoPlan) -> str:
     return f"local:{plan.folder / 'engine'}" if plan.ipfs == LOCAL else plan.ipfs
 
 
-@contextlib.contextmanager
-def server_engine(plan: DemoPlan, federation: StoredFederation) -> Iterator[Engine]:
-    """The demo's own connection to the server's engine. With ``kubo``, all peers' nodes run meanwhile.
+class DemoEngines:
+    """The engines while a demo runs. A context; with ``kubo``, all peers' nodes run meanwhile.
 
-    Raises:
-        EngineError: if the engine cannot be used.
+    The peers do not start them, because clients have to know the address of a server's node before they start.
     """
-    with contextlib.ExitStack() as stack:
-        engine = engine_of(plan)
-        if engine == MANAGED:
-            stack.enter_context(_nodes(plan, federation.swarm_key))
-        else:
-            stack.enter_context(contextlib.closing(open_engine(engine)))  # raises before a home remembers the engine
-        yield stack.enter_context(opened(plan.server.home, engine, federation))
 
+    def __init__(self, plan: DemoPlan, federation: StoredFederation) -> None:
+        self._plan = plan
+        self._federation = federation
+        self._nodes: dict[str, KuboNode] = {}
+        self._stack = contextlib.ExitStack()
 
-@contextlib.contextmanager
-def _nodes(plan: DemoPlan, swarm_key: bytes) -> Iterator[None]:
-    """A running node in each peer's home, which the peer will use.
+    def __enter__(self) -> Engine:
+        """The demo's own connection to the engine of the server that audits.
 
-    The peers do not start them, because clients have to know the address of the server's node before they start.
-    """
-    from peer.engine.kubo.node import KuboNode
+        Raises:
+            EngineError: if the engine cannot be used.
+        """
+        plan, federation, engine = self._plan, self._federation, engine_of(self._plan)
+        with contextlib.ExitStack() as stack:
+            if engine == MANAGED:
+                self._start_nodes(stack)
+            else:
+                stack.enter_context(contextlib.closing(open_engine(engine)))  # raises before a home remembers it
+            opened_engine = stack.enter_context(opened(plan.auditing.home, engine, federation))
+            self._stack = stack.pop_all()
+        return opened_engine
 
-    nodes = [KuboNode(peer.home.path, swarm_key) for peer in plan.peers]
-    with contextlib.ExitStack() as stack:
-        for node in nodes:
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def kill_node(self, peer: DemoPeer) -> None:
+        """End a peer's own node, if it has one, as when its machine is gone."""
+        if (node := self._nodes.get(peer.name)) is not None:
+            node.stop()
+
+    def _start_nodes(self, stack: contextlib.ExitStack) -> None:
+        from peer.engine.kubo.node import KuboNode
+
+        self._nodes = {peer.name: KuboNode(peer.home.path, self._federation.swarm_key) for peer in self._plan.peers}
+        for node in self._nodes.values():
             stack.callback(node.stop)
-        with ThreadPoolExecutor(len(nodes), "kubo") as pool:
-            for started in [pool.submit(node.start) for node in nodes]:
+        with ThreadPoolExecutor(len(self._nodes), "kubo") as pool:
+            for started in [pool.submit(node.start) for node in self._nodes.values()]:
                 started.result()
-        yield

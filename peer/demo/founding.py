@@ -41,7 +41,7 @@ def found(plan: DemoPlan, *, encrypt: bool = True) -> StoredFederation:
 
 
 def join(plan: DemoPlan, stored: StoredFederation, addresses: tuple[str, ...]) -> None:
-    """Give the federation to each other peer, with the ``addresses`` of the server's engine."""
+    """Give the federation to each other peer, with the ``addresses`` of a server's engine."""
     store = FederationStore(plan.server.home)
     store.add_addresses(stored.id, addresses)
     offered = store.current(str(stored.id))
@@ -50,8 +50,8 @@ def join(plan: DemoPlan, stored: StoredFederation, addresses: tuple[str, ...]) -
 
 
 def server_reader(plan: DemoPlan) -> Reader:
-    """The server as the reader of its run."""
-    return reader_of(_identity(plan.server))
+    """The server that audits the run, as its reader."""
+    return reader_of(_identity(plan.auditing))
 
 
 def _identity(peer: DemoPeer) -> Identity:

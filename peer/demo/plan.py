@@ -36,11 +36,28 @@ class DemoPlan:
     """``local``, ``kubo``, or what `peer.engine.open_engine` takes."""
     standbys: int = 0
     """Servers beside the one that leads."""
+    kills_leader: bool = False
+    """Whether the server that leads is killed in a middle round, so that a standby has to take over."""
 
     @property
     def server(self) -> DemoPeer:
-        """The server's peer."""
+        """The server that leads the run from its start. It founds the federation."""
         return self._peer("server", Role.SERVER, 0)
+
+    @property
+    def server_peers(self) -> list[DemoPeer]:
+        """The peers of all servers."""
+        return [self.server, *self.standby_peers]
+
+    @property
+    def auditing(self) -> DemoPeer:
+        """The server with whose home and engine the run is followed and audited. It lives to the end."""
+        return self.standby_peers[-1] if self.kills_leader else self.server
+
+    @property
+    def middle_round(self) -> int:
+        """The round in which the leader is killed."""
+        return self.rounds // 2 + 1
 
     @property
     def client_peers(self) -> list[DemoPeer]:
@@ -59,7 +76,7 @@ class DemoPlan:
 
     @property
     def peers(self) -> list[DemoPeer]:
-        """All peers, the server first."""
+        """All peers, the servers first."""
         return [self.server, *self.joining]
 
     @property
@@ -82,7 +99,8 @@ class DemoPlan:
         if self.data_dir is not None:
             words += ["--data-dir", str(self.data_dir)]
         if peer.role is Role.SERVER:
-            words += ["--model", self.model, "--rounds", str(self.rounds), "--min-clients", str(self.clients)]
+            words += ["--model", self.model, "--min-clients", str(self.clients)]
+            words += ["--rounds", str(self.rounds)] if peer.name == self.server.name else ["--standby", "--once"]
         else:
             words += ["--once", "--node-config", f"partition-id={peer.partition} num-partitions={self.clients}"]
         return words

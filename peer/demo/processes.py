@@ -33,6 +33,12 @@ class LogEvent:
     what: What
     fields: Mapping[str, Field]
 
+    @property
+    def time(self) -> float:
+        """When it was logged, in seconds since 1970; 0 if the line does not say."""
+        said = self.fields.get("time")
+        return said if isinstance(said, float) else 0.0
+
     def text(self, field: str) -> str:
         """A field, as text."""
         return str(self.fields.get(field, ""))
@@ -52,6 +58,8 @@ class PeerProcess:
 
     def __init__(self, peer: DemoPeer, command: Sequence[str], engine: str) -> None:
         self.peer = peer
+        self.was_killed = False
+        """Whether we have killed it: then its end is no failure."""
         peer.log.parent.mkdir(parents=True, exist_ok=True)
         with peer.log.open("ab") as log:
             self._begin = self._read = log.tell()
@@ -108,6 +116,11 @@ class PeerProcess:
         if self.code is None:
             self._process.terminate()
 
+    def kill(self) -> None:
+        """Kill the process (-9), as the demo is asked to: it can say nothing any more. Its app process ends with it."""
+        self.was_killed = True
+        self._process.kill()
+
     def wait(self, seconds: float) -> None:
         """Wait for its end. After ``seconds``, kill it, which ends its app process too."""
         try:
@@ -129,6 +142,10 @@ class PeerProcesses:
         with self._interrupts.held():
             self.all.append(PeerProcess(peer, command, engine))
 
+    def of(self, name: str) -> PeerProcess:
+        """The process of a peer."""
+        return next(process for process in self.all if process.peer.name == name)
+
     def events(self) -> Iterator[LogEvent]:
         """The reports since the last call."""
         for process in self.all:
@@ -137,7 +154,7 @@ class PeerProcesses:
     def raise_failure(self) -> None:
         """Raise `PeerError` with the last lines of a process, if one has failed."""
         for process in self.all:
-            if process.code not in (None, 0):
+            if process.code not in (None, 0) and not process.was_killed:
                 raise process.failure()
 
     @property

@@ -20,6 +20,7 @@ from peer.cli.output import bad, good, put_fields, put_json
 if TYPE_CHECKING:
     from peer.demo.demo import DemoResult
     from peer.demo.plan import DemoPlan
+    from peer.demo.progress import DemoTakeover
 
 app = new_app()
 
@@ -27,6 +28,13 @@ app = new_app()
 @app.command()
 def demo(
     dataset: Annotated[str, typer.Option("--dataset", help="digits, mnist, fashion-mnist or cifar10.")] = "digits",
+    servers: Annotated[
+        int, typer.Option("--servers", min=1, max=9, help="How many servers: one leads, the others stand by.")
+    ] = 1,
+    kill_leader: Annotated[
+        bool,
+        typer.Option("--kill-leader", help="Kill the server that leads (-9) in a middle round: another takes over."),
+    ] = False,
     clients: Annotated[int, typer.Option("--clients", min=2, max=100, help="How many clients.")] = 3,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How many rounds.")] = 5,
     model: Annotated[str, typer.Option("--model", help="cnn, mlp, custom_cnn, or module:Class.")] = "cnn",
@@ -56,7 +64,12 @@ def demo(
     ] = None,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Train with one server and some clients, all real processes on this machine, then audit the run."""
+    """Train with one server and some clients, all real processes on this machine, then audit the run.
+
+    With --servers 2 the second server stands by: it replays the run as it goes on. With --kill-leader it has to take
+    the run over, and the audit says who led when. Its replay runs the app once more, from the start and without a
+    break, and comes to the same model bit for bit.
+    """
     from peer.demo.plan import DemoPlan
     from strategy.apps.builtin_app import check_names
 
@@ -64,6 +77,8 @@ def demo(
         check_names(dataset=dataset, model=model)
     except ValueError as error:
         raise PeerError(str(error)) from error
+    if kill_leader and servers < 2:
+        raise PeerError("if the leader is killed, nobody is there to take over", fix="give --servers 2, or more")
     require_torch_extra("the built-in app, which a demo runs,")
     plan = DemoPlan(
         folder=_folder(home),
@@ -73,6 +88,8 @@ def demo(
         clients=clients,
         rounds=rounds,
         ipfs=ipfs,
+        standbys=servers - 1,
+        kills_leader=kill_leader,
     )
     try:
         result = _perform(plan, as_json=json)
@@ -107,12 +124,18 @@ def _tell(plan: DemoPlan, result: DemoResult) -> None:
             ("head", str(result.audit.head)),
             ("audit", (good if verdict.exit_code is ExitCode.DONE else bad)(verdict.value)),
             ("records", str(result.audit.records)),
+            *([("model", str(result.audit.value()["model"]))] if plan.standbys else []),
             ("seconds", ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in result.seconds.items())),
             ("logs", str(plan.logs)),
         ]
     )
     for finding in result.audit.findings:
         put(f"finding: height {finding.height}, {finding.rule}: {finding.message}")
+    if plan.standbys:
+        for reign in result.audit.reigns:
+            put(reign.in_words())
+    if result.takeover is not None and verdict.exit_code is ExitCode.DONE:
+        put("the app, run again from the start and with no takeover, came to the same model bit for bit")
     put("next:")
     for command in _next_commands(plan, str(result.audit.head)):
         put(f"  {command}")
@@ -120,7 +143,7 @@ def _tell(plan: DemoPlan, result: DemoResult) -> None:
 
 
 def _next_commands(plan: DemoPlan, head: str) -> list[str]:
-    home = shlex.quote(str(plan.server.home.path))
+    home = shlex.quote(str(plan.auditing.home.path))
     peer = _program()
     return [
         f"{peer} history latest --home {home}",
@@ -138,6 +161,17 @@ def _program() -> str:
     return "peer" if shutil.which("peer") == str(called) else shlex.quote(str(called))
 
 
+def _takeover_value(takeover: DemoTakeover) -> dict[str, object]:
+    """Seconds are since the kill."""
+    return {
+        "leader": takeover.leader,
+        "term": takeover.term,
+        "height": takeover.height,
+        "led_after": round(takeover.led - takeover.killed, 3),
+        "replied_after": round(takeover.replied - takeover.killed, 3) if takeover.is_over else None,
+    }
+
+
 def _facts(plan: DemoPlan, result: DemoResult) -> dict[str, object]:
     from peer.history.rounds import exchange_value
 
@@ -149,6 +183,8 @@ def _facts(plan: DemoPlan, result: DemoResult) -> dict[str, object]:
         "head": audit["head"],
         "model": audit["model"],
         "records": audit["records"],
+        "reigns": audit["reigns"],
+        "takeover": None if result.takeover is None else _takeover_value(result.takeover),
         "findings": audit["findings"],
         "rounds": [exchange_value(exchange) for exchange in result.exchanges],
         "seconds": {phase.value: round(seconds, 3) for phase, seconds in result.seconds.items()},

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from peer.base.errors import PeerError
 from peer.base.interrupts import Interrupts
-from peer.demo.engines import engine_of, server_engine
+from peer.demo.engines import DemoEngines, engine_of
 from peer.demo.founding import found, join
 from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
 from peer.demo.processes import LogEvent, PeerProcesses
@@ -58,7 +58,7 @@ def finished_run(
     shutil.rmtree(plan.folder, ignore_errors=True)
     with Interrupts() as interrupts:
         federation = found(plan, encrypt=encrypt)
-        with server_engine(plan, federation) as engine:
+        with DemoEngines(plan, federation) as engine:
             join(plan, federation, engine.addresses())
             joined()
             with PeerProcesses(interrupts) as processes:
