@@ -244,6 +244,7 @@ class Replaying:
         self._seed = b""
         self._crashes, self._crash_at = 0, -1
         self.told = Recomputation()
+        self._sent.fetch([wanted.bundle.content])
 
     def start(self, app: CID) -> None:
         """Start a process of the run's app, which is here. How it computes is in the run's record, and its seed."""
@@ -374,7 +375,7 @@ class Replaying:
         assert not isinstance(entry, ScriptEnd)  # a record is none
         named = set(contents_named(entry))
         if isinstance(entry, DispatchEntry):
-            self._sent.fetch(named & self._of_open_messages())
+            self._sent.fetch(named & self._needed_to_lead())
             named = set()
         named = {content for content in named if not self._early.have(content)}
         self._in_hand = _InHand(entry, sorted(named, reverse=True), set())
@@ -386,9 +387,13 @@ class Replaying:
         self._in_force = cause_of(was, self._now)
         return replace(entry, may_differ=self._in_force)
 
-    def _of_open_messages(self) -> set[CID]:
-        run = None if self._wanted is None else self._wanted.run
-        return set() if run is None or run.chain.closed else {each.content for each in run.chain.open.values()}
+    def _needed_to_lead(self) -> set[CID]:
+        """The contents that nobody may have but the leader: of messages that are open, and the app as the run has it.
+        We run our own copy of that, but whoever joins or audits gets it from the leader, which may be gone."""
+        wanted = self._wanted
+        if wanted is None or wanted.run.chain.closed:
+            return set()
+        return {wanted.bundle.content, *(each.content for each in wanted.run.chain.open.values())}
 
     def _fetch_contents(self, wanted: WantedApp, now: float) -> None:
         """Have what the entry names here, as a server has it, and give the entry to the app once it is."""
@@ -433,7 +438,7 @@ class Replaying:
         if self._retry is not None and now >= self._retry.at:
             again, self._retry = self._again, None
             again(now)
-        self._sent.due(self._of_open_messages(), now)
+        self._sent.due(self._needed_to_lead(), now)
 
     def moments(self) -> Iterator[float]:
         """When something is to be asked for again."""

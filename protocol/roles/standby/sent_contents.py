@@ -1,6 +1,7 @@
-"""Contents of open messages, at a standby: it has to have them to lead, and needs none of them to compare.
+"""Contents that a standby has to have to lead, and needs not to compare: of open messages, and the run's app.
 
-What its own app sends has the same CID, or another one. So the app goes on while they come.
+What its own app sends has the same CID, or another one, and the app is here as files. So the app goes on while they
+come.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ class SentContents:
             self._lost.add(content)
             self._retry.back_off(now)
 
-    def due(self, open: Iterable[CID], now: float) -> None:
-        """Ask again for what could not be had and is of a message still ``open``, if it is time."""
+    def due(self, needed: Iterable[CID], now: float) -> None:
+        """Ask again for what could not be had and is still ``needed``, if it is time."""
         if self._lost and now >= self._retry.at:
-            self._lost &= set(open)
+            self._lost &= set(needed)
             self.fetch(self._lost)
 
     def moments(self) -> Iterator[float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attacked import position, standing_by
-from chains import ALICE, ANSWER, BOB, CONTENT, ENVIRONMENT, MEMBERS, SERVER, TIME, Scribe
+from chains import ALICE, ANSWER, APP, BOB, CONTENT, ENVIRONMENT, MEMBERS, SERVER, TIME, Scribe
 
 from protocol.app.calls import AppReady, Compared, Diverged, Finished, NextEntry, QuietEntry, ScriptEnd, Start
 from protocol.app.calls import Replayed as ScriptOver
@@ -352,14 +352,15 @@ def test_a_standby_is_no_leader_to_others_and_does_not_follow_one_that_stands_by
 def test_a_standby_without_room_replays_no_further_until_there_is_room() -> None:
     standby = Replayed()
     standby.ready()
+    before = standby.peer.all(FetchContent)
     standby.peer.feed(RoomChanged("the budget is used up"))
     standby.asks()
     status = standby.peer.machine.machine.status(standby.peer.now)
-    assert (standby.peer.all(FetchContent), status.waits) == ([], (Wait(Lack.ROOM),))
+    assert (standby.peer.all(FetchContent), status.waits) == (before, (Wait(Lack.ROOM),))
     standby.peer.feed(RoomChanged(""))
     standby.fetched()
     standby.asks()
-    assert standby.peer.all(FetchContent)
+    assert len(standby.peer.all(FetchContent)) > len(before)
 
 
 def test_a_standby_says_what_stays_of_the_run_by_its_plan() -> None:
@@ -381,10 +382,16 @@ def test_a_dispatch_is_compared_before_its_content_is_here_which_is_fetched_to_l
     standby.peer.feed(AppCalled(NextEntry(1)))
     standby.peer.give_all()
     assert [entry.value.head.height for entry in standby.peer.all(Hand) if hasattr(entry.value, "head")] == [1]
-    assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [CONTENT]
+    assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [APP, CONTENT]
     standby.peer.fail()
     standby.peer.wait(60.0)
-    assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [CONTENT, CONTENT]
+    assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [APP, CONTENT, CONTENT]
+
+
+def test_the_runs_app_is_fetched_though_ours_is_the_same_since_the_leader_alone_may_have_it_as_the_run_does() -> None:
+    standby = Replayed()
+    standby.ready()
+    assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [APP]
 
 
 def test_the_content_of_a_reply_is_fetched_when_its_client_announces_it_and_nobody_else() -> None:
