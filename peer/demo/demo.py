@@ -15,7 +15,7 @@ from peer.demo.engines import DemoEngines, engine_of
 from peer.demo.founding import found, join, server_reader
 from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import LogEvent, PeerProcesses
-from peer.demo.progress import ClientProgress, DemoTakeover, Duty, Progress, ServerProgress
+from peer.demo.progress import ClientProgress, DemoTakeover, Progress, ServerProgress
 from peer.engine.interface import Engine
 from peer.home.federations import StoredFederation
 from peer.home.home import Home

@@ -60,6 +60,11 @@ class DemoEngines:
         if (node := self._nodes.get(peer.name)) is not None:
             node.stop()
 
+    def start_node(self, peer: DemoPeer) -> None:
+        """Start a peer's node again."""
+        if (node := self._nodes.get(peer.name)) is not None:
+            node.start()
+
     def _start_nodes(self, stack: contextlib.ExitStack) -> None:
         from peer.engine.kubo.node import KuboNode
 

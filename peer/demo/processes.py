@@ -142,6 +142,12 @@ class PeerProcesses:
         with self._interrupts.held():
             self.all.append(PeerProcess(peer, command, engine))
 
+    def start_again(self, peer: DemoPeer, command: Sequence[str], engine: str) -> None:
+        """Start a peer anew whose process was killed."""
+        self.of(peer.name).wait(_STOP_SECONDS)
+        self.all = [process for process in self.all if process.peer.name != peer.name]
+        self.start(peer, command, engine)
+
     def of(self, name: str) -> PeerProcess:
         """The process of a peer."""
         return next(process for process in self.all if process.peer.name == name)

@@ -63,7 +63,7 @@ def finished_run(
             joined()
             with PeerProcesses(interrupts) as processes:
                 for peer in plan.peers:
-                    processes.start(peer, _start_words(plan, peer, app, run_config, server_words), engine_of(plan))
+                    processes.start(peer, start_words(plan, peer, app, run_config, server_words), engine_of(plan))
                 while not processes.ended:
                     processes.raise_failure()
                     for event in processes.events():
@@ -73,11 +73,20 @@ def finished_run(
                 yield engine
 
 
-def _start_words(plan: DemoPlan, peer: DemoPeer, app: Path, run_config: str, server_words: Sequence[str]) -> list[str]:
-    """The words after ``peer`` that start one peer of a benchmark's federation with ``app``."""
+def start_words(
+    plan: DemoPlan,
+    peer: DemoPeer,
+    app: Path,
+    run_config: str,
+    server_words: Sequence[str] = (),
+    *,
+    stands_by: bool | None = None,
+) -> list[str]:
+    """The words after ``peer`` that start one peer of a benchmark's federation with ``app``. ``stands_by``: whether a
+    server leads no run; None: as the plan has it."""
     words = ["start", "--role", peer.role.value, "--app", str(app), "--home", str(peer.home.path), "--json", "-v"]
     words += ["--ipfs", engine_of(plan), "--federation", FEDERATION, "--identity", peer.name]
-    if peer in plan.standby_peers:
+    if peer in plan.standby_peers if stands_by is None else stands_by:
         return [*words, "--standby", "--once"]
     if peer.role is Role.SERVER:
         return [*words, "--min-clients", str(plan.clients), "--run-config", run_config, *server_words]

@@ -19,10 +19,14 @@ SMALL = ("--clients", "2", "--rounds", "2", "--model", "mlp")
 
 
 @pytest.mark.slow
-def test_a_demo_ends_with_a_good_model_a_verdict_and_commands_that_work(tmp_path: Path) -> None:
-    demo = RunningDemo(tmp_path / "a demo", *SMALL)
+def test_a_demo_whose_leader_is_killed_ends_with_a_good_model_a_verdict_and_commands_that_work(tmp_path: Path) -> None:
+    demo = RunningDemo(tmp_path / "a demo", *SMALL, "--servers", "2", "--kill-leader")
     code, out, err = demo.finish()
     assert code == 0, err
+    assert "killed server (kill -9) in round 2" in out
+    assert "standby-1 leads in term 2" in out
+    assert "standby-1 took over from server at height" in out
+    assert "came to the same model bit for bit" in out
     facts = dict(line.split(maxsplit=1) for line in out.splitlines() if len(line.split(maxsplit=1)) == 2)
     assert (float(facts["accuracy"]) > 0.9, facts["audit"]) == (True, "verified")
     assert demo.processes() == []
@@ -84,6 +88,11 @@ def test_a_model_that_cannot_be_imported_fails_the_demo_with_the_apps_own_words(
     assert (code, demo.processes()) == (4, [])
     assert "cannot import nowhere" in err
     assert str(tmp_path / "server" / "logs" / "app-server.log") in err
+
+
+def test_whoever_kills_the_leader_needs_another_server(tmp_path: Path) -> None:
+    code, _, err = RunningDemo(tmp_path, "--kill-leader").finish()
+    assert (code, "give --servers 2" in err) == (2, True)
 
 
 def test_the_address_of_an_engine_is_on_no_command_line(tmp_path: Path) -> None:
