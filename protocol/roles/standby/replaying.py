@@ -30,7 +30,7 @@ from protocol.app.calls import (
     Start,
     contents_named,
 )
-from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
+from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, checked_block
 from protocol.chain.chain import Step
 from protocol.chain.replay_script import UnreadableRecord, script_entry
 from protocol.federation.epochs import read_seed
@@ -42,7 +42,7 @@ from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Cause, Difference, Outcome, judged
 from protocol.replay.other_environments import cause_of
 from protocol.roles.catch_up import CatchUp
-from protocol.roles.effects import AsRecorded, FetchContent, FetchRecord, Hand, StartApp, What
+from protocol.roles.effects import AsRecorded, FetchContent, FetchRecord, Hand, StartApp, Store, What
 from protocol.roles.events import AppCalled, AppLost
 from protocol.roles.following.app_approval import WantedApp
 from protocol.roles.following.follower_states import FollowerState
@@ -217,8 +217,9 @@ class Replaying:
             return self.told.why or "its app did something else than is recorded"
         if self._suspect is not None:
             return "its app does something else than is recorded, as it seems"
-        if self._stage is Stage.ABSENT or not self._seed:
-            return "its app, or the run's seed, is not here yet"
+        wanted = self._wanted
+        if self._stage is Stage.ABSENT or wanted is None or not self._seed or self._sent.lacks(_of_run_record(wanted)):
+            return "its app, the run's seed or its initial model is not here yet"
         return ""
 
     @property
@@ -244,7 +245,7 @@ class Replaying:
         self._seed = b""
         self._crashes, self._crash_at = 0, -1
         self.told = Recomputation()
-        self._sent.fetch([wanted.bundle.content])
+        self._sent.fetch(_of_run_record(wanted))
 
     def start(self, app: CID) -> None:
         """Start a process of the run's app, which is here. How it computes is in the run's record, and its seed."""
@@ -271,6 +272,7 @@ class Replaying:
         except BlockError as error:
             self._cannot_tell(f"the run's seed cannot be read: {error}")
             return
+        self._outbox.must(Store, lambda _: None, (checked_block(cid, blocks[cid]),), own=False)
         self._start_process()
 
     def _not_here(self, wanted: WantedApp, again: Callable[[WantedApp, float], None], why: str, now: float) -> None:
@@ -393,7 +395,7 @@ class Replaying:
         wanted = self._wanted
         if wanted is None or wanted.run.chain.closed:
             return set()
-        return {wanted.bundle.content, *(each.content for each in wanted.run.chain.open.values())}
+        return {*_of_run_record(wanted), *(each.content for each in wanted.run.chain.open.values())}
 
     def _fetch_contents(self, wanted: WantedApp, now: float) -> None:
         """Have what the entry names here, as a server has it, and give the entry to the app once it is."""
@@ -554,6 +556,12 @@ class Replaying:
         self._stage = Stage.OVER
         self.told = replace(self.told, why=why)
         self._outbox.report(What.NOT_TOLD, height=self._next - 1, why=why)
+
+
+def _of_run_record(wanted: WantedApp) -> tuple[CID, ...]:
+    """The app and the initial model as the run has them: a closed run is pinned with them."""
+    initial = wanted.body.initial_model
+    return (wanted.bundle.content,) if initial is None else (wanted.bundle.content, initial)
 
 
 def _in_words(difference: Difference | None) -> str:

@@ -34,6 +34,10 @@ class SentContents:
         """Whether one is not here."""
         return bool(self._coming or self._lost)
 
+    def lacks(self, contents: Iterable[CID]) -> bool:
+        """Whether one of these is not here, of those that were to be fetched."""
+        return not (self._coming | self._lost).isdisjoint(contents)
+
     def fetch(self, contents: Iterable[CID]) -> None:
         """Have contents here."""
         for content in sorted(set(contents) - self._coming):
