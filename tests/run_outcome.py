@@ -24,6 +24,7 @@ from protocol.records.bodies import (
     Roster,
     Run,
     TakenReply,
+    Takeover,
 )
 from protocol.records.signed_records import Record, answers, parse_record, typed_items
 
@@ -78,7 +79,7 @@ class _Teller:
                 return self._collect(body)
             case Roster():
                 return {"manifest": body.manifest}
-            case Index():
+            case Index() | Takeover():
                 return {}
             case Close():
                 return {"outcome": body.outcome.value, "model": body.model}

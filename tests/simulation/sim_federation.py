@@ -17,6 +17,9 @@ from protocol.federation.unsigned_versions import UnsignedVersion, new_federatio
 from protocol.records.bodies import EncryptionKeyText, Member, Role
 from protocol.records.signed_records import parse_record, sign_record
 
+OTHER_SERVERS = "second", "third", "fourth"
+"""The names of the servers that stand by."""
+
 
 @cache
 def key_of(name: str) -> SigningKey:
@@ -85,7 +88,8 @@ def _signed(unsigned: UnsignedVersion) -> tuple[Block, ...]:
 def _member(name: str, place: bytes) -> Member:
     """``place`` is what its proof names: the federation, or, in version 1, its founder."""
     key, public = key_of(name), _decryption_key(name).public
-    role = {"server": Role.SERVER, "second": Role.SERVER, "keeper": Role.KEEPER}.get(name, Role.CLIENT)
+    roles = {"keeper": Role.KEEPER} | dict.fromkeys(("server", *OTHER_SERVERS), Role.SERVER)
+    role = roles.get(name, Role.CLIENT)
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
     proof = sign_first_keys(key, encryption.suite, encryption.key, place)
     id = key.verify_key.raw

@@ -126,6 +126,8 @@ class Peer:
         self.disk = Disk()
         self.finished = False
         """Whether its machine has come to its end, and nothing starts it again."""
+        self.is_lost = False
+        """Whether its machine is gone for good."""
         self.crashes = 0
         self._timeline = timeline
         self._clock = PeerClock(timeline, random, faults)
@@ -149,6 +151,8 @@ class Peer:
 
     def start(self) -> None:
         """Start a process, unless its run is closed: a next one would begin another run."""
+        if self.is_lost:
+            return
         if self.role.leads and self.disk.closed is not None:
             self.finished = True
             return
@@ -172,10 +176,17 @@ class Peer:
         downtime = self._random.expovariate(1.0 / (self._faults.downtime or 1.0))
         self._timeline.after(downtime, self.start)
 
+    def lose(self) -> None:
+        """Its machine is gone for good, with its disk, unless it is done."""
+        if not self.finished:
+            self.is_lost = True
+            self._end("is lost for good")
+
     def _end_in_order(self) -> None:
         """End the process after what it had begun, as `peer.run.runner` closes its pools."""
         for effect in self._begun:
             self.disk.carry_out(effect)
+            self._witness.terms.kept(self.disk, effect)
         self._end("is done")
 
     def _end(self, why: str) -> None:
@@ -322,6 +333,7 @@ class Peer:
             if not full:
                 self._begun.remove(effect)
                 self.disk.carry_out(effect)
+                self._witness.terms.kept(self.disk, effect)
             if not isinstance(effect, KeepManifest | KeepPlace | KeepWhole | AskOwner):
                 answer = Failed(effect.id, "the disk is full") if full else Done(effect.id)
                 self._feed_later(self._random.expovariate(1.0 / DISK_TIME), answer)
@@ -339,6 +351,8 @@ class Peer:
 
     def _has(self, effect: Fetch) -> bool:
         match effect:
+            case FetchRecord(cid=cid, kind=None):
+                return cid in self.disk.blocks
             case FetchRecord(cid=cid):
                 return not missing(cid, self.disk)
             case UnpackApp(bundle=bundle):

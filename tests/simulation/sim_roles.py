@@ -17,6 +17,7 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.chain import Chain
 from protocol.election.promise import KeptVote
+from protocol.election.silence import LEAST_SILENCE
 from protocol.federation.manifest import manifest_at, node_id
 from protocol.records.bodies import Ack
 from protocol.records.environment import Environment, Kernel, Numerics
@@ -94,15 +95,25 @@ class Server:
     """Leads the run, or stands by in it and may lead it on, until that is closed, in as many processes as it takes."""
 
     def __init__(
-        self, identity: Identity, app: Callable[[Keep], App], clients: int, patient: bool, others: int, *, begins: bool
+        self,
+        identity: Identity,
+        app: Callable[[Keep], App],
+        clients: int,
+        patient: bool,
+        others: int,
+        elects: bool,
+        *,
+        begins: bool,
     ) -> None:
         """``patient``: it waits for everybody without end, not only as long as leaders do. ``others``: how many other
-        servers there are. ``begins``: it is the one that begins the run."""
+        servers there are. ``elects``: it stands if a leader is silent. ``begins``: it is the one that begins the run.
+        """
         self.identity = identity
         self.leads = begins
         self.plan = RUN_PLAN
         """Of the run that it begins."""
         self._patient = patient
+        self._least_silence = LEAST_SILENCE if elects else FOREVER
         self._listens = others > 0
         self.topics = topic_all(identity.federation), topic_leader(identity.federation)
         self._clients = clients
@@ -111,8 +122,7 @@ class Server:
 
     def machine(self, disk: Disk) -> TwoRoles:
         """As `sim_peer.Role` says."""
-        if self.leads:
-            disk.put([BUNDLE])
+        disk.put([BUNDLE])  # each of them was given the app by its owner
         disk.unpacked.add(BUNDLE.cid)
         kept: dict[CID, SignedAcks] = {}
         for block in disk.acks.values():
@@ -131,7 +141,7 @@ class Server:
             lead, known = LeadPlan(self.plan, self._resumed(newest, disk), self._listens), {}
         else:
             run = RunToReplay(newest, leader)
-        standby = StandbyPlan(BUNDLE.cid, 3, once=True, run=run, least_silence=FOREVER)  # it is about one leader's run
+        standby = StandbyPlan(BUNDLE.cid, 3, once=True, run=run, least_silence=self._least_silence)
         plan = ServerPlan(settings, standby, lead)
         author, trusted = self.identity.author(disk), self.identity.trusted(disk)
         return TwoRoles(author, trusted, plan, kept, Verified(known, disk.well_signed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim_disk import Disk
+from sim_terms import Terms
 
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Ack
@@ -26,8 +27,9 @@ from protocol.wire.announcements import (
 class Witness:
     """What members have announced, by what must be unique. ``seals`` are those of all members."""
 
-    def __init__(self, seals: Sequence[AnnouncementSeals]) -> None:
+    def __init__(self, seals: Sequence[AnnouncementSeals], terms: Terms) -> None:
         self._seals = seals
+        self.terms = terms
         self._heads: dict[tuple[CID, int, int], CID] = {}
         self._replies: dict[bytes, CID] = {}
         self._acks: dict[tuple[bytes, CID, int, int], CID] = {}
@@ -40,7 +42,8 @@ class Witness:
         Replies, acks and the leader's heads must be on disk already, and nothing else may ever have been said in their
         place.
         """
-        body = self._opened(data)
+        by, body = self._opened(data)
+        self.terms.said(by, disk, body)
         match body:
             case Head(position) | PeerStatus(state=PeerState.LEADING, position=Position() as position):
                 self._head(disk, position)
@@ -61,10 +64,11 @@ class Witness:
         if self._acks.setdefault((ack.by, ack.run, ack.term, ack.height), cid) != cid and not self.forgives:
             raise AssertionError(f"two acks at height {ack.height} were announced")
 
-    def _opened(self, data: bytes) -> Said:
+    def _opened(self, data: bytes) -> tuple[bytes, Said]:
         for seals in self._seals:
             try:
-                return parse_announcement(seals.open(data, 0.0)).announcement.body
+                announcement = parse_announcement(seals.open(data, 0.0)).announcement
+                return announcement.by, announcement.body
             except AnnouncementError:
                 continue  # it is sealed to another member
         raise AssertionError("an announcement is published that no member opens")

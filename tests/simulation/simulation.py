@@ -12,16 +12,18 @@ from run_outcome import outcome
 from sim_apps import APPS, cheating_app
 from sim_disk import chain_of
 from sim_faults import CALM, Faults
-from sim_federation import by_cid, founded, key_of, reader_of, with_newcomer, without
+from sim_federation import OTHER_SERVERS, by_cid, founded, key_of, reader_of, with_newcomer, without
 from sim_network import Network
 from sim_peer import Peer
 from sim_roles import HistoryKeeper, Identity, Server, TrainingClient, acks_of
+from sim_terms import Terms
 from sim_time import EPOCH, Timeline
 from sim_witness import Witness
 
 from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import manifest_at
+from protocol.federation.voters import voters_by_role
 from protocol.records.bodies import Comparison, RecomputedAck
 from protocol.wire.announcement_seals import AnnouncementSeals
 
@@ -30,6 +32,12 @@ PATIENCE = 2 * 3600.0
 
 OFFLINE_BEGIN_WITHIN = 10.0
 """Seconds."""
+
+GONE_WITHIN = 4.0
+"""Seconds after all others know of the run."""
+
+LOOKING = 0.5
+"""Seconds between two looks at whether they do."""
 
 SIZES = (90, 8, 2)
 """How many of a hundred drawn scenarios have 2 or 3 clients, 4 to 9, and 10 to 30."""
@@ -52,8 +60,12 @@ class Scenario:
     """Whether one of the peers hears, while the run is on, that a client was removed which never came."""
     patient: bool = True
     """Whether the leader waits for its clients without end, as it must if they may be away for long."""
-    standby: bool = False
-    """Whether a second server replays the run; it may come late."""
+    standbys: int = 0
+    """How many other servers replay the run; they may come late."""
+    elects: bool = False
+    """Whether one of them leads it on if the leader is not heard."""
+    gone: bool = False
+    """Whether the server that began the run is lost for good while it is on."""
     honest: bool = True
     """Whether the leader's app is the one that all others know."""
     keeper: bool = False
@@ -89,19 +101,20 @@ class Simulation:
 
     def __post_init__(self) -> None:
         random = Random(self.seed)
-        standbys = ["second"] if self.scenario.standby else []
+        standbys = list(OTHER_SERVERS[: self.scenario.standbys])
         clients = [f"client-{number}" for number in range(1, self.scenario.clients + 1)]
         hub = "keeper" if self.scenario.keeper else None
         names = ("server", *standbys, *clients, *([] if hub is None else [hub]))
         blocks, newer = self._manifests(names)
         self.federation = blocks[0].cid
         network = Network(self.timeline, random, self.faults, names, hub)
-        witness = Witness([_seals(name, (*newer, *blocks), self.federation) for name in names])
+        self.terms = Terms([_voters(each, self.federation) for each in (blocks, (*newer, *blocks))])
+        witness = Witness([_seals(name, (*newer, *blocks), self.federation) for name in names], self.terms)
         shared = self.timeline, random, self.faults, network, witness
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
         who = {name: Identity(name, self.federation) for name in names}
         leads = program if self.scenario.honest else partial(cheating_app, self.scenario.rounds)
-        asked = self.scenario.clients, self.scenario.patient, len(standbys)
+        asked = self.scenario.clients, self.scenario.patient, len(standbys), self.scenario.elects
         self.server = Peer("server", Server(who["server"], leads, *asked, begins=True), *shared)
         choices = not self.scenario.approval, self.scenario.remembers
         self.clients = [Peer(name, TrainingClient(who[name], *choices), *shared) for name in clients]
@@ -116,6 +129,8 @@ class Simulation:
         for _ in range(self.faults.offline_times):
             length = random.uniform(0.5, 1.5) * self.faults.offline_length
             network.leave_for("server", random.uniform(0.0, OFFLINE_BEGIN_WITHIN), length)
+        if self.scenario.gone:
+            self.timeline.after(LOOKING, partial(self._lose, random.uniform(0.0, GONE_WITHIN)))
         if self.scenario.approval:
             for client in self.clients:
                 self.timeline.after(random.uniform(0.0, 20.0), client.approve)
@@ -140,8 +155,7 @@ class Simulation:
             SimulationFailure: if it does not come to a good end.
         """
         try:
-            last = (self.server, *self.clients, *self.standbys) if to_the_last else (self.server,)
-            if not self.timeline.run(lambda: all(peer.finished for peer in last) and self._is_kept, PATIENCE):
+            if not self.timeline.run(lambda: self._is_over(to_the_last) and self._is_kept, PATIENCE):
                 raise AssertionError(f"the run is not finished after {PATIENCE:g} s")
             return self._judge()
         except Exception as error:
@@ -150,6 +164,20 @@ class Simulation:
                 f"{self.timeline.last_lines}"
             ) from error
 
+    def _lose(self, later: float) -> None:
+        """Lose the server for good, some time after all others know of its run."""
+        if all(peer.disk.heads for peer in (*self.standbys, *self.clients)):
+            self.timeline.after(later, self.server.lose)
+        else:
+            self.timeline.after(LOOKING, partial(self._lose, later))
+
+    def _is_over(self, to_the_last: bool) -> bool:
+        """Whether the server that leads the run by now is done with it; or all peers that are left."""
+        if to_the_last or self.server.is_lost:
+            left = (self.server, *self.standbys, *(self.clients if to_the_last else ()))
+            return all(peer.finished for peer in left if not peer.is_lost)
+        return self.server.finished
+
     @property
     def _is_kept(self) -> bool:
         """Whether the keeper, if there is one, has found the run whole."""
@@ -157,8 +185,10 @@ class Simulation:
 
     def _judge(self) -> tuple[Mapping[str, Any], ...]:
         """The server's chain holds by every rule, is all there, and takes from each client what that has on disk."""
-        disk, head = self.server.disk, self.server.disk.closed
+        disks = [peer.disk for peer in (self.server, *self.standbys) if peer.finished]
+        disk, head = disks[0], disks[0].closed
         assert head is not None
+        assert all(each.closed in (head, None) for each in disks), "two servers have closed the run in two ways"
         records = chain_of(head, disk)
         chain = Chain(self.federation, reader_of("server"))
         steps = [chain.append(record, disk) for record in records]
@@ -166,7 +196,7 @@ class Simulation:
         answered = [answer for step in steps for answer in step.answered if answer.message.id not in left_out]
         self.left_out, self.late = len(left_out), sum(len(step.late) for step in steps)
         assert chain.closed
-        assert disk.whole(head), "the closed run is not all on the leader's disk"
+        assert disk.whole(head), "the closed run is not all on the disk of a server"
         for standby in self.standbys:
             self._judge_standby(standby, [record.cid for record in records])
         assert self.keeper is None or self.keeper.disk.whole(head), "nor on the keeper's, which says that it is"
@@ -198,6 +228,12 @@ def _seals(name: str, blocks: tuple[Block, ...], federation: CID) -> Announcemen
     return AnnouncementSeals(manifest_at(blocks[0].cid, federation, source, reader=reader), source, reader)
 
 
+def _voters(blocks: tuple[Block, ...], federation: CID) -> frozenset[bytes]:
+    """Who votes by the manifest that is the first of ``blocks``."""
+    manifest = manifest_at(blocks[0].cid, federation, MemoryBlocks(by_cid(blocks)), reader=reader_of("server"))
+    return voters_by_role(manifest)
+
+
 @cache
 def undisturbed(scenario: Scenario) -> tuple[Mapping[str, Any], ...]:
     """What ``scenario`` comes to if nothing goes wrong."""
@@ -205,14 +241,16 @@ def undisturbed(scenario: Scenario) -> tuple[Mapping[str, Any], ...]:
 
 
 def seen_by_the_app(told: Iterable[Mapping[str, Any]]) -> list[object]:
-    """An outcome without what the app did not cause: index and roster records, the manifest in force, and what
-    is encrypted, under other keys each time."""
+    """An outcome without what the app did not cause: index and roster records, the manifest in force, who leads, and
+    what is encrypted, under other keys each time."""
     seen: list[object] = []
     for record in told:
         seen += [look["nodes"] for look in record["looks"] for _ in range(look["count"])]
         seen += ["nothing"] * record["empties"]
-        if record["type"] not in ("roster", "index"):
-            told = {key: record[key] for key in record.keys() - {"height", "looks", "empties", "manifest"}}
+        if record["type"] not in ("roster", "index", "takeover"):
+            told = {
+                key: record[key] for key in record.keys() - {"by", "term", "height", "looks", "empties", "manifest"}
+            }
             seen.append(told if record["epoch"] is None else _without_secrets(told))
     return seen
 

@@ -40,7 +40,7 @@ def simulation(seed: int) -> Simulation:
     """Scenario and faults follow from the seed too."""
     random = Random(f"pollen {seed}")
     scenario, faults = Scenario.draw(random), Faults.draw(random)
-    return Simulation(replace(scenario, standby=seed % 4 == 0 and scenario.clients < 4), faults, seed)
+    return Simulation(replace(scenario, standbys=int(seed % 4 == 0 and scenario.clients < 4)), faults, seed)
 
 
 def test_a_disturbed_run_ends_as_the_undisturbed_one(seed):

@@ -17,7 +17,7 @@ ROUGH = Faults(loss=0.4, duplication=0.4, delay=0.02, stragglers=0.1, crash_chan
 def replayed(faults: Faults, seed: int = 1, **changes: bool) -> tuple[Simulation, list[Ack]]:
     """A run that a second server replays, as far as it gets before nobody is left who has all of it; and what that
     server signed."""
-    run = Simulation(Scenario(clients=2, standby=True, **changes), faults, seed)
+    run = Simulation(Scenario(clients=2, standbys=1, **changes), faults, seed)
     run.run()
     (standby,) = run.standbys
     run.timeline.run(lambda: standby.finished, 60.0)
@@ -37,7 +37,7 @@ def test_a_standby_confirms_each_exchange_as_it_comes_and_the_close() -> None:
 
 
 def test_a_standby_changes_nothing_of_the_run() -> None:
-    scenario = Scenario(clients=2, standby=True)
+    scenario = Scenario(clients=2, standbys=1)
     assert Simulation(scenario, ROUGH, 3).run() == undisturbed(scenario)
 
 

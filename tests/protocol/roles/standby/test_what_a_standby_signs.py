@@ -21,7 +21,6 @@ from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Difference
 from protocol.roles.effects import FetchContent, FetchRecord, Hand, KeepAcks, StartApp, What
 from protocol.roles.events import AppCalled, AppLost, Done, Fetched, RoomChanged
-from protocol.roles.standby.standby import Standby
 from protocol.roles.standby.standby_plan import SignedAcks
 from protocol.status.role_status import Lack, Wait
 from protocol.wire.announcements import Beat, Head, PeerState, ReplyReady
@@ -494,21 +493,3 @@ def test_a_server_that_contradicted_a_lost_record_confirms_what_is_there_instead
     for height in (1, 3, 6):
         standby.says(Compared(height, 2))
     assert standby.words == [(1, 6, Comparison.EQUAL)]
-
-
-def test_no_run_is_led_before_its_app_and_its_initial_model_are_here_as_it_has_them() -> None:
-    run = Scribe(MEMBERS)
-    run.source.add(seed_block(bytes(32), None))
-    run.add(run.run(seed=seed_block(bytes(32), None).cid, initial_model=ANSWER))
-    standby = Replayed(run=run).peer
-    assert isinstance(standby.machine, Standby)
-    assert {fetch.cid for fetch in standby.all(FetchContent)} == {APP, ANSWER}
-    assert standby.machine.why_not_lead() == ""
-    again = standing_by(run, {})
-    again.say(SERVER, Head(position(run)))
-    while not again.all(FetchContent):
-        again.give(next(fetch for fetch in again.fetching.values() if isinstance(fetch, FetchRecord)))
-    (seed,) = (fetch for fetch in again.fetching.values() if isinstance(fetch, FetchRecord))
-    again.give(seed, {seed.cid: run.source[seed.cid]})
-    assert isinstance(again.machine, Standby)
-    assert "is not here yet" in again.machine.why_not_lead()

@@ -1,0 +1,65 @@
+"""Whoever leads: at most one in a term, what is settled stays, and the run ends in the model of an undisturbed one.
+
+`sim_terms` looks at each step. A failure prints its seed, and the test of that number repeats it exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+from sim_apps import APPS
+from sim_faults import CALM, Faults
+from sim_numbers import some
+from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
+from test_simulation import simulation
+
+
+def takeover(seed: int) -> Simulation:
+    """Scenario and faults follow from the seed too."""
+    random = Random(f"takeover {seed}")
+    scenario = Scenario(
+        clients=random.choice((2, 3)),
+        rounds=random.choice((2, 3)),
+        app=random.choice(sorted(APPS)),
+        newcomer=random.random() < 0.1,
+        standbys=random.choice((1, 1, 2)),
+        elects=True,
+        gone=random.random() < 0.4,
+    )
+    faults = Faults.draw(random)
+    return Simulation(scenario, replace(faults, loss=min(faults.loss, 0.5)), seed)
+
+
+def assert_as_undisturbed(run: Simulation) -> None:
+    """It ends as it would if nothing went wrong and nobody stood by."""
+    told = run.run()
+    calm = undisturbed(replace(run.scenario, newcomer=False, standbys=0, elects=False, gone=False))
+    assert seen_by_the_app(told) == seen_by_the_app(calm)
+
+
+def any_run(seed: int) -> None:
+    """Half of all runs have servers that stand by."""
+    if seed % 2:
+        assert_as_undisturbed(takeover(seed // 2))
+        return
+    disturbed = simulation(seed // 2)
+    told, calm = disturbed.run(), undisturbed(replace(disturbed.scenario, newcomer=False))
+    assert seen_by_the_app(told) == seen_by_the_app(calm)
+
+
+def types_of(told: tuple[Mapping[str, Any], ...]) -> list[str]:
+    return [each["type"] for each in told]
+
+
+@pytest.mark.parametrize("seed", some(10, of=20))
+def test_a_run_that_servers_take_over_ends_as_the_undisturbed_one(seed: int) -> None:
+    assert_as_undisturbed(takeover(seed))
+
+
+def test_a_server_that_is_lost_for_good_is_succeeded() -> None:
+    run = Simulation(Scenario(clients=3, rounds=3, standbys=1, elects=True, gone=True), CALM, seed=1)
+    assert "takeover" in types_of(run.run())
