@@ -14,6 +14,8 @@ from typing import Final
 
 from protocol.election.candidacy import LIFE
 from protocol.election.electorate import Electorate
+from protocol.election.voter import rank
+from protocol.wire.announcements import Position
 
 ASK_AFTER: Final = 2 * LIFE
 """Seconds after its start until it asks. Twice the life of a candidacy, because clocks need not run alike."""
@@ -25,12 +27,18 @@ class Reports:
 
     highest: frozenset[tuple[bytes, int]] = frozenset()
     """The highest term that each member has promised or seen."""
+    newest: tuple[int, int] = (0, -1)
+    """The rank of the newest head that one of them has verified. A home that has forgotten a vote may have forgotten
+    records too, and have confirmed them: until it has that head, it does not vote, or what it helped to settle is lost.
+    """
 
-    def heard(self, member: bytes, term: int) -> Reports:
-        """A member reports that it has promised or seen nothing above ``term``."""
+    def heard(self, member: bytes, term: int, position: Position | None = None) -> Reports:
+        """A member reports that it has promised or seen nothing above ``term``, and verified nothing above
+        ``position``."""
         kept = dict(self.highest)
         kept[member] = max(term, kept.get(member, 0))
-        return Reports(frozenset(kept.items()))
+        newest = self.newest if position is None else max(self.newest, rank(position))
+        return Reports(frozenset(kept.items()), newest)
 
     def floor(self, member: bytes, electorate: Electorate) -> int | None:
         """The term that ``member`` has to be above; None if fewer than a majority of the voters have reported, itself

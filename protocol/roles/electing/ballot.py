@@ -13,7 +13,7 @@ from typing import Any, Final
 from protocol.blocks.cid import CID
 from protocol.election.promise import KeptVote, Promise, is_outvoted
 from protocol.election.reports import ASK_AFTER, Reports
-from protocol.election.voter import Voter
+from protocol.election.voter import Voter, rank
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Role, Vote
@@ -178,6 +178,8 @@ class Ballot:
         if self._has_forgotten_nothing(run.position.run) or len(electorate.candidates) < 2:
             return 0
         reports = self._own.reports.get(run.position.run, Reports())
+        if rank(run.position) < reports.newest:
+            return None
         return reports.floor(self._newest.author.member, electorate)
 
     def _has_forgotten_nothing(self, run: CID) -> bool:
@@ -213,14 +215,16 @@ class Ballot:
             term = self._question(run.position.run)
             self._announcer.announce(Canvass(run.position, run.manifest.cid, term))
 
-    def reported(self, by: bytes, told: Canvassed) -> None:
+    def reported(self, by: bytes, told: Canvassed, now: float) -> None:
         """A member has answered us."""
         run = self._asks()
         if run is None or told.to != self._newest.author.member or told.run != run.position.run:
             return
         if told.term == self._question(told.run):
             reports = self._own.reports.get(told.run, Reports())
-            self._own.reports[told.run] = reports.heard(by, told.highest)
+            self._own.reports[told.run] = reports.heard(by, told.highest, told.position)
+            if told.position is not None and rank(told.position) > rank(run.position):
+                self.lacks(by, told.position, now)
 
     def moments(self) -> Iterator[float]:
         """When others are to be asked."""

@@ -114,7 +114,7 @@ class Reign:
                 self._ballot.asked(said.by, asked, now)
             case Canvassed() as told:
                 self.voters.told(said.by, told, now)
-                self._ballot.reported(said.by, told)
+                self._ballot.reported(said.by, told, now)
                 self._standing.canvassed(said.by, told, now)
             case VoteReady() as ready:
                 self._standing.voted(said.by, ready, said.blocks, now)

@@ -94,7 +94,7 @@ class Voting:
                 self.ballot.asked(said.by, asked, now)
                 return True
             case Canvassed() as told:
-                self.ballot.reported(said.by, told)
+                self.ballot.reported(said.by, told, now)
                 return True
             case Hello(position=position) | Beat(position=position) | Head(position=position):
                 return position is not None and self._is_outvoted(said.by, position, now)

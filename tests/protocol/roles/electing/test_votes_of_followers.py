@@ -238,6 +238,21 @@ def test_a_restored_home_votes_above_what_a_majority_of_others_reports() -> None
     assert [type(each) for each in ask(client, vote_asked(client.scribe, 4))] == [VoteReady]
 
 
+def test_a_restored_home_catches_up_with_what_others_report_before_it_votes() -> None:
+    client = with_votes(remembers=lambda _run: False)
+    scribe = client.scribe
+    asked = vote_asked(scribe, 2)
+    client.wait(ASK_AFTER)
+    term = said(client, Canvass)[-1].body.term
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
+    for other in (SECOND, BOB, CAROL):
+        client.say(other, Canvassed(id_of(ALICE), scribe.chain.run, term, 1, Refusal.OLD_TERM, position(scribe)))
+    (answer,) = ask(client, asked)
+    assert answer.refusal is Refusal.FORGOTTEN
+    client.give_all()
+    assert [type(each) for each in ask(client, vote_asked(scribe, 2))] == [VoteReady]
+
+
 def test_a_client_that_asks_is_answered_where_it_listens() -> None:
     client = orphaned()
     for by, topic in ((BOB, topic_all), (SECOND, topic_leader)):
