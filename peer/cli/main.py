@@ -69,6 +69,7 @@ SECTIONS: Final = {
         "service": _Entry("peer.cli.service", "Have systemd run a peer."),
         "run": _Entry("peer.cli.runs.run", "Hand a run to a standing server."),
         "stop": _Entry("peer.cli.runs.stop", "Close a run, or give up a job that waits."),
+        "lead": _Entry("peer.cli.runs.stop", "Hand a run over to another server.", "lead_app"),
         "resume": _Entry("peer.cli.runs.resume", "Go on with a run that was left open."),
         "pull": _Entry("peer.cli.runs.pull", "Write the model of a run, and the files its app left, to a folder."),
         "export": _Entry("peer.cli.runs.transfer", "Write a run to a CAR file.", "export_app"),

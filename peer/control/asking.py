@@ -10,7 +10,9 @@ from peer.control.requests import (
     AboutJob,
     BadRequest,
     ClosingRun,
+    HandingOver,
     JobDone,
+    LeadRun,
     Request,
     Status,
     StopRun,
@@ -31,6 +33,8 @@ SECONDS: Final = 30.0
 def ask(home: Home, request: Status, seconds: float = SECONDS) -> PeerStatus | None: ...
 @overload
 def ask(home: Home, request: StopRun, seconds: float = SECONDS) -> ClosingRun | None: ...
+@overload
+def ask(home: Home, request: LeadRun, seconds: float = SECONDS) -> HandingOver | None: ...
 @overload
 def ask(home: Home, request: AboutJob, seconds: float = SECONDS) -> JobDone | None: ...
 
@@ -64,11 +68,13 @@ def ask(home: Home, request: Request, seconds: float = SECONDS) -> Told | None:
         ) from error
 
 
-def _told(request: Request) -> type[PeerStatus] | type[ClosingRun] | type[JobDone]:
+def _told(request: Request) -> type[PeerStatus] | type[ClosingRun] | type[HandingOver] | type[JobDone]:
     match request:
         case Status():
             return PeerStatus
         case StopRun():
             return ClosingRun
+        case LeadRun():
+            return HandingOver
         case _:
             return JobDone

@@ -35,6 +35,15 @@ class StopRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
     """Its CID."""
 
 
+class LeadRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="lead"):
+    """Hand a run that this peer leads over to another server: a `HandingOver` is told."""
+
+    run: str
+    """Its CID."""
+    to: str
+    """The server's name or member id."""
+
+
 class RunJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="run"):
     """Take a job: a run of the app in a folder of this machine. A `JobDone` is told, as after
     whatever is asked about jobs."""
@@ -80,7 +89,7 @@ class ResumeRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
 
 AboutJob = RunJob | CancelJob | TakeUpJob | ResumeRun
-Request = Status | StopRun | AboutJob
+Request = Status | StopRun | LeadRun | AboutJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,15 @@ class ClosingRun:
     """A run that is being closed."""
 
     run: CID
+
+
+@dataclass(frozen=True, slots=True)
+class HandingOver:
+    """A run that is being handed over."""
+
+    run: CID
+    to: str
+    """The name of the server that is to lead it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +120,7 @@ class JobDone:
     """None if it has not begun."""
 
 
-Told = PeerStatus | ClosingRun | JobDone
+Told = PeerStatus | ClosingRun | HandingOver | JobDone
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -105,6 +105,9 @@ _LINES: Final[Mapping[What, str]] = {
     What.STANDS_NO_MORE: "this server does not lead run {run} (term {term}), and tries again if its leader stays "
     "silent: {why}",
     What.ELECTED: "elected to lead run {run} (term {term}), with {votes} votes",
+    What.HANDED_OVER: "{name} hands run {run} over to this server: asking the others to elect it",
+    What.NOT_HANDED_OVER: "{name} was not elected to lead run {run}: this server goes on with it; fix: see that {name} "
+    "stands by (peer status), then peer lead RUN --to {name} again",
     What.VOTERS_LACKING: "too few of the run's voters are heard ({here} of {voters}, and {needed} are needed): nothing "
     "is recorded until they are back, because another server may lead by now",
     What.NO_TAKEOVER: "no takeover is possible now if the run's leader is lost: {why}",

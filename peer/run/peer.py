@@ -26,7 +26,9 @@ from peer.control.requests import (
     AboutJob,
     CancelJob,
     ClosingRun,
+    HandingOver,
     JobDone,
+    LeadRun,
     Request,
     ResumeRun,
     RunJob,
@@ -44,6 +46,7 @@ from peer.home.home import Home
 from peer.home.home_location import location_of
 from peer.home.journal import RunHead
 from peer.keeping.upkeep import Upkeep
+from peer.membership.changes import find_member
 from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import DurableEffects
 from peer.run.run_book import RunBook
@@ -217,6 +220,8 @@ class Peer:
                 return self.status()
             case StopRun(run=run):
                 return self._stop_run(run)
+            case LeadRun(run=run, to=to):
+                return self._hand_over(run, to)
             case RunJob() | CancelJob() | TakeUpJob() | ResumeRun() if self.jobs is not None:
                 return await self.jobs.asked(request)
             case _:
@@ -227,15 +232,33 @@ class Peer:
 
     def _stop_run(self, run: str) -> ClosingRun:
         """Close a run that is led here."""
+        fix = "only its server closes a run; to go on with one that was left open: peer resume RUN"
+        held, cid = self._led(run, fix)
+        held.runner.close_run(STOPPED_BY_OWNER)
+        return ClosingRun(cid)
+
+    def _hand_over(self, run: str, to: str) -> HandingOver:
+        """Hand a run that is led here over to another server."""
+        fix = "on the machine of its leader: peer lead RUN --to NAME; one that is gone for good is taken over from"
+        held, cid = self._led(run, fix)
+        machine = held.prepared.machine
+        manifest = machine.newest.manifest
+        member = find_member(manifest, to)
+        name = manifest.name_of(member.id)
+        if Role.SERVER not in member.roles or member.id == machine.newest.author.member:
+            raise PeerError(f"{name} is no other server of the federation", fix="peer federation show lists them")
+        held.runner.hand_over(member.id)
+        return HandingOver(cid, name)
+
+    def _led(self, run: str, fix: str) -> tuple[Held, CID]:
+        """What leads a run here, and the run."""
         for held in self._held:
             theirs = held.prepared.machine.status(time.time()).run
             leads = isinstance(held.prepared.machine.state, LeaderState)
             if theirs is not None and str(theirs.run) == run and leads:
-                held.runner.close_run(STOPPED_BY_OWNER)
-                return ClosingRun(theirs.run)
+                return held, theirs.run
         raise PeerError(
-            f"the peer that runs with the home {self._home.path} does not lead the run {run[:SHOWN]}",
-            fix="only its server closes a run; to go on with one that was left open: peer resume RUN",
+            f"the peer that runs with the home {self._home.path} does not lead the run {run[:SHOWN]}", fix=fix
         )
 
     def stop_job(self, number: int) -> bool:

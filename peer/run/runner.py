@@ -93,6 +93,7 @@ from protocol.roles.events import (
     Started,
     Stopping,
     ToClose,
+    ToHandOver,
 )
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.leader_states import LeaderState
@@ -311,6 +312,10 @@ class Runner:
     def close_run(self, why: str) -> None:
         """Have the leader close its run. Call this in the event loop."""
         self._events.put(ToClose(why))
+
+    def hand_over(self, to: bytes) -> None:
+        """Have the leader hand its run over to another server. Call this in the event loop."""
+        self._events.put(ToHandOver(to))
 
     def interrupt(self) -> None:
         """Ask for a clean stop. Call this in the event loop, as a signal handler does."""

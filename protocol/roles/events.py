@@ -113,6 +113,14 @@ class ToClose:
 
 
 @dataclass(frozen=True, slots=True)
+class ToHandOver:
+    """The owner of a server wants another server to lead the run that this one leads."""
+
+    to: bytes
+    """Its member id."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The owner asked for a clean stop; the machine says goodbye and takes no further event."""
 
@@ -135,5 +143,6 @@ Event = (
     | KeysChanged
     | RoomChanged
     | ToClose
+    | ToHandOver
     | Stopping
 )

@@ -315,6 +315,16 @@ class VoteReady:
 
 
 @dataclass(frozen=True, slots=True)
+class HandsOver:
+    """The leader of a run wants another server to lead it: it writes nothing after ``position``, nobody need hear it
+    any more to vote for another, and ``to`` is to stand at once. It means nothing in any other term than that of
+    ``position``, nor by anybody else."""
+
+    position: Position
+    to: Key
+
+
+@dataclass(frozen=True, slots=True)
 class Bye:
     """The author is leaving; ``note`` says why, for people."""
 
@@ -336,6 +346,7 @@ Said = (
     | Canvassed
     | VoteAsked
     | VoteReady
+    | HandsOver
     | Bye
 )
 """The body of an announcement."""
@@ -355,6 +366,7 @@ KINDS: Final[dict[str, type[Said]]] = {
     "canvassed": Canvassed,
     "vote-asked": VoteAsked,
     "vote": VoteReady,
+    "hands-over": HandsOver,
     "bye": Bye,
 }
 """The kinds that this version writes."""
@@ -550,7 +562,7 @@ def _budget(body: Said) -> int:
 def _most_blocks(body: Said) -> int:
     """How many blocks may come with ``body``."""
     match body:
-        case Hello() | Beat() | Recall() | Alive() | Canvass() | Canvassed() | VoteAsked() | Bye():
+        case Hello() | Beat() | Recall() | Alive() | Canvass() | Canvassed() | VoteAsked() | HandsOver() | Bye():
             return 0
         case VoteReady():
             return 1

@@ -30,6 +30,7 @@ from protocol.wire.announcements import (
     Bye,
     Canvass,
     Canvassed,
+    HandsOver,
     Head,
     Hello,
     Proof,
@@ -173,11 +174,11 @@ def subject_of(body: Said) -> str:
             return f"alive {process.hex()}"
         case ProposalReady(proposal=proposal):
             return f"proposal {proposal}"
-        case Canvass() | Canvassed() | VoteAsked() | VoteReady():
+        case Canvass() | Canvassed() | VoteAsked() | VoteReady() | HandsOver():
             return _of_election(body)
 
 
-def _of_election(body: Canvass | Canvassed | VoteAsked | VoteReady) -> str:
+def _of_election(body: Canvass | Canvassed | VoteAsked | VoteReady | HandsOver) -> str:
     match body:
         case Canvass(position) | VoteAsked(position):  # one that asks for votes canvasses no more
             return f"candidature {position.run}"
@@ -185,6 +186,8 @@ def _of_election(body: Canvass | Canvassed | VoteAsked | VoteReady) -> str:
             return f"canvassed {run} {member.hex()}"
         case VoteReady(run=run):
             return f"vote {run}"
+        case HandsOver(position):
+            return f"hands-over {position.run}"
 
 
 _BYE: Final = subject_of(Bye())

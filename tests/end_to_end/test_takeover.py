@@ -59,3 +59,23 @@ def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_b
     assert report["settled"]["height"] == report["height"], "a majority has confirmed the close"
     assert [(each["term"], each["leader"]) for each in report["reigns"]] == [(1, "server"), (2, "second")]
     assert report["recomputed"]["server"] == [[1, report["height"]]], "from the first record on, also its own"
+
+
+@pytest.mark.all
+def test_a_leader_hands_its_run_over_and_stands_by(federation: Federation, gate: Gate) -> None:
+    config = f'gate="{gate.folder}" rounds=2 clients=3'
+    gate.open("round-1", "train-1", "round-2")
+    standby = federation.start("second", "--role", "server", "--standby", "--app", GATED, "--once")
+    standby.wait_for("app-bundled")
+    server = federation.server(GATED, "--run-config", config, clients=3)
+    clients = [federation.client(name, GATED, f'gate="{gate.folder}"') for name in CLIENTS]
+    server.wait_for("dispatched", round=2)
+    standby.wait_for("recomputed", height=3)
+    told = json.loads(federation.done("server", "lead", "latest", "--to", "second", "--json"))
+    assert (told["to"], told["term"]) == ("second", 2)
+    gate.open("train-2")
+    assert [each.code() for each in (standby, server, *clients)] == [0] * 5, standby.said
+
+    report = json.loads(federation.done("server", "audit", federation.exported("server"), "--json"))
+    assert report["verdict"] == "verified"
+    assert [(each["leader"], each["cause"]) for each in report["reigns"]] == [("server", None), ("second", "handover")]

@@ -17,6 +17,7 @@ from protocol.wire.announcements import (
     Bye,
     Canvass,
     Canvassed,
+    HandsOver,
     Head,
     Hello,
     Known,
@@ -73,6 +74,7 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
         "canvassed": Canvassed(bytes(range(32)), run.cid, 2, 1, Refusal.LEADER_HEARD, position),
         "vote-asked": VoteAsked(position, manifest.cid, 2),
         "vote": VoteReady(run.cid, bytes(range(32)), 2, record.cid),
+        "hands-over": HandsOver(position, bytes(range(32))),
     }
     inline = {
         "head": (head,),

@@ -1,4 +1,4 @@
-"""``peer stop``: closes a run in its chain, or gives up a job that waits."""
+"""``peer stop`` and ``peer lead``: what the owner of a leader has it do: close its run, or hand it over."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from peer.cli.output import put_result
 from peer.cli.runs.endings import leave
 from peer.cli.runs.opened_session import opened_session
 from peer.control.asking import ask
-from peer.control.requests import CancelJob, JobDone, StopRun
+from peer.control.requests import CancelJob, JobDone, LeadRun, StopRun
 from peer.engine.kubo.reach import AskedReach
 from peer.history.named_runs import job_without_run, run_here, shown
 from peer.home.federations import FederationStore
@@ -40,11 +40,17 @@ from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
 from protocol.blocks.json_values import json_value
 from protocol.records.environment import Numerics
+from protocol.roles.electing.handing_over import LASTS
 
 app = new_app()
+lead_app = new_app()
 
 LOOK: Final = 0.25
 """Seconds between looks whether it is closed."""
+
+
+HANDED_WITHIN: Final = LASTS + 5.0
+"""Seconds within which another leads, or this peer again."""
 
 
 @app.command("stop")
@@ -91,6 +97,54 @@ def stop(
         )
     _put(head.run, closed, json)
     return ExitCode.DONE
+
+
+@lead_app.command("lead")
+def lead(
+    run: OneRunArgument,
+    to: Annotated[str, typer.Option("--to", metavar="NAME", help="The server that is to lead it: it stands by.")],
+    full: FullOption = False,  # noqa: ARG001  # its callback does what it says
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> ExitCode:
+    """Hand a run that this home leads over to another server, to stop this machine for a while, say.
+
+    The peer that runs with this home records nothing more and asks that server to stand; the members elect it at once,
+    and it goes on with the run. This peer stands by then, until it is stopped. If the other is not elected within 5 s,
+    this peer goes on.
+    """
+    place = Home(home)
+    head = run_here(place, run)
+    if head.closed:
+        raise PeerError(f"the run {shown(head.run)} is closed", fix=f"see it: peer history {shown(head.run)}")
+    handing = ask(place, LeadRun(str(head.run), to))
+    if handing is None:
+        raise PeerError(
+            f"no peer runs with the home {place.path}",
+            fix="a run whose leader is not here is taken over by a server that stands by",
+        )
+    newest = _head_in_term(place, head.run, head.term + 1, time.monotonic() + HANDED_WITHIN)
+    if newest is None:
+        raise PeerError(
+            f"{handing.to} was not elected to lead the run {shown(head.run)}: this peer goes on with it",
+            fix="see that it stands by, and which voters are here: peer status",
+            code=ExitCode.UNFINISHED,
+        )
+    told = {"run": str(head.run), "to": handing.to, "term": newest.term}
+    put_result(told, json, f"{handing.to} leads the run {shown(head.run)} in term {newest.term}; this peer stands by")
+    return ExitCode.DONE
+
+
+def _head_in_term(home: Home, run: CID, term: int, until: float) -> RunHead | None:
+    """How far the run is known here, once it is in this term or a higher one; None if it is not ``until`` then."""
+    while True:
+        with Journal(home.journal) as journal:
+            head = journal.head_of(run)
+        if head is not None and head.term >= term:
+            return head
+        if time.monotonic() >= until:
+            return None
+        time.sleep(LOOK)
 
 
 def _put(run: CID, head: CID, json: bool) -> None:

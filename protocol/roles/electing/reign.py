@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from protocol.blocks.cid import CID
 from protocol.election.silence import LEADER_BEAT
 from protocol.roles.electing.ballot import Ballot
+from protocol.roles.electing.handing_over import HandingOver
 from protocol.roles.electing.standing import Standing, Wins
 from protocol.roles.electing.takeover_chance import TakeoverChance
 from protocol.roles.electing.voted_run import VotedRun
@@ -45,7 +46,8 @@ class Reign:
         self._writer = writer
         self._machine = machine
         self.voters = VotersHere(self.run, machine)
-        self._ballot = Ballot(self.run, lambda _now: True, remembers, machine)
+        self.handing_over = handing_over = HandingOver(self.run, self._is_still, machine)
+        self._ballot = Ballot(self.run, lambda _now: not handing_over.is_under_way, remembers, machine)
         self._chance = TakeoverChance(self.takeover, machine.outbox)
         self._standing = Standing(self.run, self._ballot, self._over, lambda _by, _position, _now: None, machine)
 
@@ -72,16 +74,20 @@ class Reign:
         run = self.run()
         if run is None:
             return True
+        if self.handing_over.is_under_way:
+            return False
         return self._standing.candidacy is None and not self._is_outvoted(run) and self.voters.may_go_on(now)
+
+    def _is_still(self) -> bool:
+        """Whether no record is on its way to disk."""
+        run = self.run()
+        is_leading = self._machine.state is LeaderState.LEADING
+        return run is not None and is_leading and run.position.head == self._writer.chain.head
 
     def _over(self) -> float | None:
         """From when on we may stand again: at once, if a voter has left our term behind and no record is on its way."""
         run = self.run()
-        if (
-            run is None
-            or self._machine.state is not LeaderState.LEADING
-            or run.position.head != self._writer.chain.head
-        ):
+        if run is None or not self._is_still() or self.handing_over.is_under_way:
             return None
         return 0.0 if self._is_outvoted(run) or self.voters.outvoted_by(run) is not None else None
 
@@ -137,6 +143,7 @@ class Reign:
             self.voters.stands_by(now)
             self._machine.announcer.beats_every = LEADER_BEAT
             self._machine.announcer.beat_soon(now)
+        self.handing_over.due(now)
         self.voters.tell(now)
         self._chance.tell(now)
         self._standing.due(now)
@@ -156,5 +163,6 @@ class Reign:
         """When something is due."""
         yield from self._ballot.moments()
         yield from self._standing.moments()
+        yield from self.handing_over.moments()
         yield from self.voters.moments()
         yield from self._chance.moments()

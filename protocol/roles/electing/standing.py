@@ -6,6 +6,7 @@ What a won term is good for is others' business.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -13,12 +14,13 @@ from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.election.candidacy import LIFE, Candidacy, stand
 from protocol.election.promise import KeptVote
-from protocol.election.silence import jitter
+from protocol.election.silence import LEAST_SILENCE, jitter
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import TakeoverCause, Vote
 from protocol.records.signed_records import parse_record
 from protocol.roles.effects import What
 from protocol.roles.electing.ballot import Ballot
+from protocol.roles.electing.handing_over import LASTS
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Canvassed, Position, Refusal, VoteReady
@@ -66,6 +68,8 @@ class Standing:
         self._reported = 0
         self._votes_for_itself = False
         """Whether its own vote is on its way to disk."""
+        self._handed_over_until = -math.inf
+        """Until when the leader's word holds that we are to lead."""
 
     @property
     def candidacy(self) -> Candidacy | None:
@@ -103,6 +107,17 @@ class Standing:
         elif (at := self._stands_at()) is not None:
             yield at
 
+    def handed_over(self, by: bytes, to: bytes, now: float) -> None:
+        """The leader wants a server to lead its run. If that is us we stand at once, and otherwise not before we would
+        if the leader were silent."""
+        run = self._run()
+        if to != self._newest.author.member:
+            self._not_before = max(self._not_before, now + LEAST_SILENCE)
+        elif run is not None and now >= self._handed_over_until:
+            self._handed_over_until, self._not_before, self._attempt = now + LASTS, now, 0
+            name = self._newest.manifest.name_of(by)
+            self._outbox.report(What.HANDED_OVER, run=str(run.position.run), name=name)
+
     def leader_speaks(self) -> None:
         """There is a leader: what was tried before is over, unless we ask for votes already, which is a promise."""
         self._attempt = 0
@@ -116,7 +131,7 @@ class Standing:
         if isinstance(candidacy, Refusal):
             self._not_before = now + ASK_AGAIN
             return
-        if not self._attempt:
+        if not self._attempt and now >= self._handed_over_until:
             self._outbox.report(What.STANDS, run=str(run.position.run), term=candidacy.term)
         self._candidacy, self._since, self._votes_for_itself = candidacy, now, False
         self._votes.clear()
@@ -214,7 +229,8 @@ class Standing:
             head, votes = candidacy.position.head, tuple(self._votes[each] for each in candidacy.won_with)
             run_id = str(candidacy.position.run)
             self._outbox.report(What.ELECTED, run=run_id, term=candidacy.term, votes=len(votes))
-            self.wins(candidacy.term, TakeoverCause.SILENCE, head, votes, now)
+            cause = TakeoverCause.HANDOVER if now < self._handed_over_until else TakeoverCause.SILENCE
+            self.wins(candidacy.term, cause, head, votes, now)
         elif (
             candidacy.may_ask and not self._votes_for_itself and run is not None and run.position == candidacy.position
         ):

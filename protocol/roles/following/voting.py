@@ -8,13 +8,25 @@ from typing import Final
 from protocol.blocks.cid import CID
 from protocol.election.silence import LEAST_SILENCE
 from protocol.roles.electing.ballot import Ballot
+from protocol.roles.electing.handing_over import LASTS
 from protocol.roles.electing.leader_silence import LeaderSilence
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.presence import silent_for
 from protocol.roles.machine import Machine
-from protocol.wire.announcements import Announcement, Beat, Bye, Canvass, Canvassed, Head, Hello, Position, VoteAsked
+from protocol.wire.announcements import (
+    Announcement,
+    Beat,
+    Bye,
+    Canvass,
+    Canvassed,
+    HandsOver,
+    Head,
+    Hello,
+    Position,
+    VoteAsked,
+)
 
 STUCK: Final = 2.0
 """Seconds without a record that a silent leader announced, until it is given up: nobody else may have it. A voter that
@@ -44,6 +56,10 @@ class Voting:
         followed.is_outvoted = lambda position: self.ballot.is_outvoted(position.run, position.term)
         self.leader_speaks: Callable[[], None] = lambda: None
         """Called when the leader is heard. A standby sets it."""
+        self.handed_over: Callable[[bytes, bytes, float], None] = lambda _by, _to, _now: None
+        """Called with the leader, with whom it wants to lead, and the time. A standby sets it."""
+        self._handed_over: tuple[Position, float] | None = None
+        """With which head the leader has handed its run over, and until when that holds."""
         self._came_to: tuple[CID | None, float] = None, 0.0
         """The newest record that is verified, and since when no newer one is."""
 
@@ -98,6 +114,9 @@ class Voting:
                 return True
             case Hello(position=position) | Beat(position=position) | Head(position=position):
                 return position is not None and self._is_outvoted(said.by, position, now)
+            case HandsOver(position, to):
+                self._hands_over(said.by, position, to, now)
+                return True
             case Bye():
                 del self._heard[said.by]
                 if (run := self.run()) is not None and run.leader == said.by:
@@ -114,10 +133,27 @@ class Voting:
         if self.ballot.is_outvoted(position.run, position.term):
             self.ballot.tell_outvoted(by, position, now)
             return True
-        if position.term >= run.position.term:
+        if position.term >= run.position.term and not self._is_handed_over(position, now):
             self.silence.hears(now)
             self.leader_speaks()
         return False
+
+    def _hands_over(self, by: bytes, position: Position, to: bytes, now: float) -> None:
+        """The leader of the run followed is heard no more, though it speaks, if that is who says it."""
+        run = self.run()
+        if run is None or by != run.leader or (position.run, position.term) != (run.position.run, run.position.term):
+            return
+        self._handed_over = position, now + LASTS
+        self.silence.left()
+        self._followed.catch_up_with(by, position, now)
+        self.handed_over(by, to, now)
+
+    def _is_handed_over(self, position: Position, now: float) -> bool:
+        """Whether the leader has said that another is to lead after its term: that it speaks means nothing then."""
+        if self._handed_over is None:
+            return False
+        handed, until = self._handed_over
+        return (handed.run, handed.term) == (position.run, position.term) and now < until
 
     # -- time -------------------------------------------------------------------------------------------------------
 

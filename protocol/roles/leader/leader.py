@@ -20,7 +20,7 @@ from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.collecting.late_replies import LateReplies
 from protocol.roles.effects import Effect, Stop, StopCause, What
 from protocol.roles.electing.reign import Reign
-from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose
+from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose, ToHandOver
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.app_process import AppProcess, ReplayingApp
 from protocol.roles.leader.app_requests import AppRequests
@@ -45,6 +45,7 @@ from protocol.wire.announcements import (
     Announcement,
     Beat,
     Bye,
+    HandsOver,
     Head,
     Hello,
     PeerState,
@@ -154,6 +155,7 @@ class Leader:
             on(Examined, self.machine.outbox.answered),
             on(Due, self._due),
             on(ToClose, self._close_soon),
+            on(ToHandOver, self._hand_over),
             on(Stopping, self._say_bye, stopped),
             ignored(AppsApproved),
             turn(Turn.YIELDS, stopped),
@@ -296,7 +298,7 @@ class Leader:
                 self._forgotten.heard(by, body, now)
             case Head(position):
                 return self.other_leaders.heard(by, position, inline, now)
-            case Alive() | ProposalReady():
+            case Alive() | ProposalReady() | HandsOver():
                 return False  # proposals are for admins' desks
         return True
 
@@ -329,6 +331,10 @@ class Leader:
         self._requests.to_close = event.why
         if self.chain.head is None:
             self.machine.outbox.cannot_go_on("it was stopped before it began", now, StopCause.OWNER)
+
+    def _hand_over(self, event: ToHandOver, now: float) -> None:
+        """Let another server be elected. What is recorded by then is its to go on with."""
+        self._reign.handing_over.begin(event.to, now)
 
     def _prepare(self, now: float) -> None:
         if self._requests.to_close is None:

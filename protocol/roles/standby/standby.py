@@ -18,7 +18,7 @@ from protocol.roles.catch_up import CatchUp, Fork
 from protocol.roles.effects import Effect, PinRun, Stop, StopCause, What
 from protocol.roles.electing.standing import Standing
 from protocol.roles.electing.takeover_chance import TakeoverChance
-from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose
+from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose, ToHandOver
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.following.follower_states import FollowerState, Turn
@@ -37,7 +37,7 @@ from protocol.roles.standby.forgotten_acks import ForgottenAcks
 from protocol.roles.standby.own_acks import OwnAcks
 from protocol.roles.standby.replaying import Replaying
 from protocol.roles.standby.standby_plan import SignedAcks, StandbyPlan
-from protocol.roles.state_table import StateTable, on, turn
+from protocol.roles.state_table import StateTable, ignored, on, turn
 from protocol.status.standby_status import StandbyStatus
 from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 from protocol.wire.announcements import (
@@ -84,6 +84,7 @@ class Standby:
         self._standing = Standing(voting.run, voting.ballot, self._may_stand_from, followed.catch_up_with, machine)
         self._chance = TakeoverChance(self.takeover, machine.outbox)
         self._standing.wins, voting.leader_speaks = self._wins, self._standing.leader_speaks
+        voting.handed_over = self._standing.handed_over
         self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
         self._told = told = ToldAcks(machine)
         self._acks = acks = OwnAcks(kept, forgotten, told, followed, machine)
@@ -129,6 +130,7 @@ class Standby:
             on(Stopping, self._say_bye, stopped),
             on(Examined, self.machine.outbox.answered),  # what the leader that we were had asked for
             on(ToClose, self._stand_by_no_more),
+            ignored(ToHandOver),  # another leads by now
             turn(Turn.LISTENS, listening),
             turn(Turn.STOPS, stopped),
         ]
