@@ -12,8 +12,9 @@ from protocol.election.silence import LEADER_BEAT
 from protocol.records.bodies import Close, Takeover, Vote
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepVote, Publish, Stop, Store, What
+from protocol.roles.electing import handing_over
 from protocol.roles.electing.takeover_chance import LASTS
-from protocol.roles.events import AppCalled, EngineAnswered
+from protocol.roles.events import AppCalled, EngineAnswered, ToHandOver
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.status.takeover_status import TakeoverLack
 from protocol.wire.announcements import (
@@ -21,6 +22,7 @@ from protocol.wire.announcements import (
     Bye,
     Canvass,
     Canvassed,
+    HandsOver,
     Head,
     PeerState,
     Position,
@@ -220,3 +222,28 @@ def test_without_a_standby_that_is_what_lacks() -> None:
     leader.wait(LASTS)
     (told,) = leader.reported(What.NO_TAKEOVER)
     assert "peer start --role server --standby" in told["why"]
+
+
+def test_one_that_hands_over_appends_nothing_more_and_votes_for_another(leader: Attacked) -> None:
+    head, height = at(leader), leader.machine.chain.height
+    leader.feed(ToHandOver(id_of(SECOND)))
+    assert said(leader, HandsOver) == [HandsOver(head, id_of(SECOND))]
+    assert pushes(leader) == height
+    leader.say(SECOND, VoteAsked(head, leader.machine.chain.manifest.cid, 2))
+    assert [vote.term for vote in said(leader, VoteReady)] == [2]
+
+
+def test_one_that_has_handed_over_in_vain_goes_on_and_says_so(leader: Attacked) -> None:
+    height = leader.machine.chain.height
+    leader.feed(ToHandOver(id_of(SECOND)))
+    pushes(leader)
+    leader.wait(handing_over.LASTS)
+    assert leader.machine.chain.height == height + 1
+    assert [told["name"] for told in leader.reported(What.NOT_HANDED_OVER)]
+
+
+def test_it_says_that_it_hands_over_once_its_newest_record_is_on_disk(leader: Attacked) -> None:
+    leader.disk_works = False
+    pushes(leader)
+    leader.feed(ToHandOver(id_of(SECOND)))
+    assert not said(leader, HandsOver)

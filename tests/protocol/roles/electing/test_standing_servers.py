@@ -15,6 +15,7 @@ from protocol.wire.announcements import (
     Beat,
     Canvass,
     Canvassed,
+    HandsOver,
     Head,
     PeerState,
     Refusal,
@@ -184,3 +185,20 @@ def test_one_that_could_not_lead_does_not_stand(standby: Candidate) -> None:
     standby.machine.why_not_lead = lambda: "its app is not here"
     standby.pass_time(10.0)
     assert not said(standby, Canvass)
+
+
+def test_it_stands_at_once_if_the_leader_hands_its_run_over_to_it_and_says_why(standby: Candidate) -> None:
+    standby.say(SERVER, HandsOver(position(standby.scribe), id_of(SECOND)))
+    standby.answers(ALICE, BOB)
+    standby.votes(ALICE)
+    standby.votes(BOB)
+    assert standby.machine.won.cause is TakeoverCause.HANDOVER
+    assert not standby.reported(What.STANDS)
+
+
+def test_it_leaves_the_lead_to_whom_the_leader_names(standby: Candidate) -> None:
+    standby.say(SERVER, HandsOver(position(standby.scribe), id_of(CAROL)))
+    standby.pass_time(1.0)
+    assert not said(standby, Canvass)
+    standby.pass_time(2.0)
+    assert said(standby, Canvass)

@@ -18,6 +18,7 @@ from protocol.roles.acting import Acting
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import FetchContent, KeepVote, Publish
+from protocol.roles.electing.handing_over import LASTS
 from protocol.roles.events import Done
 from protocol.roles.following.followed_run import Verified
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -26,8 +27,10 @@ from protocol.wire.announcements import (
     Beat,
     Canvass,
     Canvassed,
+    HandsOver,
     Head,
     Hello,
+    PeerState,
     Refusal,
     Said,
     VoteAsked,
@@ -258,3 +261,34 @@ def test_a_client_that_asks_is_answered_where_it_listens() -> None:
     for by, topic in ((BOB, topic_all), (SECOND, topic_leader)):
         ask(client, canvass(client.scribe), by=by)
         assert client.all(Publish)[-1].topic == topic(client.scribe.first.cid)
+
+
+def leader_beats(client: Attacked) -> None:
+    client.say(SERVER, Beat(client.manifest, PeerState.LEADING, position(client.scribe)))
+
+
+def test_it_votes_at_once_if_the_leader_hands_its_run_over_though_that_still_speaks() -> None:
+    client = following()
+    client.say(SERVER, HandsOver(position(client.scribe), id_of(SECOND)))
+    leader_beats(client)
+    (vote,) = ask(client, vote_asked(client.scribe))
+    assert isinstance(vote, VoteReady)
+
+
+def test_a_leader_that_has_handed_over_in_vain_is_heard_again() -> None:
+    client = following()
+    client.say(SERVER, HandsOver(position(client.scribe), id_of(SECOND)))
+    client.wait(LASTS)
+    leader_beats(client)
+    (answer,) = ask(client, canvass(client.scribe))
+    assert answer.refusal is Refusal.LEADER_HEARD
+
+
+@pytest.mark.parametrize("lie", ["another", "term", "run"])
+def test_only_the_leader_hands_over_and_only_its_own_run_and_term(lie: str) -> None:
+    client = following()
+    changes = {"term": {"term": 2}, "run": {"run": APP}}.get(lie, {})
+    client.say(SECOND if lie == "another" else SERVER, HandsOver(position(client.scribe, **changes), id_of(SECOND)))
+    leader_beats(client)
+    (answer,) = ask(client, canvass(client.scribe))
+    assert answer.refusal is Refusal.LEADER_HEARD
