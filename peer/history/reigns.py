@@ -68,7 +68,7 @@ class Reign:
             return ""
         return (
             f"what {named(self.leader)} wrote above height {self.until} in term {self.term}, up to {self.lost} at "
-            "least, was not settled, and the next leader went on without it"
+            "least, is lost: the next leader went on without it"
         )
 
 
@@ -79,7 +79,7 @@ def _why(cause: TakeoverCause, before: str) -> str:
         case TakeoverCause.HANDOVER:
             return f"as {before} or an admin handed the run over"
         case TakeoverCause.DISPUTE:
-            return f"as servers had computed something else than {before}"
+            return f"as most servers had computed something else than {before}"
 
 
 def _why_again(cause: TakeoverCause) -> str:

@@ -122,8 +122,11 @@ class _Walk:
                     self.manifests(prev)
                 case Collect() as collect:
                     self.replies(collect)
-                case Takeover(votes=votes):
-                    self.votes(votes)
+                case Takeover(votes=votes, against=against, words=words):
+                    self.signed(votes)
+                    self.signed(words)
+                    if against is not None:
+                        self.get(against)
                 case _:
                     return
         except MissingBlock:
@@ -162,8 +165,8 @@ class _Walk:
                 with suppress(MissingBlock):
                     self.get(link)
 
-    def votes(self, listing: Listing) -> None:
-        """Visit the votes of a takeover; they need nothing more."""
+    def signed(self, listing: Listing) -> None:
+        """Visit the votes of a takeover, or the words of servers; they need nothing more."""
         for count, vote in enumerate(typed_items(listing, CID, self)):
             if count == MAX_MEMBERS:
                 raise RecordError(f"it links more than {MAX_MEMBERS} votes, and no federation has so many members")

@@ -241,7 +241,7 @@ class LateReplies(BrokenRule, number=43, name="late-replies"):
 
 
 class TakeoverVotes(BrokenRule, number=44, name="takeover-votes"):
-    """A vote is for this very run, term, leader, head and manifest, so that none counts in another election."""
+    """A vote is for this very run, term, leader, head, manifest and dispute, so that none counts in another one."""
 
 
 class VoteAuthor(BrokenRule, number=45, name="vote-author"):
@@ -254,6 +254,10 @@ class VoteKey(BrokenRule, number=46, name="vote-key"):
 
 class TakeoverMajority(BrokenRule, number=47, name="takeover-majority"):
     """More than half of the voters voted for a takeover, and its author if it is one: no two win one term."""
+
+
+class TakeoverDispute(BrokenRule, number=48, name="takeover-dispute"):
+    """A takeover against a record shows it, and that more than half of the servers came to one other content."""
 
 
 def check_signed(record: Record, known: WellSigned) -> None:

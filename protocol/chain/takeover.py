@@ -1,4 +1,4 @@
-"""The chain rules of a takeover (`protocol.chain.rules` 44 to 47): votes for a leader, and enough of them."""
+"""The chain rules of a takeover's votes (`protocol.chain.rules` 44 to 47): they are for its author, and enough."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ def _check_vote(vote: Record, body: Takeover, last: bytes, voters: frozenset[byt
         raise rules.PrivatePart("a vote has nothing private")
     if (said.run, said.term, said.candidate) != (in_force.run, body.term, body.by):
         raise rules.TakeoverVotes(f"{vote.cid} is a vote for another leader, term or run")
+    if said.against != body.against:
+        raise rules.TakeoverVotes(f"{vote.cid} is a vote in another dispute, or in none")
     if (said.head, said.height) != (body.prev, body.height - 1):
         raise rules.TakeoverVotes(f"{vote.cid} is a vote to go on after another record")
     if said.manifest != manifest.cid:

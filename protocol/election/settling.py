@@ -3,6 +3,9 @@
 A takeover needs the votes of a majority, and nobody votes for a head behind its own. So a record is settled once a
 majority has confirmed a head at or above it, if that head is of the leader's own term (Raft, section 5.4.2 and figure
 8): a majority for a head of an older term can still be overruled by a voter with a shorter chain of a newer term.
+
+The chain's rules know one exception (`protocol.chain.takeover_dispute`): a dispatch that most servers contradict, and
+all after it.
 """
 
 from __future__ import annotations

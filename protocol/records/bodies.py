@@ -496,14 +496,14 @@ class Close(Chained):
 
 
 class TakeoverCause(StrEnum):
-    """Why another leader, or the same one anew, leads from here on. For people: it takes the votes in any case."""
+    """Why another leader, or the same one anew, leads from here on. It takes the votes in any case."""
 
     SILENCE = "silence"
     """The leader was not heard any more."""
     HANDOVER = "handover"
     """On purpose: an admin or the leader itself wanted it."""
     DISPUTE = "dispute"
-    """Other servers computed something else than what the leader recorded."""
+    """Most servers came to one and the same content, and it is not what the leader recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -515,6 +515,10 @@ class Takeover(Chained):
     cause: TakeoverCause
     votes: Listing
     """Of links to a `Vote` each, in rising order of voter."""
+    against: CID | None = left_out(None)
+    """If the cause is a dispute, the dispatch of the leader before that is contradicted: it followed ``prev``."""
+    words: Listing = left_out(EMPTY)
+    """Of links to the `RecomputedAck` of each server that contradicts it, in rising order of server."""
 
 
 # -- beside the chain ----------------------------------------------------------------------------------------------
@@ -639,6 +643,9 @@ class Vote(Body):
     """That record's."""
     manifest: CID
     """The one in force after ``head``. It says who votes."""
+    against: CID | None = left_out(None)
+    """The record that the voter leaves behind, with all after it, because most servers contradict it
+    (`Takeover.against`). Such a vote promises nothing about how far its author had verified the run."""
 
 
 # -- beside the manifest -------------------------------------------------------------------------------------------

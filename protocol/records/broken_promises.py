@@ -7,6 +7,8 @@ an ack, of a term below V and above (t, h), one of the two is not true. Whether 
 after it does not matter, so no clock is needed, and none could tell.
 
 A record of a term below t proves nothing, however high it stands: it may be of a tail that was lost before the vote.
+Nor does any beside a vote against a record that most servers contradict: its author leaves behind what it had verified,
+and says so. Such a vote counts in a takeover alone that has the words of those servers.
 
 The proof is the vote, the record, and the record block of the head, which tells the head's term. The vote vouches for
 that block, so its own signature does not matter. A *proof block*, dag-cbor ``{"record": link, "vote": link}``, gives
@@ -82,6 +84,8 @@ def broken_promise(vote: Record, head: Record, record: Record) -> BrokenPromise 
     """The proof that the author of ``vote`` broke its promise; None if they do not prove it."""
     said, place, at = vote.body, head_place(record.body), head_place(head.body)
     if not isinstance(said, Vote) or said.head != head.cid or not isinstance(head.body, Chained):
+        return None
+    if said.against is not None:
         return None
     if place is None or at is None or not at < place or not place[0] < said.term:
         return None

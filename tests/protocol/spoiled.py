@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import spoiled_blocks
+import spoiled_disputes
 import spoiled_epochs
 import spoiled_exchanges
 import spoiled_left_out
@@ -14,6 +15,7 @@ __all__ = [
     "CASES",
     "Case",
     "spoiled_blocks",
+    "spoiled_disputes",
     "spoiled_epochs",
     "spoiled_exchanges",
     "spoiled_left_out",

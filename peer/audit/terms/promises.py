@@ -39,8 +39,8 @@ class Promises:
         """By whether it is an ack, and the term."""
 
     def vote(self, record: Record) -> None:
-        """Take in a vote. One whose head is not here cannot be judged."""
-        if isinstance(record.body, Vote):
+        """Take in a vote. One whose head is not here cannot be judged, and one in a dispute promises nothing."""
+        if isinstance(record.body, Vote) and record.body.against is None:
             with contextlib.suppress(BlockError):
                 at = head_place(read_record(record.body.head, self._source).body)
                 if at is not None:

@@ -346,7 +346,8 @@ class Leader:
         """Stop if another server contradicts a run that needs witnesses: no client goes on with it either. The run
         stays open: a replay of the dispute says who is wrong, and the admins see to that.
 
-        A takeover from the last settled record, by servers that agree against us, would begin here.
+        If most servers agree against us, the chain lets one of them lead on from before that record
+        (`protocol.chain.takeover_dispute`). No peer asks for the votes yet.
         """
         manifest = self.machine.newest.manifest
         if self.chain.closed or (against := self._witnesses.contradiction(manifest)) is None:
