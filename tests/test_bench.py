@@ -65,6 +65,16 @@ def test_replay_tells_what_an_audit_costs(tmp_path: Path) -> None:
     assert result["report_of_the_file"]["report_cpu_seconds"] > 0
 
 
+@pytest.mark.all
+@pytest.mark.slow
+def test_takeover_tells_where_the_time_goes_after_each_kill(tmp_path: Path) -> None:
+    done = bench("takeover", "--engines", "local", "--kills", "2", "--megabytes", "0.1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert [each.keys() for each in result["each"]] == [{"silence", "votes", "record", "reply", "all"}] * 2
+    assert 0 < result["median_seconds"] <= result["worst_seconds"]
+
+
 def test_announcements_tells_what_each_kind_costs_sealed_and_not() -> None:
     words = [sys.executable, str(BENCHMARKS / "announcements.py"), "--count", "3"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
