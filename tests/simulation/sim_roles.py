@@ -31,7 +31,7 @@ from protocol.roles.events import AppCalled, AppLost
 from protocol.roles.following.followed_run import Verified
 from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.keeper.kept_runs import Remembered
-from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE, LeaderSettings, ResumedRun, RunPlan
+from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE, LeaderSettings, ResumedRun, RunPlan, TermStart
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.server.server import LeadPlan, ServerPlan
 from protocol.roles.server.server import Server as TwoRoles
@@ -149,9 +149,12 @@ class Server:
     def _resumed(self, newest: Position, disk: Disk) -> ResumedRun:
         chain = Chain(self.identity.federation, reader_of(self.identity.name), disk.well_signed)
         records = chain_of(newest.head, disk)
+        terms: list[TermStart] = []
         for record in records:
             chain.append(record, disk)
-        return ResumedRun(chain, [record.cid for record in records], tuple(disk.acks.values()))
+            if not terms or terms[-1].term != chain.term:
+                terms.append(TermStart(chain.height, chain.term))
+        return ResumedRun(chain, [record.cid for record in records], tuple(disk.acks.values()), terms)
 
     def start_app(self, peer: Peer, app: CID) -> None:
         """As `sim_peer.Role` says."""

@@ -34,10 +34,10 @@ OFFLINE_BEGIN_WITHIN = 10.0
 """Seconds."""
 
 GONE_WITHIN = 4.0
-"""Seconds after all others know of the run."""
+"""Seconds after it can be spared."""
 
 LOOKING = 0.5
-"""Seconds between two looks at whether they do."""
+"""Seconds between two looks at whether it can."""
 
 SIZES = (90, 8, 2)
 """How many of a hundred drawn scenarios have 2 or 3 clients, 4 to 9, and 10 to 30."""
@@ -165,8 +165,10 @@ class Simulation:
             ) from error
 
     def _lose(self, later: float) -> None:
-        """Lose the server for good, some time after all others know of its run."""
-        if all(peer.disk.heads for peer in (*self.standbys, *self.clients)):
+        """Lose the server for good, some time after all others know of its run, and one of them could lead it: the
+        run's seed is on no disk but a server's."""
+        known = all(peer.disk.heads for peer in (*self.standbys, *self.clients))
+        if known and any(peer.disk.whole(run) for peer in self.standbys for run in peer.disk.heads):
             self.timeline.after(later, self.server.lose)
         else:
             self.timeline.after(LOOKING, partial(self._lose, later))
