@@ -125,7 +125,7 @@ class Reign:
             case VoteReady() as ready:
                 self._standing.voted(said.by, ready, said.blocks, now)
             case Hello(position=position) | Beat(position=position):
-                self.voters.heard(said.by, now, position)
+                self.voters.confirms(said.by, position, now)
                 return False
             case ReplyReady() | AckReady():
                 self.voters.heard(said.by, now)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from protocol.blocks.cid import CID
+from protocol.election.candidacy import LIFE
 from protocol.election.settling import settled_height
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.roles.effects import What
@@ -30,7 +32,11 @@ class VotersHere:
         self._heard: dict[bytes, float] = {}
         """When each member was heard last."""
         self._positions: dict[bytes, Position] = {}
-        """How far each says that it has verified the run."""
+        """How far each says that it has verified the run, or said last."""
+        self._confirmed: dict[bytes, float] = {}
+        """When each said so last, of those that have not taken it back."""
+        self._settled: CID | None = None
+        """The newest record that was the newest of the run when it was settled: it stays so."""
         self._promised: dict[bytes, int] = {}
         """The highest term that each says it has promised or seen."""
         self._may_promise = AtMostEvery(BELIEVED_AGAIN)
@@ -40,12 +46,20 @@ class VotersHere:
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 
-    def heard(self, by: bytes, now: float, position: Position | None = None) -> None:
-        """A member gives a sign of life, and perhaps says how far it is."""
+    def heard(self, by: bytes, now: float) -> None:
+        """A member gives a sign of life."""
         self._heard[by] = now
+
+    def confirms(self, by: bytes, position: Position | None, now: float) -> None:
+        """A member says how far it has verified a run; None if it may not say, as one whose home was restored."""
+        self.heard(by, now)
         run = self._run()
-        if position is not None and run is not None and position.run == run.position.run:
-            self._positions[by] = position
+        if position is None:
+            self._confirmed.pop(by, None)
+        elif run is not None and position.run == run.position.run:
+            self._positions[by], self._confirmed[by] = position, now
+            if position == run.position and self.has_settled(run):
+                self._settled = position.head
 
     def stands_by(self, now: float) -> None:
         """A standby is here: from now on another may come to lead. Voters have some time to be heard."""
@@ -105,9 +119,17 @@ class VotersHere:
         return run.electorate(self._newest.manifest).is_majority(self.following(run, now))
 
     def has_settled(self, run: VotedRun) -> bool:
-        """Whether a majority has confirmed the newest record: no takeover can lose it."""
-        electorate = run.electorate(self._newest.manifest)
-        confirmed = {by: at for by, at in self._positions.items() if self._promised.get(by, 0) <= run.position.term}
+        """Whether a majority has confirmed the newest record: no takeover can lose it.
+
+        A home may have been restored since it confirmed a record, so that it has forgotten the record and votes for
+        another. It does neither within `protocol.election.reports.ASK_AFTER`. So the words of a majority count if they
+        were said within the life of a candidacy, which is half of that.
+        """
+        if self._settled == run.position.head:
+            return True
+        electorate, newest = run.electorate(self._newest.manifest), max(self._confirmed.values(), default=0.0)
+        lately = (by for by, at in self._confirmed.items() if newest < at + LIFE)
+        confirmed = {by: self._positions[by] for by in lately if self._promised.get(by, 0) <= run.position.term}
         confirmed = {by: at for by, at in confirmed.items() if at.height < run.position.height or at == run.position}
         confirmed[self._newest.author.member] = run.position
         return settled_height(confirmed, electorate, run.position.term) == run.position.height

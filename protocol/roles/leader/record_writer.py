@@ -156,6 +156,8 @@ class RecordWriter:
         blocks = {cid: data for _, blocks in steps for cid, data in blocks.items()}
         own = tuple(checked_block(cid, data) for cid, data in blocks.items())
         self.records += [step.record.cid for step, _ in steps]
+        bodies = (step.record.body for step, _ in steps)
+        self._terms += [TermStart(body.height, body.term) for body in bodies if isinstance(body, Takeover)]
         self._well_signed += [cid for step, _ in steps for cid in step.well_signed]
         replies = (answer.reply.body for step, _ in steps for answer in step.answered if answer.reply is not None)
         contents = {reply.content for reply in replies if isinstance(reply, Reply) and reply.content is not None}

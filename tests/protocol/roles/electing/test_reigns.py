@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from attacked import Attacked, leading
-from chains import ALICE, BOB, CAROL, CONTENT, SECOND, SERVER, id_of
+from attacked import Attacked, ack, leading, position
+from chains import ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SECOND, SERVER, begun, id_of
 
 from crypto.keys import SigningKey
-from protocol.app.calls import Finished, Outgoing, Push
+from protocol.app.calls import AppReady, Finished, Outgoing, Push
+from protocol.blocks.bundle import NamedBundle
+from protocol.election.candidacy import LIFE
 from protocol.election.silence import LEADER_BEAT
 from protocol.records.bodies import Close, Takeover, Vote
 from protocol.records.signed_records import parse_record, sign_record
@@ -15,9 +17,13 @@ from protocol.roles.effects import KeepVote, Publish, Stop, Store, What
 from protocol.roles.electing import handing_over
 from protocol.roles.electing.takeover_chance import LASTS
 from protocol.roles.events import AppCalled, EngineAnswered, ToHandOver
+from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.leader_states import LeaderState
+from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.status.takeover_status import TakeoverLack
 from protocol.wire.announcements import (
+    AckReady,
     Beat,
     Bye,
     Canvass,
@@ -168,6 +174,25 @@ def test_after_a_vote_of_its_own_it_appends_nothing_in_its_old_term(leader: Atta
     assert pushes(leader) == 1
 
 
+def test_a_restored_leader_takes_up_the_term_that_it_has_won_and_forgotten() -> None:
+    scribe = begun()
+    forgotten = ResumedRun(scribe.chain.copy(), list(scribe.chain.recent))
+    voters = sorted((SERVER, BOB, CAROL), key=id_of)
+    votes = [scribe.sign(scribe.vote(each, SERVER), each) for each in voters]
+    scribe.source.add(*votes)
+    scribe.lead(*votes, leader=SERVER)
+    author, trusted = Author(id_of(SERVER), (SERVER,), 1 << 32), TrustedManifest(scribe.first, scribe.source)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
+    leader = Attacked(Leader(author, trusted, plan, LeaderSettings(1, 60.0), forgotten), scribe)
+    leader.feed(AppReady(ENVIRONMENT))
+    leader.say(ALICE, Beat(leader.manifest, PeerState.WORKING, position(scribe)))
+    leader.give_all()
+    assert leader.machine.chain.term == 2
+    confirmed = ack(leader, term=2)
+    leader.say(ALICE, AckReady(scribe.chain.run, confirmed.cid), blocks=[confirmed])
+    assert not leader.reported(What.ACK_REFUSED)
+
+
 def test_one_voter_that_says_so_again_and_again_makes_it_stand_once_a_minute(leader: Attacked) -> None:
     for number in range(20):
         outvoted(leader, term=4 + number)
@@ -196,6 +221,35 @@ def test_a_close_that_a_majority_has_confirmed_is_settled(leader: Attacked) -> N
     assert leader.all(Stop)
     assert not leader.reported(What.CLOSE_UNSETTLED)
     assert isinstance(parse_record([each for each in leader.all(Store) if each.own][-1].blocks[0]).body, Close)
+
+
+@pytest.mark.parametrize(("apart", "settled"), [(LIFE - 0.1, True), (LIFE, False)])
+def test_what_a_voter_confirmed_long_before_the_others_counts_no_more(leader, apart: float, settled: bool) -> None:
+    leader.feed(AppCalled(Finished(9, None, "it raised")))
+    are_here(leader, ALICE)
+    leader.now += apart
+    are_here(leader, BOB)
+    if not leader.all(Stop):
+        leader.wait(60.0)
+    assert (not leader.reported(What.CLOSE_UNSETTLED)) is settled
+
+
+def test_a_voter_that_may_have_forgotten_confirms_nothing_any_more(leader: Attacked) -> None:
+    leader.feed(AppCalled(Finished(9, None, "it raised")))
+    are_here(leader, ALICE)
+    leader.say(ALICE, Beat(leader.manifest, PeerState.IDLE, None))
+    are_here(leader, BOB)
+    leader.wait(60.0)
+    assert leader.reported(What.CLOSE_UNSETTLED)
+
+
+def test_what_is_settled_stays_so_though_its_voters_are_gone(leader: Attacked) -> None:
+    leader.feed(AppCalled(Finished(9, None, "it raised")))
+    are_here(leader, ALICE, BOB)
+    for each in (ALICE, BOB):
+        leader.say(each, Beat(leader.manifest, PeerState.IDLE, None))
+    leader.wait(60.0)
+    assert not leader.reported(What.CLOSE_UNSETTLED)
 
 
 def test_people_are_told_if_nobody_could_take_the_run_over(leader: Attacked) -> None:
