@@ -150,7 +150,7 @@ class Reigns:
                 reign,
                 cause=body.cause,
                 votes=len(step.votes),
-                voters=len(voters_of(chain.manifest, chain.run)),
+                voters=len(voters_of(chain.manifest, chain.run) | chain.voters_before),
                 voted=tuple(chain.manifest.name_of(vote.body.by) for vote in step.votes[:MAX_NAMED]),
             )
         self.told.append(reign)

@@ -30,6 +30,7 @@ from protocol.chain.takeover_dispute import dispute_of
 from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import RunKeys
+from protocol.federation.voters import voters_before
 from protocol.records.bodies import (
     INDEX_EVERY,
     Chained,
@@ -124,6 +125,10 @@ class Chain:
         self.closed = False
         self.closing: ClosingRule | None = None
         """When an exchange of the run closes early; None if it waits for all its replies."""
+        self.manifest_since = 0
+        """The height of the record that brought the manifest into force."""
+        self.voters_before: frozenset[bytes] = frozenset()
+        """By the manifest before the newest roster (`protocol.federation.voters.voters_before`)."""
         self._open: dict[bytes, OpenMessage] = {}
         self._left_out = LeftOutMessages()
         self._ordinals: Counter[int] = Counter()
@@ -162,7 +167,7 @@ class Chain:
     @property
     def in_force(self) -> InForce:
         """What the next record is judged by."""
-        return InForce(self.run, self.manifest, self.keys, self.well_signed, self.closing)
+        return InForce(self.run, self.manifest, self.keys, self.well_signed, self.closing, self.voters_before)
 
     @property
     def witnesses_needed(self) -> int:
@@ -205,7 +210,8 @@ class Chain:
             last_look = self._check_looks(body, manifest, source)
             keys = self._next_keys(record, manifest, manifest, source) if isinstance(body, Run) else self.keys
             check_epoch(body, keys)
-            in_force = InForce(body.run or record.cid, manifest, keys, self.well_signed, self.closing)
+            run = body.run or record.cid
+            in_force = InForce(run, manifest, keys, self.well_signed, self.closing, self.voters_before)
             step, after = self._judge(record, body, in_force, last_look, source)
             if isinstance(body, Roster):
                 keys = self._next_keys(record, manifest, after, source)
@@ -326,6 +332,9 @@ class Chain:
         if isinstance(body, Run):
             self.run, self._witnesses_asked = step.record.cid, body.witnesses
             self.closing = body.closing_rule
+        elif isinstance(body, Roster):
+            self.voters_before = voters_before(self.manifest, manifest, self.run)
+            self.manifest_since = body.height
         self.by, self.term = body.by, body.term
         self._index_owed = step.took_over and self.index_due
         self.head, self.height, self.manifest = step.record.cid, body.height, manifest

@@ -87,6 +87,8 @@ class InForce:
     """Records whose signatures are not verified again."""
     closing: ClosingRule | None = None
     """By what an exchange may close early; None if it may not."""
+    voters_before: frozenset[bytes] = frozenset()
+    """Of whom a takeover needs a majority too, besides the voters by the manifest; empty if of nobody."""
 
 
 def private_of(body: Body, kind: type[P], keys: RunKeys) -> P | None:

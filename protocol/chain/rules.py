@@ -245,7 +245,7 @@ class TakeoverVotes(BrokenRule, number=44, name="takeover-votes"):
 
 
 class VoteAuthor(BrokenRule, number=45, name="vote-author"):
-    """Only voters by the manifest in force vote, in rising order of member: nobody's vote counts twice."""
+    """Only voters vote, by the manifest in force or before the newest roster, each once, in rising order of member."""
 
 
 class VoteKey(BrokenRule, number=46, name="vote-key"):
@@ -253,7 +253,7 @@ class VoteKey(BrokenRule, number=46, name="vote-key"):
 
 
 class TakeoverMajority(BrokenRule, number=47, name="takeover-majority"):
-    """More than half of the voters voted for a takeover, and its author if it is one: no two win one term."""
+    """More than half of the voters voted, also of those before the newest roster, and its author: one wins a term."""
 
 
 class TakeoverDispute(BrokenRule, number=48, name="takeover-dispute"):

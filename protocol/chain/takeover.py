@@ -8,8 +8,8 @@ from protocol.blocks.cid import CID, BlockSource
 from protocol.chain import rules
 from protocol.chain.exchange import InForce
 from protocol.federation.manifest import Manifest
-from protocol.federation.voters import majority_of, may_vote, voters_of
-from protocol.records.bodies import Member, Takeover, Vote
+from protocol.federation.voters import majority_of, still_listed, voters_of
+from protocol.records.bodies import Takeover, Vote
 from protocol.records.signed_records import Record, checked_record, typed_items
 
 
@@ -19,19 +19,27 @@ def votes_of(body: Takeover, in_force: InForce, source: BlockSource) -> tuple[Re
     Raises:
         protocol.chain.rules.BrokenRule: if one does not count, or they are too few.
     """
-    voters = voters_of(in_force.manifest, in_force.run)
+    manifest, before = in_force.manifest, in_force.voters_before
+    voters = voters_of(manifest, in_force.run)
     votes: list[Record] = []
     last = b""
     for link in typed_items(body.votes, CID, source):
         vote = checked_record(link, source)
-        _check_vote(vote, body, last, voters, in_force)
+        _check_vote(vote, body, last, voters | before, in_force)
         votes.append(vote)
         last = vote.body.by
-    if len(votes) < majority_of(voters):
-        raise rules.TakeoverMajority(f"{len(votes)} votes of {len(voters)} voters, and it takes {majority_of(voters)}")
-    if body.by in voters and all(vote.body.by != body.by for vote in votes):
-        raise rules.TakeoverMajority(f"{in_force.manifest.called(body.by)} has not voted for itself")
+    voted = frozenset(vote.body.by for vote in votes)
+    _check_majority(voted, voters, "voters")
+    if before:
+        _check_majority(voted, before, "voters before the newest roster")
+    if body.by in voters | before and body.by not in voted:
+        raise rules.TakeoverMajority(f"{manifest.called(body.by)} has not voted for itself")
     return tuple(votes)
+
+
+def _check_majority(voted: frozenset[bytes], voters: frozenset[bytes], whose: str) -> None:
+    if (votes := len(voted & voters)) < majority_of(voters):
+        raise rules.TakeoverMajority(f"{votes} votes of {len(voters)} {whose}, and it takes {majority_of(voters)}")
 
 
 def _check_vote(vote: Record, body: Takeover, last: bytes, voters: frozenset[bytes], in_force: InForce) -> None:
@@ -66,10 +74,5 @@ def holds_without_removed(votes: Iterable[Record], run: CID, before: Manifest, a
     are good. If they counted for that reader too, members that were removed for being hostile would come back: they
     would take the run over from before the roster.
     """
-    left = {voter for voter in voters_of(before, run) if _is_still_in(before.members[voter], after)}
+    left = still_listed(voters_of(before, run), before, after)
     return len(left.intersection(vote.body.by for vote in votes)) >= majority_of(left)
-
-
-def _is_still_in(voter: Member, after: Manifest) -> bool:
-    now = after.members.get(voter.id)
-    return now is not None and may_vote(now) and voter.signing not in after.revoked

@@ -57,7 +57,7 @@ class Candidacy:
 
     def answered(self, by: bytes, told: Canvassed) -> Candidacy:
         """A voter has answered; whatever is not about this term counts only for the terms that it reports."""
-        if by not in self.electorate.voters or told.to != self.member or told.run != self.position.run:
+        if by not in self.electorate.all or told.to != self.member or told.run != self.position.run:
             return self
         heard = self._reported(told.highest)
         if told.term != self.term:
@@ -76,7 +76,7 @@ class Candidacy:
 
     def voted(self, by: bytes, vote: CID) -> Candidacy:
         """A voter's vote is here and verified: it is for this term, head and manifest. The first of each counts."""
-        if by not in self.electorate.voters or any(voter == by for voter, _ in self.votes):
+        if by not in self.electorate.all or any(voter == by for voter, _ in self.votes):
             return self
         return replace(self, votes=self.votes | {(by, vote)})
 

@@ -43,5 +43,5 @@ class Reports:
     def floor(self, member: bytes, electorate: Electorate) -> int | None:
         """The term that ``member`` has to be above; None if fewer than a majority of the voters have reported, itself
         not counted: it knows nothing."""
-        reported = {by: term for by, term in self.highest if by in electorate.voters and by != member}
-        return max(reported.values()) if len(reported) >= electorate.majority else None
+        reported = {by: term for by, term in self.highest if by in electorate.all and by != member}
+        return max(reported.values()) if electorate.is_majority(frozenset(reported)) else None

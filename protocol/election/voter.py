@@ -69,7 +69,7 @@ class Voter:
         The same answers a canvass. A term is promised only if somebody could win with it, so a candidate that cannot
         be heard by a majority makes nobody forget a leader (dissertation, 9.6).
         """
-        if self.member not in self.electorate.voters:
+        if self.member not in self.electorate.all:
             return Refusal.NO_VOTE
         return self.why_not(candidate, asked)
 

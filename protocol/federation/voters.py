@@ -35,6 +35,30 @@ def voters_by_role(manifest: Manifest) -> frozenset[bytes]:
     return frozenset(member.id for member in manifest.members.values() if votes(member))
 
 
+def voters_before(before: Manifest, after: Manifest, run: CID) -> frozenset[bytes]:
+    """The voters by ``before`` of whom a majority is needed too, once a roster has brought ``after`` into force; empty
+    if the voters by ``after`` decide alone.
+
+    Members that ``after`` removes are heard by nobody, and so have no voice (`still_listed`). If those that are left
+    are no majority of the voters before, a majority of them may never come together again: then they are not asked, and
+    the admins' word stands by itself.
+    """
+    voters = voters_of(before, run)
+    left = still_listed(voters, before, after)
+    is_asked = len(left) >= majority_of(voters) and left != voters_of(after, run)
+    return left if is_asked else frozenset()
+
+
+def still_listed(voters: Collection[bytes], before: Manifest, after: Manifest) -> frozenset[bytes]:
+    """Those of these voters by ``before`` that ``after`` lists as servers or clients, with a key it does not revoke."""
+    return frozenset(each for each in voters if _is_still_in(before.members[each], after))
+
+
+def _is_still_in(voter: Member, after: Manifest) -> bool:
+    now = after.members.get(voter.id)
+    return now is not None and may_vote(now) and voter.signing not in after.revoked
+
+
 def _is_server(member: Member) -> bool:
     return Role.SERVER in member.roles
 

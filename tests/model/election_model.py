@@ -106,7 +106,8 @@ class Model:
         self.rules = rules
         everybody = frozenset(range(bounds.peers))
         first, second = bounds.voters or (everybody, everybody)
-        self._first, self._second = electorate(first, bounds.servers), electorate(second, bounds.servers)
+        before = first if rules.asks_voters_before_too and first != second else None
+        self._first, self._second = electorate(first, bounds.servers), electorate(second, bounds.servers, before)
         self._would_vote = lru_cache(1 << 18)(lambda *asked: rules.would_vote(Asked(*asked)))
         self._settles = lru_cache(1 << 18)(rules.settles)
         self._is_majority = lru_cache(1 << 12)(lambda votes, by: rules.has_majority(members_of(votes), by))
@@ -126,12 +127,7 @@ class Model:
 
     def _have_majority(self, votes: int, chain: Chain) -> bool:
         """Whether those whose bits are set decide after a head."""
-        return all(self._is_majority(votes, by) for by in self._deciding(chain))
-
-    def _deciding(self, chain: Chain) -> tuple[Electorate, ...]:
-        """Of whom a majority is needed: by the manifest in force, and by the one before it."""
-        newest = self.electorate(chain)
-        return (newest,) if newest == self._first or not self.rules.asks_voters_before_too else (self._first, newest)
+        return self._is_majority(votes, self.electorate(chain))
 
     def after(self, *labels: str) -> State:
         """The state after these steps."""
@@ -350,11 +346,8 @@ class Model:
                 max((chain for chain, by in of_term if by >> peer & 1), key=len, default=None)
                 for peer in range(self.bounds.peers)
             )
-            heights = [
-                -1 if (at := self._settles(confirmed, by, term)) is None else at for by in self._deciding(newest)
-            ]
-            if min(heights) >= 0:
-                yield term, newest[: min(heights) + 1]
+            if (at := self._settles(confirmed, self.electorate(newest), term)) is not None:
+                yield term, newest[: at + 1]
 
     def _settled_in_any_term(self, records: Records, winners: Winners) -> Iterator[tuple[int, Chain]]:
         for term, _ in winners:

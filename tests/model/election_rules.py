@@ -47,11 +47,14 @@ def rank(chain: Chain) -> tuple[int, int]:
 
 
 @cache
-def electorate(voters: frozenset[int], servers: int) -> Electorate:
-    """``voters`` by their numbers, of which those below ``servers`` are servers."""
+def electorate(voters: frozenset[int], servers: int, before: frozenset[int] | None = None) -> Electorate:
+    """``voters`` by their numbers, of which those below ``servers`` are servers, after a roster that changed who votes
+    if there are voters ``before``."""
     members = frozenset(map(member, voters))
     manifest: CID = raw_block(repr(sorted(voters)).encode()).cid
-    return Electorate(manifest, members, frozenset(member(each) for each in voters if each < servers))
+    candidates = frozenset(member(each) for each in range(servers) if each in voters)
+    asked_too = frozenset() if before is None else frozenset([frozenset(map(member, before))])
+    return Electorate(manifest, members, candidates, asked_too)
 
 
 @dataclass(frozen=True, slots=True)

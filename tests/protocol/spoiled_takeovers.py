@@ -239,7 +239,7 @@ def _led(s: Scribe, good: Takeover, leader: SigningKey = SECOND) -> Takeover:
 
 
 def _named(*voters: SigningKey) -> Callable[[], Scribe]:
-    """A run whose voters are named."""
+    """A run whose voters are named by its newest roster."""
 
     def start() -> Scribe:
         scribe = begun()
@@ -251,7 +251,19 @@ def _named(*voters: SigningKey) -> Callable[[], Scribe]:
     return start
 
 
-@breaks(rules.VoteAuthor, _named(SERVER, SECOND, ALICE))
+def _named_before(*voters: SigningKey) -> Callable[[], Scribe]:
+    """A run whose voters are named, and whose newest roster changes nobody."""
+
+    def start() -> Scribe:
+        scribe = _named(*voters)()
+        unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME)
+        scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+        return scribe
+
+    return start
+
+
+@breaks(rules.VoteAuthor, _named_before(SERVER, SECOND, ALICE))
 def a_vote_by_one_who_is_not_named(s: Scribe) -> Spoiled:
     bad = s.takeover(voters=(SECOND, ALICE, BOB))
     return Spoiled(s.sign(bad, SECOND), _led(s, s.takeover(voters=(SECOND, ALICE))))
@@ -323,6 +335,18 @@ def half_of_the_votes(s: Scribe) -> Spoiled:
 @breaks(rules.TakeoverMajority)
 def a_leader_who_has_not_voted_for_itself(s: Scribe) -> Spoiled:
     return _spoiled(s, s.takeover(voters=(ALICE, BOB, CAROL)))
+
+
+@breaks(rules.TakeoverMajority, _named(SERVER, SECOND, ALICE))
+def too_few_votes_of_those_before_the_roster(s: Scribe) -> Spoiled:
+    bad = s.takeover(voters=(SECOND, ALICE))
+    return Spoiled(s.sign(bad, SECOND), _led(s, s.takeover(voters=(SECOND, ALICE, BOB))))
+
+
+@breaks(rules.TakeoverMajority, _named(SERVER, SECOND, ALICE))
+def too_few_votes_of_those_after_the_roster(s: Scribe) -> Spoiled:
+    bad = s.takeover(voters=(SECOND, BOB, CAROL))
+    return Spoiled(s.sign(bad, SECOND), _led(s, s.takeover(voters=(SECOND, ALICE, CAROL))))
 
 
 @breaks(rules.TakeoverMajority, _named(DAVE))

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from protocol.chain.chain import Chain, Step
-from protocol.election.electorate import Electorate
+from protocol.election.electorate import Count, Electorate
 from protocol.election.settling import settled_height
 from protocol.federation.voters import voters_of
 from protocol.records.bodies import Role
@@ -28,6 +28,10 @@ class Settling:
         self.acked: dict[int, int] = {}
         """How many members have confirmed a record of each term."""
         self._electorate: Electorate | None = None
+        self._roster = -1
+        """The height of the newest roster."""
+        self._unsettled: frozenset[frozenset[bytes]] = frozenset()
+        """Voters before rosters that were not settled when the next one came: they may have elected another leader."""
         self._leader = b""
         self._newest: Position | None = None
         self._confirmed: dict[bytes, Position] = {}
@@ -38,11 +42,20 @@ class Settling:
         begins = step.took_over or self._newest is None
         if begins or step.manifest_changed:
             self.count()  # by the voters of before
-            self._electorate = _electorate(chain)
+            self._bring(chain, is_roster=step.manifest_changed and self._newest is not None)
         if begins:
             self._confirmed = {}
         assert chain.head is not None  # it has the step
         self._leader, self._newest = chain.by, Position(chain.run, chain.head, chain.height, chain.term)
+
+    def _bring(self, chain: Chain, *, is_roster: bool) -> None:
+        """Who decides from here on. Whether a leader waited with a roster until the one before was settled, no record
+        tells. So the voters before both count, unless the acks tell it."""
+        if is_roster:
+            is_settled = self.height is not None and self.height >= self._roster
+            before = frozenset() if is_settled or self._electorate is None else self._electorate.before
+            self._unsettled, self._roster = before, chain.height
+        self._electorate = _electorate(chain, self._unsettled)
 
     def confirm(self, member: bytes) -> None:
         """A member has confirmed the newest record."""
@@ -60,13 +73,12 @@ class Settling:
             self.of_terms[term] = max(found, self.of_terms.get(term, -1))
             self.height = max(found, -1 if self.height is None else self.height)
 
-    def of_newest(self) -> tuple[int, int, int]:
-        """How many voters have confirmed the newest record, the leader among them; how many there are; and how many it
-        takes."""
+    def of_newest(self) -> Count:
+        """How many voters have confirmed the newest record, the leader among them."""
         if self._newest is None or self._electorate is None:
-            return 0, 0, 0
+            return Count(0, 0, 0)
         by = {member for member, at in self._confirmed.items() if at == self._newest} | {self._leader}
-        return len(by & self._electorate.voters), len(self._electorate.voters), self._electorate.majority
+        return self._electorate.count(frozenset(by))
 
 
 def settled_by(heads: Iterable[tuple[bytes, Position]], chain: Chain) -> int | None:
@@ -79,7 +91,8 @@ def settled_by(heads: Iterable[tuple[bytes, Position]], chain: Chain) -> int | N
     return max((height for height in found if height is not None), default=None)
 
 
-def _electorate(chain: Chain) -> Electorate:
+def _electorate(chain: Chain, unsettled: frozenset[frozenset[bytes]] = frozenset()) -> Electorate:
     manifest = chain.manifest
     servers = frozenset(member.id for member in manifest.members.values() if Role.SERVER in member.roles)
-    return Electorate(manifest.cid, voters_of(manifest, chain.run), servers)
+    before = unsettled | ({chain.voters_before} if chain.voters_before else frozenset())
+    return Electorate(manifest.cid, voters_of(manifest, chain.run), servers, before)

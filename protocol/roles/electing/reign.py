@@ -60,7 +60,7 @@ class Reign:
         chain, durable = self._writer.chain, self._writer.durable
         if durable is None or chain.head is None:
             return None
-        return VotedRun(durable, chain.manifest, chain.by, chain.closed)
+        return VotedRun.of(chain, durable)
 
     # -- what follows -----------------------------------------------------------------------------------------------
 
@@ -96,6 +96,14 @@ class Reign:
         run = self.run()
         return run is None or not self.voters.is_watched or self.voters.has_settled(run)
 
+    def may_bring_roster(self) -> bool:
+        """Whether another manifest may come into force: not while the roster before changed who votes, and is not
+        settled. Then it could be lost, and a takeover from before it need not share a voter with one after two.
+
+        Without a standby nobody else could lead, and a leader whose clients are away goes on alone."""
+        run = self.run()
+        return run is None or not self.voters.is_watched or self.voters.has_settled_roster(run)
+
     def takeover(self, now: float) -> TakeoverStatus | None:
         """Whether another server could take our run over; None if it is closed, or there is none."""
         run, newest = self.run(), self._machine.newest
@@ -109,7 +117,7 @@ class Reign:
             TakeoverLack.VOTERS: not electorate.is_majority(here),
         }
         lack = next((each for each, is_so in lacks.items() if is_so), None)
-        return TakeoverStatus(lack, len(here), len(electorate.voters), electorate.majority)
+        return TakeoverStatus(lack, *electorate.count(here))
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 

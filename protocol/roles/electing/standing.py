@@ -235,7 +235,7 @@ class Standing:
             candidacy.may_ask and not self._votes_for_itself and run is not None and run.position == candidacy.position
         ):
             self._votes_for_itself = True
-            if candidacy.member in candidacy.electorate.voters:
+            if candidacy.member in candidacy.electorate.all:
                 self._ballot.vote(candidacy.member, candidacy.question, run, self._has_voted, now)
             else:
                 self._asks(candidacy, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocol.chain.chain import Chain
 from protocol.election.electorate import Electorate
 from protocol.federation.manifest import Manifest
 from protocol.federation.voters import voters_of
@@ -21,13 +22,24 @@ class VotedRun:
     leader: bytes
     """The member that leads it, by its newest record."""
     is_closed: bool
+    voters_before: frozenset[bytes] = frozenset()
+    """As `protocol.chain.chain.Chain.voters_before`."""
+    manifest_since: int = 0
+    """The height of the record that brought the manifest into force."""
+
+    @classmethod
+    def of(cls, chain: Chain, position: Position) -> VotedRun:
+        """The run of ``chain``, whose head is at ``position``."""
+        return cls(position, chain.manifest, chain.by, chain.closed, chain.voters_before, chain.manifest_since)
 
     def electorate(self, newest: Manifest) -> Electorate:
         """Who decides. A server that the ``newest`` manifest known here does not list as one is no candidate, though
         that is not in force yet."""
         servers = (each.id for each in self.manifest.members.values() if Role.SERVER in each.roles)
         candidates = frozenset(each for each in servers if _is_server(newest, each))
-        return Electorate(self.manifest.cid, voters_of(self.manifest, self.position.run), candidates)
+        voters = voters_of(self.manifest, self.position.run)
+        before = frozenset([self.voters_before] if self.voters_before else [])
+        return Electorate(self.manifest.cid, voters, candidates, before)
 
 
 def _is_server(manifest: Manifest, member_id: bytes) -> bool:

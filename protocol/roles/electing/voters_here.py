@@ -6,11 +6,14 @@ Only in a run in which a standby was heard. In any other nobody else could lead,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from protocol.blocks.cid import CID
 from protocol.election.candidacy import LIFE
+from protocol.election.electorate import Electorate
 from protocol.election.settling import settled_height
+from protocol.federation.voters import majority_of
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.roles.effects import What
 from protocol.roles.electing.voted_run import VotedRun
@@ -43,6 +46,8 @@ class VotersHere:
         self._watched_since: float | None = None
         self._is_short = False
         """Whether people were told that too few are here."""
+        self._settled_roster = 0
+        """The height of the newest roster that changed who votes and is settled."""
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 
@@ -76,7 +81,7 @@ class VotersHere:
         self._heard[by] = now
         if run is None or told.run != run.position.run or told.highest <= run.position.term:
             return
-        if by in run.electorate(self._newest.manifest).voters and self._may_promise.take(by, now):
+        if by in run.electorate(self._newest.manifest).all and self._may_promise.take(by, now):
             self._promised[by] = told.highest
 
     # -- what follows -----------------------------------------------------------------------------------------------
@@ -88,13 +93,13 @@ class VotersHere:
 
     def outvoted_by(self, run: VotedRun) -> int | None:
         """The highest term above the run's that a voter has promised; None if none has."""
-        voters = run.electorate(self._newest.manifest).voters
+        voters = run.electorate(self._newest.manifest).all
         above = [term for by, term in self._promised.items() if by in voters and term > run.position.term]
         return max(above, default=None)
 
     def following(self, run: VotedRun, now: float) -> frozenset[bytes]:
         """The voters that are heard and follow no other leader, ourselves among them."""
-        voters = run.electorate(self._newest.manifest).voters
+        voters = run.electorate(self._newest.manifest).all
         ours = self._newest.author.member
         return frozenset(by for by in voters if by == ours or self._follows(by, run, now))
 
@@ -116,23 +121,42 @@ class VotersHere:
         run = self._run()
         if run is None or not self.is_watched:
             return True
-        return run.electorate(self._newest.manifest).is_majority(self.following(run, now))
+        return self._deciding(run).is_majority(self.following(run, now))
 
     def has_settled(self, run: VotedRun) -> bool:
-        """Whether a majority has confirmed the newest record: no takeover can lose it.
+        """Whether a majority has confirmed the newest record: no takeover can lose it."""
+        return self._settled == run.position.head or self._height(run, self._deciding(run)) == run.position.height
+
+    def has_settled_roster(self, run: VotedRun) -> bool:
+        """Whether the newest roster is settled, or has not changed who votes."""
+        return not self._deciding(run).before
+
+    def _deciding(self, run: VotedRun) -> Electorate:
+        """Without whom we do not go on. Once the newest roster is settled, no takeover can leave it out, and each that
+        comes after it needs a majority of the voters of now. So those before it may be away."""
+        electorate = run.electorate(self._newest.manifest)
+        if not electorate.before:
+            return electorate
+        if self._settled_roster != run.manifest_since:
+            settled = self._height(run, electorate)
+            if settled is None or settled < run.manifest_since:
+                return electorate
+            self._settled_roster = run.manifest_since
+        return replace(electorate, before=frozenset())
+
+    def _height(self, run: VotedRun, electorate: Electorate) -> int | None:
+        """The height that is settled.
 
         A home may have been restored since it confirmed a record, so that it has forgotten the record and votes for
         another. It does neither within `protocol.election.reports.ASK_AFTER`. So the words of a majority count if they
         were said within the life of a candidacy, which is half of that.
         """
-        if self._settled == run.position.head:
-            return True
-        electorate, newest = run.electorate(self._newest.manifest), max(self._confirmed.values(), default=0.0)
+        newest = max(self._confirmed.values(), default=0.0)
         lately = (by for by, at in self._confirmed.items() if newest < at + LIFE)
         confirmed = {by: self._positions[by] for by in lately if self._promised.get(by, 0) <= run.position.term}
         confirmed = {by: at for by, at in confirmed.items() if at.height < run.position.height or at == run.position}
         confirmed[self._newest.author.member] = run.position
-        return settled_height(confirmed, electorate, run.position.term) == run.position.height
+        return settled_height(confirmed, electorate, run.position.term)
 
     # -- people -----------------------------------------------------------------------------------------------------
 
@@ -143,10 +167,8 @@ class VotersHere:
             return
         self._is_short = not self._is_short
         if self._is_short:
-            electorate = run.electorate(self._newest.manifest)
-            here = len(self.following(run, now))
-            counts = {"here": here, "voters": len(electorate.voters), "needed": electorate.majority}
-            self._outbox.report(What.VOTERS_LACKING, **counts)
+            count = self._deciding(run).count(self.following(run, now))
+            self._outbox.report(What.VOTERS_LACKING, **count._asdict())
         else:
             self._outbox.report(What.VOTERS_BACK)
 
@@ -160,8 +182,9 @@ class VotersHere:
         run = self._run()
         if run is None or run.is_closed or not self.is_watched or self._is_short:
             return
-        electorate, ours = run.electorate(self._newest.manifest), self._newest.author.member
-        until = sorted(self._heard_until(by) for by in electorate.voters if by != ours and self._agrees(by, run))
-        needed = electorate.majority - (ours in electorate.voters)
-        if 0 < needed <= len(until):
-            yield until[-needed]
+        ours = self._newest.author.member
+        for voters in self._deciding(run).parts:
+            until = sorted(self._heard_until(by) for by in voters if by != ours and self._agrees(by, run))
+            needed = majority_of(voters) - (ours in voters)
+            if 0 < needed <= len(until):
+                yield until[-needed]

@@ -70,14 +70,14 @@ class Voting:
             return None
         chain = run.chain
         position = Position(chain.run, run.chain.head, chain.height, chain.term)
-        return VotedRun(position, chain.manifest, chain.by, chain.closed)
+        return VotedRun.of(chain, position)
 
     def voters_here(self, run: VotedRun, now: float) -> frozenset[bytes]:
         """The voters that are heard besides the leader, ourselves among them."""
         manifest, offline = self._machine.newest.manifest, self._machine.offline
         seconds = silent_for(len(manifest.members))
         here = frozenset(by for by, at in self._heard.items() if now < offline.ends(at, seconds))
-        voters = run.electorate(manifest).voters
+        voters = run.electorate(manifest).all
         return (here | {self._machine.newest.author.member}) & voters - {run.leader}
 
     # -- what binds us ----------------------------------------------------------------------------------------------

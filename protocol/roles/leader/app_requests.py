@@ -121,7 +121,7 @@ class AppRequests:
                 self._begin_term(self._won, now)
             elif self._app.is_lost and self.to_close is None:
                 self._begin_again()
-            elif not self._reign.may_append(now):
+            elif self._has_to_wait(now):
                 break
             elif self.to_close is not None:
                 self.close_unfinished(now)
@@ -133,6 +133,12 @@ class AppRequests:
                 self._take(call, now)
             elif not self._answer_looks(now) and not self._finish_a_wait(now):
                 break
+
+    def _has_to_wait(self, now: float) -> bool:
+        """Whether no record may be appended now. If another manifest is known, its roster comes before all else."""
+        newer = self._machine.newest.manifest.version > self._writer.chain.manifest.version
+        waits_with_roster = newer and self.to_close is None and not self._reign.may_bring_roster()
+        return waits_with_roster or not self._reign.may_append(now)
 
     def _begin_term(self, won: WonTerm, now: float) -> None:
         self._won = None

@@ -309,7 +309,7 @@ class Standby:
             lack = TakeoverLack.FITNESS
         elif not electorate.is_majority(here):
             lack = TakeoverLack.VOTERS
-        return TakeoverStatus(lack, len(here), len(electorate.voters), electorate.majority, why)
+        return TakeoverStatus(lack, *electorate.count(here), why)
 
     def _may_stand_from(self) -> float | None:
         """From when on it may stand for the run that it follows; None if it could not lead it."""

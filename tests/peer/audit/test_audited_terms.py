@@ -26,7 +26,8 @@ from peer.home.journal import Journal
 from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block
 from protocol.blocks.listing import Listing
-from protocol.federation.unsigned_versions import with_revoked
+from protocol.federation.unsigned_versions import next_version, with_revoked
+from protocol.federation.voters import Voting
 from protocol.records.bodies import Ack, Comparison, Recomputed, RecomputedAck, Role, TakeoverCause, Vote
 from protocol.records.signed_records import parse_record, sign_record
 
@@ -240,6 +241,39 @@ def test_acks_of_two_terms_are_no_majority_together(audited: Audited) -> None:
     assert settled.is_settled(2), "a record of the older term is settled through one of the newer"
     assert [each.settled for each in settled.reigns] == [None, 3]
     assert [each.acked for each in settled.reigns] == [1, 2]
+
+
+def voted_by(run: Led, voting: Voting) -> None:
+    """A roster that changes who votes."""
+    scribe = run.scribe
+    unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME, voting=voting)
+    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+
+
+def test_after_a_roster_a_majority_of_the_voters_before_it_settles_too(audited: Audited) -> None:
+    run = led()
+    voted_by(run, Voting.SERVERS)
+    run.ack(SECOND)
+    settled = audited(run).settled
+    assert settled is not None
+    assert (settled.height, settled.of_head, settled.voters) == (None, 2, 5)
+    run.ack(ALICE)
+    assert audited(run).is_settled(3)
+
+
+@pytest.mark.parametrize("is_confirmed", [True, False])
+def test_a_roster_that_is_not_known_to_be_settled_leaves_those_before_it_a_say_after_the_next(
+    audited: Audited, is_confirmed: bool
+) -> None:
+    run = led()
+    voted_by(run, Voting.SERVERS)
+    if is_confirmed:
+        run.ack(SECOND, ALICE)
+    for _ in range(2):
+        named = next_version(run.scribe.chain.manifest, by=id_of(ADMIN), time=TIME, revoked=())
+        run.scribe.add(run.scribe.roster(run.scribe.next_manifest(named).cid))
+    run.ack(SECOND)
+    assert audited(run).is_settled(run.height) is is_confirmed
 
 
 def test_a_close_that_a_majority_has_confirmed_counts(audited: Audited) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from chains import (
@@ -33,7 +34,7 @@ from protocol.chain import closure
 from protocol.chain.closure import missing
 from protocol.chain.takeover import holds_without_removed
 from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, next_manifest
-from protocol.federation.unsigned_versions import next_version, without_member
+from protocol.federation.unsigned_versions import next_version, with_member, without_member
 from protocol.federation.voters import Voting, majority_of, voters_of
 from protocol.records.bodies import Role, RunVoters
 from protocol.records.signed_records import RecordError, body_value, parse_record
@@ -141,6 +142,65 @@ def test_a_stolen_key_that_was_revoked_brings_nobody_to_the_lead():
     assert not holds_without_removed(votes, scribe.chain.run, before, replace(newest, revoked=(id_of(ALICE),)))
 
 
+def rostered(scribe: Scribe, **changes: Any) -> None:
+    """A roster with a version that has these ``changes``."""
+    unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME, **changes)
+    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+
+
+def exchanged(scribe: Scribe, *removed: SigningKey) -> None:
+    """A roster that removes these members, and brings Dave."""
+    dave = member(DAVE, Role.CLIENT, place=scribe.first.cid)
+    unsigned = with_member(without(scribe, *removed), dave, "dave", by=id_of(ADMIN), time=TIME)
+    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+
+
+ALL = {SERVER, SECOND, ALICE, BOB, CAROL}
+
+
+def test_a_roster_that_changes_who_votes_leaves_those_before_it_a_say_until_the_next_one():
+    scribe = begun()
+    assert not scribe.chain.voters_before
+    rostered(scribe, voting=Voting.SERVERS)
+    assert scribe.chain.voters_before == set(map(id_of, ALL))
+    rostered(scribe)
+    assert not scribe.chain.voters_before
+    scribe.lead(voters=(SERVER, SECOND))
+
+
+def test_a_member_that_has_no_vote_any_more_votes_for_the_takeover_after_that_roster():
+    scribe = begun()
+    rostered(scribe, voting=Voting.SERVERS)
+    scribe.lead(voters=(SERVER, SECOND, ALICE))
+    assert scribe.chain.term == 2
+
+
+@pytest.mark.parametrize(
+    ("removed", "asked"),
+    [((), ALL), ((SERVER,), ALL - {SERVER}), ((SERVER, BOB), {SECOND, ALICE, CAROL}), ((SERVER, BOB, CAROL), set())],
+    ids=["nobody", "the leader", "less than half", "more than half"],
+)
+def test_of_the_voters_before_a_roster_those_count_that_are_left_if_they_are_more_than_half(
+    removed: tuple[SigningKey, ...], asked: set[SigningKey]
+):
+    scribe = begun()
+    exchanged(scribe, *removed)
+    assert scribe.chain.voters_before == set(map(id_of, asked))
+
+
+def test_a_roster_that_removes_most_voters_and_the_leader_leaves_takeovers_possible():
+    scribe = begun()
+    exchanged(scribe, SERVER, ALICE, BOB, CAROL)
+    scribe.lead(voters=(SECOND, DAVE))
+    assert scribe.chain.by == id_of(SECOND)
+
+
+def test_those_that_a_roster_only_removes_are_asked_nothing():
+    scribe = begun()
+    scribe.add(scribe.roster(without(scribe, SERVER, BOB).cid))
+    assert not scribe.chain.voters_before, "all that are left vote anyway"
+
+
 # -- what to fetch --------------------------------------------------------------------------------------------------
 
 
@@ -163,7 +223,6 @@ def test_more_votes_than_members_are_not_fetched(monkeypatch: pytest.MonkeyPatch
 # -- who votes -----------------------------------------------------------------------------------------------------
 
 RUN = raw_block(b"a run").cid
-ALL = {SERVER, SECOND, ALICE, BOB, CAROL}
 WITH_AUDITOR = {**WITH_KEEPER, "dave": member(DAVE, Role.AUDITOR)}
 
 

@@ -23,6 +23,10 @@ def cid(name: str) -> CID:
 RUN, MANIFEST = cid("run"), cid("manifest")
 ELECTORATE = Electorate(MANIFEST, SERVERS | {ANN, BOB}, SERVERS)
 
+NEW, NEWER, NEWEST = (bytes([number]) * 32 for number in range(6, 9))
+EXCHANGED = Electorate(MANIFEST, frozenset({LEADER, NEW, NEWER, NEWEST}), SERVERS, frozenset({ELECTORATE.voters}))
+"""After a roster that left one voter of five."""
+
 
 def at(height: int, term: int = 1, name: str = "") -> Position:
     return Position(RUN, cid(name or f"head {term} {height}"), height, term)

@@ -5,7 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from elections import ANN, BOB, ELECTORATE, LEADER, OTHER, SERVERS, THIRD, at, cid, promise, told, voter
+from elections import (
+    ANN,
+    BOB,
+    ELECTORATE,
+    EXCHANGED,
+    LEADER,
+    NEW,
+    NEWER,
+    NEWEST,
+    OTHER,
+    SERVERS,
+    THIRD,
+    at,
+    cid,
+    promise,
+    told,
+    voter,
+)
 
 from protocol.election.candidacy import MAX_RAISE, Candidacy, stand
 from protocol.election.electorate import Electorate
@@ -127,6 +144,31 @@ def test_a_restored_home_hears_a_majority_of_others() -> None:
     assert reports.heard(ANN, 9).floor(ANN, ELECTORATE) is None  # its own word is none
     assert reports.heard(bytes(32), 9).floor(ANN, ELECTORATE) is None
     assert reports.heard(LEADER, 3).floor(ANN, ELECTORATE) == 4
+
+
+def test_after_other_voters_came_into_force_it_takes_both_majorities() -> None:
+    candidacy = stand(voter(OTHER, electorate=EXCHANGED))
+    assert isinstance(candidacy, Candidacy)
+    assert not EXCHANGED.is_majority(frozenset({OTHER, ANN, BOB}))
+    assert not EXCHANGED.is_majority(frozenset({LEADER, NEW, NEWER, NEWEST}))
+    for each in (NEW, NEWER, NEWEST):
+        candidacy = candidacy.answered(each, told())
+    assert not candidacy.may_ask
+    for each in (ANN, BOB):
+        candidacy = candidacy.answered(each, told())
+    assert candidacy.may_ask
+
+
+def test_people_are_told_of_the_voters_that_are_lacking() -> None:
+    assert EXCHANGED.count(frozenset({LEADER, NEW, NEWER})) == (1, 5, 3)
+    assert EXCHANGED.count(frozenset({LEADER, NEW, OTHER, ANN})) == (2, 4, 3)
+    assert EXCHANGED.count(frozenset({LEADER, NEW, NEWER, OTHER, ANN})) == (3, 4, 3)
+
+
+def test_a_restored_home_hears_a_majority_of_the_voters_before_too() -> None:
+    reports = Reports().heard(LEADER, 2).heard(NEW, 2).heard(NEWER, 2)
+    assert reports.floor(ANN, EXCHANGED) is None
+    assert reports.heard(OTHER, 3).heard(BOB, 2).floor(ANN, EXCHANGED) == 3
 
 
 def test_a_candidacy_is_a_value() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from elections import ANN, BOB, ELECTORATE, LEADER, OTHER, THIRD, at
+from elections import ANN, BOB, ELECTORATE, EXCHANGED, LEADER, NEW, NEWER, OTHER, THIRD, at
 
 from protocol.election.settling import settled_height
 from protocol.election.silence import LEADER_BEAT, LEAST_SILENCE, LONGEST_SILENCE, Silence, jitter
@@ -65,6 +65,12 @@ def test_no_two_candidates_wait_alike_and_each_failure_makes_the_next_rarer() ->
 )
 def test_a_height_is_settled_once_a_majority_has_confirmed_it(confirmed, settled) -> None:
     assert settled_height(confirmed, ELECTORATE, 1) == settled
+
+
+def test_after_other_voters_came_into_force_a_height_is_settled_by_both_majorities() -> None:
+    confirmed = {LEADER: at(9), NEW: at(8), NEWER: at(7)}
+    assert settled_height(confirmed, EXCHANGED, 1) is None
+    assert settled_height({**confirmed, ANN: at(6), BOB: at(9)}, EXCHANGED, 1) == 6
 
 
 def test_a_record_of_an_older_term_is_settled_only_through_one_of_the_leaders_own() -> None:

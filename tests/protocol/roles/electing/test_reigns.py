@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attacked import Attacked, ack, leading, position
-from chains import ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SECOND, SERVER, begun, id_of
+from chains import ADMIN, ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SECOND, SERVER, begun, id_of
 
 from crypto.keys import SigningKey
 from protocol.app.calls import AppReady, Finished, Outgoing, Push
 from protocol.blocks.bundle import NamedBundle
 from protocol.election.candidacy import LIFE
 from protocol.election.silence import LEADER_BEAT
+from protocol.federation.unsigned_versions import next_version
+from protocol.federation.voters import Voting
 from protocol.records.bodies import Close, Takeover, Vote
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepVote, Publish, Stop, Store, What
 from protocol.roles.electing import handing_over
 from protocol.roles.electing.takeover_chance import LASTS
-from protocol.roles.events import AppCalled, EngineAnswered, ToHandOver
+from protocol.roles.events import AppCalled, EngineAnswered, ManifestChanged, ToHandOver
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
@@ -96,6 +100,51 @@ def test_without_a_majority_of_voters_it_appends_nothing_and_says_so(leader: Att
     are_here(leader, ALICE)
     assert leader.machine.chain.height == height + 1
     assert leader.reported(What.VOTERS_BACK)
+
+
+def learns(leader: Attacked, **changes: Any) -> int:
+    """It hears of a version with these changes; the version of the manifest in force in its run then."""
+    newest = leader.machine.machine.newest.manifest
+    unsigned = next_version(newest, by=id_of(ADMIN), time=leader.now, **changes)
+    leader.feed(ManifestChanged(leader.scribe.next_manifest(unsigned).cid, leader.scribe.source))
+    return leader.machine.chain.manifest.version
+
+
+def test_a_roster_waits_until_the_one_before_is_settled_if_that_changed_who_votes(leader: Attacked) -> None:
+    assert learns(leader, voting=Voting.SERVERS) == 2
+    assert learns(leader, voting=Voting.ALL) == 2
+    height = leader.machine.chain.height
+    assert pushes(leader) == height, "nothing is sent to members that the next version may remove"
+    are_here(leader, SECOND)
+    assert leader.machine.chain.manifest.version == 2, "the servers are a majority of now, and not of before"
+    are_here(leader, ALICE)
+    assert leader.machine.chain.manifest.version == 3
+    assert leader.machine.chain.height == height + 2
+
+
+def test_once_a_roster_is_settled_those_that_voted_before_it_may_be_away(leader: Attacked) -> None:
+    learns(leader, voting=Voting.SERVERS)
+    are_here(leader, SECOND, ALICE)
+    leader.wait(AWAY)
+    are_here(leader, SECOND)
+    height = leader.machine.chain.height
+    assert pushes(leader) == height + 1
+
+
+def test_before_a_roster_is_settled_those_that_voted_before_it_are_needed(leader: Attacked) -> None:
+    learns(leader, voting=Voting.SERVERS)
+    leader.wait(AWAY)
+    are_here(leader, SECOND)
+    height = leader.machine.chain.height
+    assert pushes(leader) == height
+    are_here(leader, ALICE)
+    assert leader.machine.chain.height == height + 1
+
+
+def test_without_a_standby_no_roster_waits() -> None:
+    leader = leading()
+    learns(leader, voting=Voting.SERVERS)
+    assert learns(leader, voting=Voting.ALL) == 3
 
 
 def test_in_a_run_without_a_standby_it_goes_on_alone() -> None:
