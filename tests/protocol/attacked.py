@@ -35,6 +35,7 @@ from protocol.chain.chain import OpenMessage
 from protocol.chain.closure import missing
 from protocol.records.bodies import Ack, ReasonPrivate, Reply
 from protocol.records.signed_records import private_bytes, sign_record
+from protocol.roles.acting import Acting
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import (
@@ -177,11 +178,16 @@ def listening(scribe: Scribe) -> Attacked:
     return client
 
 
-def standing_by(scribe: Scribe, kept: Mapping[CID, SignedAcks] = MappingProxyType({}), **changes: Any) -> Attacked:
+def standing_by(
+    scribe: Scribe,
+    kept: Mapping[CID, SignedAcks] = MappingProxyType({}),
+    acting: Acting | None = None,
+    **changes: Any,
+) -> Attacked:
     """The second server, which has heard of no run yet."""
     trusted = TrustedManifest(scribe.first, scribe.source)
     plan = StandbyPlan(**{"app": APP, "replay_format": 3} | changes)
-    return Attacked(Standby(Author(id_of(SECOND), (SECOND,), 1), trusted, plan, kept), scribe)
+    return Attacked(Standby(Author(id_of(SECOND), (SECOND,), 1, acting=acting), trusted, plan, kept), scribe)
 
 
 def keeping(scribe: Scribe, remembered: Remembered = NOTHING) -> Attacked:

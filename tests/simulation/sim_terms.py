@@ -13,7 +13,7 @@ from sim_disk import Disk
 from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Chained, Takeover
 from protocol.records.signed_records import parse_record
-from protocol.roles.effects import Durable, KeepVote, WriteHead
+from protocol.roles.effects import Durable, KeepVote, Store, WriteHead
 from protocol.wire.announcements import PeerStatus, Position, Said, VoteReady
 
 
@@ -25,6 +25,8 @@ class Terms:
         self._records: dict[CID, Chained] = {}
         self._took_over: dict[int, CID] = {}
         """The first record of each term."""
+        self._taken_over: dict[tuple[bytes, int], CID] = {}
+        """The takeovers that were signed, by server and term."""
         self._confirmed: dict[CID, set[bytes]] = {}
         self._settled: dict[int, CID] = {}
         """The newest settled record of each term."""
@@ -43,11 +45,19 @@ class Terms:
         """A peer with this disk has made a step durable."""
         if isinstance(effect, WriteHead):
             self._learn(effect.head, disk)
+        elif isinstance(effect, Store) and effect.own:
+            self._signed(effect.blocks[0])
         elif isinstance(effect, KeepVote):
             voter = parse_record(effect.vote).body.by
             known = self._votes.setdefault((voter, effect.term), effect.vote.cid)
             if known != effect.vote.cid and not self.forgives:
                 raise AssertionError(f"two votes of one member in term {effect.term}")
+
+    def _signed(self, block: Block) -> None:
+        """A leader has stored its record; nobody may know it yet."""
+        body = None if block.cid.is_raw else parse_record(block).body
+        if isinstance(body, Takeover) and self._taken_over.setdefault((body.by, body.term), block.cid) != block.cid:
+            raise AssertionError(f"two takeovers of one server in term {body.term}")
 
     def said(self, by: bytes, disk: Disk, body: Said) -> None:
         """A member says this."""

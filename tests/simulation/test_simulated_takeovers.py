@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 from sim_apps import APPS
+from sim_crashes import CrashInElection
 from sim_faults import CALM, Faults
 from sim_numbers import some
 from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
 from test_simulation import simulation
+
+from protocol.roles.effects import Durable, KeepVote, Store, WriteHead
 
 
 def takeover(seed: int) -> Simulation:
@@ -63,3 +66,25 @@ def test_a_run_that_servers_take_over_ends_as_the_undisturbed_one(seed: int) -> 
 def test_a_server_that_is_lost_for_good_is_succeeded() -> None:
     run = Simulation(Scenario(clients=3, rounds=3, standbys=1, elects=True, gone=True), CALM, seed=1)
     assert "takeover" in types_of(run.run())
+
+
+@pytest.mark.parametrize(
+    ("at", "is_kept", "term"),
+    [
+        (KeepVote, False, 2),
+        (KeepVote, True, 3),
+        (Store, False, 3),
+        (Store, True, 3),
+        (WriteHead, False, 3),
+        (WriteHead, True, 2),
+    ],
+)
+def test_a_candidate_that_crashes_leads_with_its_takeover_or_in_a_higher_term(
+    at: type[Durable], is_kept: bool, term: int
+) -> None:
+    run = Simulation(Scenario(clients=2, rounds=2, standbys=1, elects=True, gone=True), CALM, seed=2)
+    crash = CrashInElection(run.standbys[0], at, is_kept=is_kept)
+    told = run.run()
+    assert crash.effect is not None
+    assert [each["term"] for each in told if each["type"] == "takeover"] == [term]
+    assert seen_by_the_app(told) == seen_by_the_app(undisturbed(Scenario(clients=2, rounds=2)))

@@ -8,8 +8,11 @@ from chains import ALICE, BOB, CAROL, SECOND, SERVER, Scribe, begun, id_of
 
 from crypto.keys import SigningKey
 from protocol.election.candidacy import LIFE
+from protocol.election.promise import KeptVote
 from protocol.records.bodies import TakeoverCause
+from protocol.roles.acting import Acting
 from protocol.roles.effects import FetchRecord, KeepVote, Publish, What
+from protocol.roles.electing.leader_silence import COMING
 from protocol.roles.events import Done, EngineAnswered
 from protocol.wire.announcements import (
     Beat,
@@ -35,8 +38,8 @@ def said(peer: Attacked, kind: type[Said]) -> list[Said]:
 class Candidate(Attacked):
     """The second server, which could lead the run whose head it has; its leader beats evenly, until it is silent."""
 
-    def __init__(self, scribe: Scribe) -> None:
-        made = standing_by(scribe)
+    def __init__(self, scribe: Scribe, acting: Acting | None = None) -> None:
+        made = standing_by(scribe, acting=acting)
         self.__dict__ = made.__dict__
         self.machine.why_not_lead = lambda: ""
         self.say(SERVER, Head(position(scribe)))
@@ -148,6 +151,18 @@ def test_after_a_term_without_a_majority_it_tries_a_higher_one(standby: Candidat
     standby.pass_time(2 * LIFE)
     assert said(standby, Canvass)[-1].term == 3
     assert standby.reported(What.STANDS_NO_MORE)
+
+
+def test_one_that_crashed_before_its_takeover_was_kept_stands_in_a_higher_term() -> None:
+    scribe = begun()
+    vote = KeptVote.of(scribe.sign(scribe.vote(SECOND), SECOND))
+    standby = Candidate(scribe, Acting(1, {scribe.chain.run: vote}))
+    standby.pass_time(COMING)
+    assert [each.term for each in said(standby, Canvass)][:1] == [3]
+    standby.answers(ALICE, BOB, term=3)
+    for voter in (ALICE, BOB, CAROL):  # those of the term before come yet
+        standby.votes(voter)
+    assert standby.machine.won is None
 
 
 def test_a_leader_that_is_heard_again_ends_it(standby: Candidate) -> None:
