@@ -42,6 +42,8 @@ class VotersHere:
         """The newest record that was the newest of the run when it was settled: it stays so."""
         self._promised: dict[bytes, int] = {}
         """The highest term that each says it has promised or seen."""
+        self._told_in: dict[bytes, int] = {}
+        """The term of ours in which each said so."""
         self._may_promise = AtMostEvery(BELIEVED_AGAIN)
         self._watched_since: float | None = None
         self._is_short = False
@@ -82,7 +84,7 @@ class VotersHere:
         if run is None or told.run != run.position.run or told.highest <= run.position.term:
             return
         if by in run.electorate(self._newest.manifest).all and self._may_promise.take(by, now):
-            self._promised[by] = told.highest
+            self._promised[by], self._told_in[by] = told.highest, run.position.term
 
     # -- what follows -----------------------------------------------------------------------------------------------
 
@@ -92,10 +94,11 @@ class VotersHere:
         return self._watched_since is not None
 
     def outvoted_by(self, run: VotedRun) -> int | None:
-        """The highest term above the run's that a voter has promised; None if none has."""
-        voters = run.electorate(self._newest.manifest).all
-        above = [term for by, term in self._promised.items() if by in voters and term > run.position.term]
-        return max(above, default=None)
+        """The highest term above the run's that a voter has promised, as it says since the run is in its term; None if
+        none does. So one word has us stand again once: whoever claims a term that we cannot come to has no more."""
+        voters, ours = run.electorate(self._newest.manifest).all, run.position.term
+        told = (self._promised[by] for by, term in self._told_in.items() if by in voters and term == ours)
+        return max((term for term in told if term > ours), default=None)
 
     def following(self, run: VotedRun, now: float) -> frozenset[bytes]:
         """The voters that are heard and follow no other leader, ourselves among them."""

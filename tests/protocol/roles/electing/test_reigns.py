@@ -248,7 +248,18 @@ def test_one_voter_that_says_so_again_and_again_makes_it_stand_once_a_minute(lea
         if said(leader, Canvass):
             willing(leader, BOB, CAROL, SECOND)
             votes(leader, BOB, CAROL)
-    assert leader.machine.chain.term == 4  # what it said first
+    assert leader.machine.chain.term == 2  # by its first word; the canvass is where it says how high it is
+
+
+def test_one_word_of_a_term_that_nobody_comes_to_makes_it_stand_once(leader: Attacked) -> None:
+    outvoted(leader, term=1 << 62)
+    for _ in range(20):
+        leader.wait(1.0)
+        are_here(leader, SECOND, ALICE, BOB, CAROL)
+        willing(leader, BOB, CAROL, SECOND)
+        if said(leader, VoteAsked):
+            votes(leader, BOB, CAROL)
+    assert leader.machine.chain.term == 2
 
 
 def test_a_closed_run_is_not_left_before_a_majority_has_confirmed_the_close(leader: Attacked) -> None:
