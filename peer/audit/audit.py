@@ -376,10 +376,8 @@ class Audit:
                 self._check_content(height, root, step)
                 self._lacking.uses(root, kind, number)
         self._reigns.take(step, self._chain)
-        self._promises.take(step.record)
-        for vote in step.votes:
-            self._promises.vote(vote)
-        for record in (*self._replies(step), *step.votes):
+        self._promises.step(step)
+        for record in (*self._replies(step), *step.votes, *step.dispute):
             self._check_contradiction(record, height)
         for exchange in self._rounds.take(step, self._chain.in_force):
             self._put(exchange)

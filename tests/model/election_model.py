@@ -31,6 +31,8 @@ class Peer(NamedTuple):
     """The term of its promise; 0: none."""
     candidate: int = -1
     """To whom it is promised."""
+    against: bool = False
+    """Whether it has the words of most servers against the contradicted record, and has laid that down."""
 
 
 class Ballot(NamedTuple):
@@ -85,6 +87,8 @@ class Bounds:
     """Whether the home of one peer that has led nothing may be put back to its first record, and no promise."""
     voters: tuple[frozenset[int], frozenset[int]] | None = None
     """The voters before and after a roster, if there may be one; None: all peers vote, always."""
+    contradicted: Chain = ()
+    """A chain that ends with a record against which most servers may have spoken, at any time; none if empty."""
 
     @property
     def peers(self) -> int:
@@ -155,6 +159,8 @@ class Model:
             yield from self._crash(state)
         if self.bounds.restores:
             yield from self._restore(state)
+        if self.bounds.contradicted:
+            yield from self._lay_down(state)
 
     def _refuses(self, state: State, voter: int, candidate: int, head: Chain, term: int) -> bool:
         peer, floor = state.peers[voter], self._floor(state, voter)
@@ -183,7 +189,9 @@ class Model:
                     continue
                 self._check_promise(state, server, term)
                 ballot = Ballot(term, server, peer.chain, 1 << server)
-                promised = Peer(peer.chain, peer.chain, term, server)  # the disk writes in order: the head is there too
+                promised = Peer(
+                    peer.chain, peer.chain, term, server, peer.against
+                )  # the disk writes in order: the head too
                 state_with = _with_peer(state, server, promised)._replace(ballots=_sorted(*state.ballots, ballot))
                 yield ("stands", server, term, peer.chain), self._on_disk(state_with, server, peer)
 
@@ -195,7 +203,7 @@ class Model:
                 if self._refuses(state, voter, ballot.candidate, ballot.head, ballot.term):
                     continue
                 self._check_promise(state, voter, ballot.term)
-                promised = Peer(peer.chain, peer.chain, ballot.term, ballot.candidate)
+                promised = Peer(peer.chain, peer.chain, ballot.term, ballot.candidate, peer.against)
                 given = ballot._replace(votes=ballot.votes | 1 << voter)
                 ballots = _sorted(*state.ballots[:at], given, *state.ballots[at + 1 :])
                 state_with = _with_peer(state, voter, promised)._replace(ballots=ballots)
@@ -246,6 +254,8 @@ class Model:
             ours = rank(peer.chain)
             targets = {next_of(chain, ours) for chain, _ in state.records if rank(chain) > ours}
             for target in sorted(targets):
+                if peer.against and self._is_contradicted(target):
+                    continue
                 yield ("verifies", number, target), self._verified(state, number, target)
 
     def _verified(self, state: State, number: int, chain: Chain) -> State:
@@ -254,6 +264,27 @@ class Model:
             after = _with_peer(state, number, peer._replace(chain=chain))
             return after if self.rules.confirms_what_is_durable else self._said(after, number)
         return self._said(_with_peer(state, number, peer._replace(chain=chain, durable=chain)), number)
+
+    def _is_contradicted(self, chain: Chain) -> bool:
+        """Whether the contradicted record is in it."""
+        contradicted = self.bounds.contradicted
+        return bool(contradicted) and chain[: len(contradicted)] == contradicted
+
+    def _lay_down(self, state: State) -> Iterator[tuple[Label, State]]:
+        """A peer has the words of most servers: it goes back to before the record, in whatever term it is there, and
+        takes that record from nobody any more. Who wrote it never does."""
+        won = dict(state.winners)
+        for number, peer in enumerate(state.peers):
+            if (
+                number == won[term_of(self.bounds.contradicted)]
+                or peer.against
+                or not self._is_contradicted(peer.chain)
+            ):
+                continue
+            kept = peer.chain[: len(self.bounds.contradicted) - self.rules.lays_down]
+            seen = term_of(peer.chain)
+            promised = (peer.term, peer.candidate) if peer.term >= seen else (seen, won[seen])
+            yield ("lays down", number), _with_peer(state, number, Peer(kept, kept, *promised, against=True))
 
     def _write(self, state: State) -> Iterator[tuple[Label, State]]:
         for number, peer in enumerate(state.peers):
@@ -281,7 +312,7 @@ class Model:
     def _crash(self, state: State) -> Iterator[tuple[Label, State]]:
         for number, peer in enumerate(state.peers):
             kept = (peer.term, peer.candidate) if self.rules.keeps_promises else (0, -1)
-            after = Peer(peer.durable, peer.durable, *kept)
+            after = Peer(peer.durable, peer.durable, *kept, against=peer.against)
             if after != peer:
                 yield ("crashes", number), _with_peer(state, number, after)._replace(crashes=state.crashes + 1)
 
@@ -327,10 +358,17 @@ class Model:
         settled = [*self.settled(records, winners)]
         for chain, _ in records:
             if len(chain) > 1 and term_of(chain) != term_of(chain[:-1]):
-                for by, kept in settled:
+                for by, whole in settled:
+                    kept = self._surely(whole)
                     if by < term_of(chain) and chain[: len(kept)] != kept:
                         return f"{kept} is settled, and the leader of term {term_of(chain)} has {chain}"
         return ""
+
+    def _surely(self, settled: Chain) -> Chain:
+        """What of a settled chain no takeover may lose: nothing from the contradicted record on."""
+        if self.rules.may_lose_contradicted and self._is_contradicted(settled):
+            return settled[: len(self.bounds.contradicted) - 1]
+        return settled
 
     def settled(self, records: Records, winners: Winners) -> Iterator[tuple[int, Chain]]:
         """Each term, and what is settled in it."""
@@ -371,6 +409,7 @@ class Model:
                 peer.durable,
                 peer.term,
                 peer.candidate == number,
+                peer.against,
                 won[number],
                 [by >> number & 1 for _, by in state.records],
                 sorted(

@@ -133,6 +133,10 @@ class Rules:
     """Whether a restored home confirms nothing before it knows what it may have promised, and nothing below it."""
     catches_up_first: bool = True
     """Whether a restored home votes only once it has verified the newest record that the others report."""
+    lays_down: int = 1
+    """How many records of a chain that ends with a contradicted one are laid down: that one alone."""
+    may_lose_contradicted: bool = True
+    """Whether a settled record may be lost if it is contradicted by most servers, or comes after one that is."""
 
 
 RULES = Rules()

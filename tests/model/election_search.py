@@ -100,6 +100,9 @@ SEARCHES: Final = {
     "one voter more": Bounds(
         terms=3, height=3, ballots=3, voters=(frozenset({0, 1, 2, 3}), frozenset({0, 1, 2, 3, 4}))
     ),
+    "a contradicted record": Bounds(clients=0, terms=3, height=3, contradicted=(1, 1)),
+    "a contradicted record, two clients": Bounds(terms=2, height=3, contradicted=(1, 1)),
+    "a contradicted record, after another": Bounds(clients=0, terms=3, height=4, ballots=3, contradicted=(1, 1, 1)),
 }
 """What is searched, from small to large."""
 

@@ -17,6 +17,7 @@ from protocol.election.electorate import Electorate
 
 SERVERS = Bounds(clients=0, terms=2, height=3)
 CLIENTS = Bounds(terms=2, height=2)
+DISPUTED = replace(SERVERS, contradicted=(1, 1))
 ONE_ELECTION = Bounds(terms=2, height=2, ballots=1, restores=True)
 
 
@@ -30,8 +31,8 @@ def found(bounds: Bounds, rules: Rules, *steps: str) -> Found:
 
 @pytest.mark.parametrize(
     "bounds",
-    [SERVERS, CLIENTS, replace(SERVERS, height=2, slow_disk=True, crashes=1)],
-    ids=["servers", "clients", "slow"],
+    [SERVERS, CLIENTS, replace(SERVERS, height=2, slow_disk=True, crashes=1), DISPUTED],
+    ids=["servers", "clients", "slow", "disputed"],
 )
 def test_at_most_one_leads_a_term_and_what_is_settled_stays(bounds: Bounds) -> None:
     search = Search(Model(bounds))
@@ -133,3 +134,13 @@ def test_a_home_that_may_have_forgotten_a_vote_must_not_confirm_before_it_knows(
     hasty = replace(RULES, waits_for_reports=False)
     steps = "stands 1 2 (1,)", "votes 3 for 1 2", "votes 4 for 1 2", "is restored 3"
     assert "(1, 1) is settled" in found(ONE_ELECTION, hasty, *steps).why
+
+
+def test_a_contradicted_record_is_lost_though_it_was_settled() -> None:
+    never = replace(RULES, may_lose_contradicted=False)
+    assert "(1, 1) is settled" in found(DISPUTED, never).why
+
+
+def test_who_lays_down_more_than_the_contradicted_record_loses_what_is_settled() -> None:
+    too_far = replace(RULES, lays_down=2)
+    assert "(1, 1) is settled" in found(replace(DISPUTED, contradicted=(1, 1, 1)), too_far).why

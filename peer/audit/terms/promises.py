@@ -11,7 +11,7 @@ from peer.audit.key_history import KeyHistory
 from peer.history.reigns import Reigns
 from peer.history.verdict import BROKEN_PROMISE, PROMISE_IN_DOUBT, REVOKED_PROMISE, Finding
 from protocol.blocks.cid import CID, BlockError, BlockSource
-from protocol.chain.chain import Chain
+from protocol.chain.chain import Chain, Step
 from protocol.records.bodies import Ack, Chained, Vote
 from protocol.records.broken_promises import BrokenPromise, HeadPlace, broken_promise, head_place
 from protocol.records.signed_records import Record, WellSigned, read_record
@@ -37,6 +37,14 @@ class Promises:
         """Each vote by its id, and where the head is that it names."""
         self._said: dict[Signer, dict[tuple[bool, int], tuple[HeadPlace, Record]]] = defaultdict(dict)
         """By whether it is an ack, and the term."""
+
+    def step(self, step: Step) -> None:
+        """Take in a record of the chain that is shown, with the votes, and the words in a dispute, that it links."""
+        self.take(step.record)
+        for vote in step.votes:
+            self.vote(vote)
+        for said in step.dispute:
+            self.take(said)
 
     def vote(self, record: Record) -> None:
         """Take in a vote. One whose head is not here cannot be judged, and one in a dispute promises nothing."""

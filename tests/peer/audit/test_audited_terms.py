@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chains import ADMIN, ALICE, BOB, CAROL, KEEPER, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of, member
+from chains import ADMIN, ALICE, BOB, CAROL, CONTENT, DAVE, KEEPER, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of, member
 from command_line import Peer
 from inspected_runs import WrittenRun
-from spoiled_disputes import THREE_SERVERS, WITNESSES, against, word
+from spoiled_disputes import ELSE, THREE_SERVERS, WITNESSES, against, word
 
 from crypto.keys import SigningKey
 from peer.audit.audit import Audit
@@ -163,6 +164,16 @@ def test_an_audit_says_that_most_servers_were_against_a_record_and_finds_no_faul
     assert (report.verdict, report.remarks, rules(report)) == (Verdict.VERIFIED, [], [])
     assert "as most servers had computed something else than server" in report.reigns[1].in_words()
     assert report.reigns[0].lost == 1
+
+
+def test_a_server_that_says_two_things_of_a_disputed_record_has_equivocated(audited: Audited) -> None:
+    run = Led(Scribe(THREE_SERVERS))
+    other = word(run.scribe, DAVE, replace(ELSE, content=CONTENT))
+    body = against(run.scribe)
+    run.scribe.leader = SECOND
+    run.scribe.add(body)
+    report = audited(run, acks=[other])
+    assert [finding.rule for finding in (*report.findings, *report.remarks)] == ["equivocation"]
 
 
 def test_a_gap_in_terms_and_the_same_leader_again_are_nobodys_fault(audited: Audited) -> None:
