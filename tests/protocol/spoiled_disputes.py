@@ -2,86 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from chains import (
     ALICE,
-    ANSWER,
     BOB,
     CAROL,
     CONTENT,
     DAVE,
-    MEMBERS,
     SECOND,
     SERVER,
     STRANGER,
     TIME,
     Scribe,
     id_of,
-    member,
     signature_of,
 )
+from disputed_runs import ELSE, WITNESSES, against, said, three_servers, word
 from spoiling import Spoiled, breaks
 
 from crypto.keys import SigningKey
-from protocol.blocks.cid import CID, Block
+from protocol.blocks.cid import Block
 from protocol.blocks.listing import EMPTY
 from protocol.chain import rules
-from protocol.records.bodies import Ack, Comparison, Recomputed, RecomputedAck, Role, Takeover, TakeoverCause
+from protocol.records.bodies import Ack, Comparison, Takeover, TakeoverCause
 from protocol.records.signed_records import assemble, body_value
-
-WITNESSES = tuple(sorted((SECOND, DAVE), key=id_of))
-"""The two servers that contradict the third, which leads."""
-ELSE = Recomputed(since=1, comparison=Comparison.DIVERGED, message=0, content=ANSWER)
-"""To what they came."""
-
-
-THREE_SERVERS = {**MEMBERS, "third server": member(DAVE, Role.SERVER)}
-
-
-def three_servers() -> Scribe:
-    """A run whose first dispatch is disputed: it is not in the chain."""
-    scribe = Scribe(THREE_SERVERS)
-    scribe.add(scribe.run())
-    return scribe
-
-
-def disputed(s: Scribe) -> CID:
-    """The leader's next dispatch."""
-    return s.sign(s.dispatch(), SERVER).cid
-
-
-def word(
-    s: Scribe, by: SigningKey, told: Recomputed = ELSE, *, signer: SigningKey | None = None, **changes: Any
-) -> Block:
-    """What a server made of the disputed dispatch."""
-    return s.sign(_said(s, by, told, **changes), signer or by)
-
-
-def _said(s: Scribe, by: SigningKey, told: Recomputed = ELSE, **changes: Any) -> RecomputedAck:
-    chain = s.chain
-    given = {"run": chain.run, "term": chain.term, "height": chain.height + 1, "head": disputed(s), "replies": EMPTY}
-    return RecomputedAck(**{"by": id_of(by), "time": TIME, "recomputed": told} | given | changes)
-
-
-def against(
-    s: Scribe,
-    *words: Block,
-    record: CID | None = None,
-    leader: SigningKey = SECOND,
-    voters: Sequence[SigningKey] = (SECOND, DAVE, ALICE, BOB),
-    voted: CID | None = None,
-    **changes: Any,
-) -> Takeover:
-    """A takeover against the disputed dispatch, or ``record``, with ``words``, or those of the two other servers. The
-    votes are against ``voted``, or the same."""
-    record = record or disputed(s)
-    words = words or tuple(word(s, each) for each in WITNESSES)
-    votes = [s.sign(s.vote(each, leader, against=voted or record), each) for each in sorted(voters, key=id_of)]
-    given = {"cause": TakeoverCause.DISPUTE, "against": record, "words": s.pack(each.cid for each in words)}
-    return s.takeover(*votes, leader=leader, **given | changes)
 
 
 def _spoiled(s: Scribe, bad: Takeover, leader: SigningKey = SECOND) -> Spoiled:
@@ -205,7 +151,7 @@ def a_word_that_another_signed(s: Scribe) -> Spoiled:
 
 @breaks(rules.SignatureValid, three_servers)
 def a_word_with_a_wrong_signature(s: Scribe) -> Spoiled:
-    return _with_word(s, _wrongly_signed(s, _said(s, DAVE), _said(s, DAVE, time=TIME + 1), DAVE))
+    return _with_word(s, _wrongly_signed(s, said(s, DAVE), said(s, DAVE, time=TIME + 1), DAVE))
 
 
 @breaks(rules.PrivatePart, three_servers)
@@ -215,9 +161,9 @@ def a_word_with_a_private_part(s: Scribe) -> Spoiled:
 
 @breaks(rules.TakeoverDispute, three_servers)
 def a_word_that_is_a_plain_ack(s: Scribe) -> Spoiled:
-    said = _said(s, DAVE)
-    place = {"run": said.run, "term": said.term, "height": said.height, "head": said.head, "replies": EMPTY}
-    return _with_word(s, s.sign(Ack(by=said.by, time=TIME, **place), DAVE))
+    spoken = said(s, DAVE)
+    place = {"run": spoken.run, "term": spoken.term, "height": spoken.height, "head": spoken.head, "replies": EMPTY}
+    return _with_word(s, s.sign(Ack(by=spoken.by, time=TIME, **place), DAVE))
 
 
 @breaks(rules.TakeoverDispute, three_servers)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from chains import ADMIN, ALICE, BOB, CAROL, CONTENT, DAVE, KEEPER, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of, member
 from command_line import Peer
+from disputed_runs import ELSE, THREE_SERVERS, WITNESSES, against, word
 from inspected_runs import WrittenRun
-from spoiled_disputes import ELSE, THREE_SERVERS, WITNESSES, against, word
 
 from crypto.keys import SigningKey
 from peer.audit.audit import Audit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chains import ALICE, BOB, DAVE, KEEPER, MEMBERS, SECOND, SERVER, STRANGER, Scribe, id_of, member
-from spoiled_disputes import ELSE, WITNESSES, against, disputed, three_servers, word
+from disputed_runs import ELSE, WITNESSES, against, disputed, three_servers, word
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
