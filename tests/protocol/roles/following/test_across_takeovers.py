@@ -24,6 +24,7 @@ from chains import (
     id_of,
     node_of,
 )
+from disputed_runs import against, three_servers
 
 from crypto.keys import SigningKey
 from protocol.app.calls import Answered, AppReady, Task
@@ -103,6 +104,20 @@ def forked(lost: int = 1) -> tuple[Attacked, Scribe]:
     client = following(scribe)
     elected.lead()
     return client, elected
+
+
+def test_a_client_goes_back_to_before_a_record_that_most_servers_contradict() -> None:
+    scribe = three_servers()
+    elected = branch(scribe)
+    scribe.add(scribe.dispatch())
+    client = following(scribe)
+    assert follows(client, scribe)
+    takeover = against(elected)
+    elected.leader = SECOND
+    elected.add(takeover)
+    elected.add(elected.dispatch())
+    hear(client, elected)
+    assert follows(client, elected)
 
 
 def test_who_leads_after_a_takeover_is_followed_and_who_led_before_is_not() -> None:
