@@ -323,6 +323,8 @@ class Chain:
                 raise rules.ChainedType(f"{record.cid} is a {body.TYPE}")
 
     def _newer(self, body: Roster, manifest: Manifest, source: BlockSource) -> Manifest:
+        if body.manifest == manifest.cid and self.voters_before:
+            return manifest  # nothing changes, but for that they have no say any more
         named = checked_record(body.manifest, source).body
         if isinstance(named, Federation) and named.version <= manifest.version:
             raise rules.RosterNewer(f"version {named.version}, and version {manifest.version} is in force already")

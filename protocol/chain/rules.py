@@ -97,7 +97,7 @@ class ManifestFollows(BrokenRule, number=13, name="manifest"):
 
 
 class RosterNewer(BrokenRule, number=14, name="roster-newer"):
-    """A roster names a later version than the one in force: members who were removed do not come back."""
+    """A roster names a later version than the one in force, or that one to end the say of the voters before it."""
 
 
 class OneLeader(BrokenRule, number=15, name="one-leader"):

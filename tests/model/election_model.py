@@ -111,7 +111,11 @@ class Model:
         everybody = frozenset(range(bounds.peers))
         first, second = bounds.voters or (everybody, everybody)
         before = first if rules.asks_voters_before_too and first != second else None
-        self._first, self._second = electorate(first, bounds.servers), electorate(second, bounds.servers, before)
+        self._electorates = (
+            electorate(first, bounds.servers),
+            electorate(second, bounds.servers, before),
+            electorate(second, bounds.servers),
+        )
         self._would_vote = lru_cache(1 << 18)(lambda *asked: rules.would_vote(Asked(*asked)))
         self._settles = lru_cache(1 << 18)(rules.settles)
         self._is_majority = lru_cache(1 << 12)(lambda votes, by: rules.has_majority(members_of(votes), by))
@@ -127,7 +131,7 @@ class Model:
 
     def electorate(self, chain: Chain) -> Electorate:
         """Who votes after a head."""
-        return self._second if any(each < 0 for each in chain) else self._first
+        return self._electorates[rosters(chain)]
 
     def _have_majority(self, votes: int, chain: Chain) -> bool:
         """Whether those whose bits are set decide after a head."""
@@ -240,8 +244,15 @@ class Model:
             if not leads:
                 continue
             yield ("appends", server, term), self._appended(state, server, term)
-            if self.bounds.voters is not None and all(each > 0 for each in peer.chain):
+            if self.bounds.voters is not None and self._may_bring_roster(state, peer.chain):
                 yield ("appends a roster", server, term), self._appended(state, server, -term)
+
+    def _may_bring_roster(self, state: State, chain: Chain) -> bool:
+        """The second, which ends that those before the first are asked, comes only once the first is settled."""
+        if rosters(chain) != 1:
+            return not rosters(chain)
+        settled = (kept for by, kept in self.settled(state.records, state.winners) if by == term_of(chain))
+        return not self.rules.waits_with_roster or any(rosters(kept) for kept in settled)
 
     def _appended(self, state: State, server: int, record: int) -> State:
         peer = state.peers[server]
@@ -429,6 +440,11 @@ def _orders(looks: list[Any], peers: range) -> list[tuple[int, ...]]:
     """All orders of ``peers`` in which their looks rise: one, unless two look the same."""
     alike = [[*group] for _, group in groupby(sorted(peers, key=looks.__getitem__), key=looks.__getitem__)]
     return [tuple(joined.from_iterable(each)) for each in product(*map(permutations, alike))]
+
+
+def rosters(chain: Chain) -> int:
+    """How many there are: the first brings other voters, the second says that it is settled."""
+    return sum(each < 0 for each in chain)
 
 
 def next_of(chain: Chain, ours: tuple[int, int]) -> Chain:

@@ -19,7 +19,8 @@ from protocol.wire.announcements import Candidature, Position
 
 Chain = tuple[int, ...]
 """The records of a run, each by its term. One leader a term appends to one chain, so two chains that say the same are
-the same. A record that brings the second manifest into force is its term below zero."""
+the same. A record that brings the second manifest into force is its term below zero, and so is one that names it again
+and says that the first is settled."""
 
 RUN = raw_block(b"run").cid
 
@@ -125,6 +126,8 @@ class Rules:
     """Whether what is confirmed counts only if the head is of the leader's own term."""
     asks_voters_before_too: bool = True
     """Whether after a roster it also takes a majority of those who voted before it."""
+    waits_with_roster: bool = True
+    """Whether a leader waits until that roster is settled before it says, by another, that they are not asked more."""
     votes_expire: bool = True
     """Whether a vote that has not won is worth nothing by the time a restored home asks what it may have promised."""
     confirmations_expire: bool = True

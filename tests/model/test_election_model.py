@@ -111,6 +111,11 @@ def test_other_voters_need_a_majority_of_those_before_them_too() -> None:
     assert "(1, -1) is settled" in found(SEARCHES["other voters"], newest_only).why
 
 
+def test_the_voters_before_are_asked_until_their_roster_is_settled() -> None:
+    hasty = replace(RULES, waits_with_roster=False)
+    assert "is settled" in found(SEARCHES["other voters"], hasty, "appends a roster 0 1").why
+
+
 def test_a_vote_that_a_home_has_forgotten_is_given_twice_if_it_does_not_expire() -> None:
     forever = replace(RULES, votes_expire=False)
     steps = "stands 1 2 (1,)", "votes 3 for 1 2", "is restored 3", "asks 3", "reports 0 to 3", "reports 2 to 3"

@@ -171,6 +171,17 @@ def _rostered() -> Scribe:
     return scribe
 
 
+def _rostered_twice() -> Scribe:
+    scribe = _rostered()
+    scribe.add(scribe.roster(scribe.chain.manifest.cid))
+    return scribe
+
+
+@breaks(rules.RosterNewer, _rostered_twice)
+def a_roster_that_ends_twice_the_say_of_the_voters_before(s: Scribe) -> Spoiled:
+    return signed(s, s.roster(s.chain.manifest.cid), s.dispatch())
+
+
 @breaks(rules.RosterNewer, _rostered)
 def a_roster_of_an_older_manifest(s: Scribe) -> Spoiled:
     return signed(s, s.roster(s.manifest.cid), s.dispatch())

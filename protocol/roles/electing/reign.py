@@ -104,6 +104,14 @@ class Reign:
         run = self.run()
         return run is None or not self.voters.is_watched or self.voters.has_settled_roster(run)
 
+    def has_settled_change(self) -> bool:
+        """Whether the newest roster changed who votes, and is settled: another one may say so to who reads the chain,
+        and then the voters before have no say in takeovers any more (in Raft, the entry for the new members alone)."""
+        run = self.run()
+        if run is None or not run.voters_before or not self.voters.is_watched:
+            return False
+        return self.voters.has_settled_roster(run)
+
     def takeover(self, now: float) -> TakeoverStatus | None:
         """Whether another server could take our run over; None if it is closed, or there is none."""
         run, newest = self.run(), self._machine.newest

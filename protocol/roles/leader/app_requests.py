@@ -127,7 +127,7 @@ class AppRequests:
                 self.close_unfinished(now)
             elif chain.index_due:
                 self._writer.write(Index, now, records=chain.recent)
-            elif self._machine.newest.manifest.version > chain.manifest.version:
+            elif self._roster_is_due:
                 self._writer.write_roster(now, partial(self._rostered, chain.manifest))
             elif (call := self._next_call(now)) is not None:
                 self._take(call, now)
@@ -136,9 +136,18 @@ class AppRequests:
 
     def _has_to_wait(self, now: float) -> bool:
         """Whether no record may be appended now. If another manifest is known, its roster comes before all else."""
-        newer = self._machine.newest.manifest.version > self._writer.chain.manifest.version
-        waits_with_roster = newer and self.to_close is None and not self._reign.may_bring_roster()
+        waits_with_roster = self._has_newer_manifest and self.to_close is None and not self._reign.may_bring_roster()
         return waits_with_roster or not self._reign.may_append(now)
+
+    @property
+    def _has_newer_manifest(self) -> bool:
+        return self._machine.newest.manifest.version > self._writer.chain.manifest.version
+
+    @property
+    def _roster_is_due(self) -> bool:
+        """Whether another manifest is to come into force, or the one in force once more: the voters before it are
+        needed no more."""
+        return self._has_newer_manifest or self._reign.has_settled_change()
 
     def _begin_term(self, won: WonTerm, now: float) -> None:
         self._won = None
@@ -195,7 +204,8 @@ class AppRequests:
     def _rostered(self, before: Manifest, now: float) -> None:
         manifest, member = self._writer.chain.manifest, self._machine.newest.author.member
         self._replies.forget_the_bad()
-        self._outbox.report(What.MANIFEST_IN_FORCE, version=manifest.version, cid=str(manifest.cid))
+        if manifest.version > before.version:
+            self._outbox.report(What.MANIFEST_IN_FORCE, version=manifest.version, cid=str(manifest.cid))
         if why := why_left_out(before, manifest, member, Role.SERVER):
             self._outbox.cannot_go_on(why, now, StopCause.REMOVED)
 

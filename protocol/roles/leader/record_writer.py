@@ -101,12 +101,15 @@ class RecordWriter:
         self.write(Takeover, now, then, [*won.votes, *more], term=won.term, cause=won.cause, votes=votes)
 
     def write_roster(self, now: float, then: Then) -> None:
-        """Bring the newest manifest into force."""
+        """Bring the newest manifest into force, or name that in force again if it is the newest: in the very block of
+        it that the chain has."""
         if (made := self.new_epoch(now)) is None:
             return
         keys, blocks = made
         blocks += self.manifest_blocks()
-        fields = {"manifest": self._newest.manifest.cid, "keys": keys.record if keys else None}
+        newest, in_force = self._newest.manifest, self.chain.manifest
+        brought = in_force if in_force.version == newest.version else newest
+        fields = {"manifest": brought.cid, "keys": keys.record if keys else None}
         self.write(Roster, now, then, blocks, **fields)
 
     def new_epoch(self, now: float, model: SymmetricKey | None = None) -> tuple[NewKeys | None, list[Block]] | None:

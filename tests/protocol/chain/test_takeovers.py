@@ -168,6 +168,17 @@ def test_a_roster_that_changes_who_votes_leaves_those_before_it_a_say_until_the_
     scribe.lead(voters=(SERVER, SECOND))
 
 
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_roster_that_names_its_manifest_again_ends_that_and_changes_nothing_else(encrypted: bool):
+    scribe = begun(encrypted=encrypted, reader=reader_of(SERVER))
+    rostered(scribe, voting=Voting.SERVERS)
+    manifest = scribe.chain.manifest
+    scribe.add(scribe.roster(manifest.cid))
+    assert (scribe.chain.voters_before, scribe.chain.manifest) == (frozenset(), manifest)
+    assert len(scribe.chain.open) == 2
+    scribe.lead(voters=(SERVER, SECOND))
+
+
 def test_a_member_that_has_no_vote_any_more_votes_for_the_takeover_after_that_roster():
     scribe = begun()
     rostered(scribe, voting=Voting.SERVERS)

@@ -122,13 +122,18 @@ def test_a_roster_waits_until_the_one_before_is_settled_if_that_changed_who_vote
     assert leader.machine.chain.height == height + 2
 
 
-def test_once_a_roster_is_settled_those_that_voted_before_it_may_be_away(leader: Attacked) -> None:
+def test_once_a_roster_is_settled_another_says_that_those_before_it_are_asked_no_more(leader: Attacked) -> None:
     learns(leader, voting=Voting.SERVERS)
-    are_here(leader, SECOND, ALICE)
+    height, told = leader.machine.chain.height, leader.reported(What.MANIFEST_IN_FORCE)
+    are_here(leader, SECOND)
+    assert leader.machine.chain.voters_before
+    are_here(leader, ALICE)
+    assert (leader.machine.chain.height, leader.machine.chain.manifest.version) == (height + 1, 2)
+    assert not leader.machine.chain.voters_before
+    assert leader.reported(What.MANIFEST_IN_FORCE) == told
     leader.wait(AWAY)
     are_here(leader, SECOND)
-    height = leader.machine.chain.height
-    assert pushes(leader) == height + 1
+    assert pushes(leader) == height + 2
 
 
 def test_before_a_roster_is_settled_those_that_voted_before_it_are_needed(leader: Attacked) -> None:
@@ -138,12 +143,14 @@ def test_before_a_roster_is_settled_those_that_voted_before_it_are_needed(leader
     height = leader.machine.chain.height
     assert pushes(leader) == height
     are_here(leader, ALICE)
-    assert leader.machine.chain.height == height + 1
+    assert leader.machine.chain.height > height
 
 
 def test_without_a_standby_no_roster_waits() -> None:
     leader = leading()
+    height = leader.machine.chain.height
     learns(leader, voting=Voting.SERVERS)
+    assert leader.machine.chain.height == height + 1
     assert learns(leader, voting=Voting.ALL) == 3
 
 
