@@ -177,8 +177,8 @@ class Peer:
         self._timeline.after(downtime, self.start)
 
     def lose(self) -> None:
-        """Its machine is gone for good, with its disk, unless it is done."""
-        if not self.finished:
+        """Its machine is gone for good, with its disk, unless its run is closed."""
+        if not self.finished and self.disk.closed is None:
             self.is_lost = True
             self._end("is lost for good")
 

@@ -6,11 +6,14 @@ The rules are in `protocol.election.voter`. A vote is on disk before it is annou
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from protocol.blocks.cid import CID
+from protocol.election.candidacy import LIFE
 from protocol.election.promise import KeptVote, Promise, is_outvoted
 from protocol.election.reports import ASK_AFTER, Reports
 from protocol.election.voter import Voter, rank
@@ -61,6 +64,8 @@ class Ballot:
         self._may_answer = AtMostEvery(ANSWER_AGAIN)
         self._may_tell = AtMostEvery(TELL_AGAIN)
         self._retry = Backoff(0.0)
+        self._voted_at = -math.inf
+        """When we have voted for another last, in this process."""
         self._known: tuple[CID, bool] | None = None
         """Whether the run is remembered, since it does not change while we run, and is looked up on disk."""
         self.lacks: Callable[[bytes, Position, float], None] = lambda _by, _position, _now: None
@@ -124,8 +129,11 @@ class Ballot:
             if (kept := self._own.on_disk(run.position.run)) is not None:
                 self._give(run.position.run, kept, now)
             return True
+        if self._has_its_vote(by, run, now):
+            voter = replace(voter, hears_leader=True)
         refusal = voter.refuses(by, asked)
         if isinstance(asked, VoteAsked) and refusal is None:
+            self._voted_at = now
             self.vote(by, asked, run, partial(self._give, run.position.run), now)
             self.votes(now)
             return True
@@ -135,6 +143,15 @@ class Ballot:
         federation = self._newest.manifest.federation
         self._announcer.announce(told, topic=topic_leader(federation) if Role.SERVER in member.roles else "")
         return True
+
+    def _has_its_vote(self, by: bytes, run: VotedRun, now: float) -> bool:
+        """Whether we have voted for a member within the life of a candidacy, and it leads nothing yet. It is left to
+        that, as a leader that is heard. One that asked for more votes without end, and led nothing, would leave no
+        other a chance."""
+        kept = self._own.promise(run.position.run)
+        return (
+            kept is not None and kept.candidate == by and kept.term > run.position.term and now < self._voted_at + LIFE
+        )
 
     def vote(
         self,

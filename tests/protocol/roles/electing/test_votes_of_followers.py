@@ -10,6 +10,7 @@ from chains import ALICE, APP, BOB, CAROL, ENVIRONMENT, SECOND, SERVER, TIME, Sc
 
 from protocol.app.calls import AppReady
 from protocol.blocks.cid import CID
+from protocol.election.candidacy import LIFE
 from protocol.election.promise import KeptVote
 from protocol.election.reports import ASK_AFTER
 from protocol.records.bodies import Vote
@@ -117,6 +118,18 @@ def test_whom_it_has_voted_for_has_time_to_lead() -> None:
     ask(client, vote_asked(client.scribe))
     (answer,) = ask(client, canvass(client.scribe, 3), by=SECOND)
     assert answer.refusal is Refusal.LEADER_HEARD
+
+
+def test_one_that_has_its_vote_and_leads_nothing_leaves_others_a_chance() -> None:
+    client = orphaned()
+    ask(client, vote_asked(client.scribe))
+    client.wait(SILENT)
+    (answer,) = ask(client, vote_asked(client.scribe, 3))
+    assert answer.refusal is Refusal.LEADER_HEARD
+    (answer,) = ask(client, canvass(client.scribe, 3), by=SERVER)
+    assert answer.refusal is None
+    client.wait(LIFE)
+    assert [type(each) for each in ask(client, vote_asked(client.scribe, 3))] == [VoteReady]
 
 
 def test_after_its_vote_the_leader_of_a_lower_term_is_not_followed_and_is_told_so() -> None:
