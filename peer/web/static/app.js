@@ -85,6 +85,7 @@ const LACKS = {
   "past": "others to say what they have of ours", "clients": "more clients", "replies": "answers", "close-heard": "clients to verify the last record", "kept": "keepers to have all of the run",
   "server": "a run: no server that leads one is heard", "run": "a server to begin a run", "records": "the run's records", "room": "room on the disk: peer du, peer keep, peer forget", "roster": "the leader to take up the newest manifest",
   "content": "the content of a message", "witnesses": "other servers to recompute what is to be trained on",
+  "voters": "more than half of the run's voters to be heard",
 };
 
 const OF = {
