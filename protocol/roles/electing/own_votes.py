@@ -35,7 +35,9 @@ class OwnVotes:
         return None if run in self._keeping else self._newest.get(run)
 
     def sign(self, run: CID, vote: KeptVote) -> None:
-        """A vote is signed, and on its way to disk."""
+        """A vote is signed, and on its way to disk. There is one a term: two would be a proof."""
+        known = self._newest.get(run)
+        assert known is None or known.promise.term < vote.promise.term
         self._newest[run] = vote
         self._keeping.add(run)
 

@@ -234,6 +234,9 @@ class Standing:
         elif (
             candidacy.may_ask and not self._votes_for_itself and run is not None and run.position == candidacy.position
         ):
+            if self._ballot.voter(run, now).why_not(candidacy.member, candidacy.question) is not None:
+                self._candidacy = None  # we have voted for another since we began to ask, or hear the leader again
+                return
             self._votes_for_itself = True
             if candidacy.member in candidacy.electorate.all:
                 self._ballot.vote(candidacy.member, candidacy.question, run, self._has_voted, now)

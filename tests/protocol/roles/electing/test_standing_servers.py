@@ -10,6 +10,7 @@ from crypto.keys import SigningKey
 from protocol.election.candidacy import LIFE
 from protocol.election.promise import KeptVote
 from protocol.records.bodies import TakeoverCause
+from protocol.records.signed_records import parse_record
 from protocol.roles.acting import Acting
 from protocol.roles.effects import FetchRecord, KeepVote, Publish, What
 from protocol.roles.electing.leader_silence import COMING
@@ -114,6 +115,16 @@ def test_it_votes_for_itself_on_disk_before_it_asks_for_votes(standby: Candidate
     assert not said(standby, VoteAsked)
     standby.feed(Done(keep.id))
     assert said(standby, VoteAsked) == [VoteAsked(position(standby.scribe), standby.scribe.chain.manifest.cid, 2)]
+
+
+def test_one_that_votes_for_another_while_it_canvasses_does_not_vote_for_itself(standby: Candidate) -> None:
+    standby.pass_time(3.0)
+    standby.answers(ALICE)
+    standby.say(SERVER, VoteAsked(position(standby.scribe), standby.scribe.chain.manifest.cid, 2))
+    standby.answers(BOB)
+    (kept,) = standby.all(KeepVote)
+    assert parse_record(kept.vote).body.candidate == id_of(SERVER)
+    assert not said(standby, VoteAsked)
 
 
 def test_it_has_won_with_a_majority_of_votes_in_rising_order_of_voter(standby: Candidate) -> None:
