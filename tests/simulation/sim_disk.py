@@ -46,6 +46,8 @@ class Disk:
     unpacked: set[CID] = field(default_factory=set)
     complete: set[CID] = field(default_factory=set)
     """Runs that a keeper found whole."""
+    is_restored: bool = False
+    """Whether it was put back to an older copy."""
     starts: int = 0
     """The number of the newest process."""
 

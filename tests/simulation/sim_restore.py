@@ -6,6 +6,7 @@ import copy
 from dataclasses import fields
 
 from sim_disk import Disk
+from sim_federation import key_of
 from sim_peer import Peer
 
 from protocol.roles.effects import Durable
@@ -48,6 +49,8 @@ class Restored:
         for field in fields(Disk):
             if field.name != "blocks" or self._blocks:
                 setattr(peer.disk, field.name, copy.copy(getattr(saved, field.name)))
+        peer.disk.is_restored = True
+        peer._witness.terms.forget(key_of(peer.name).verify_key.raw)
         peer._timeline.after(self._downtime, peer.start)
 
 

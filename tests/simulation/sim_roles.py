@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sim_apps import App, ClientApp, Front, Keep
 from sim_disk import Disk, chain_of, linked
@@ -82,6 +83,11 @@ def acks_of(member: bytes, disk: Disk) -> list[Ack]:
     return [body for body in bodies if isinstance(body, Ack) and body.by == member]
 
 
+def _remembers(disk: Disk, run: CID) -> bool:
+    """Whether a home has forgotten nothing that it signed."""
+    return not disk.is_restored
+
+
 def _to_front(front: Front | None, value: ToApp) -> None:
     assert front is not None
     if isinstance(value, Start):
@@ -128,7 +134,8 @@ class Server:
         for block in disk.acks.values():
             if isinstance(ack := parse_record(block).body, Ack) and ack.by == self.identity.member:
                 kept.setdefault(ack.run, SignedAcks()).keep(ack, block)
-        settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION)
+        remembers = partial(_remembers, disk)
+        settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION, remembers=remembers)
         if self._patient:
             settings = replace(settings, client_timeout=FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)
         settings = replace(settings, linger_for_keepers=KEEPERS_MAY_TAKE)
@@ -141,7 +148,7 @@ class Server:
             lead, known = LeadPlan(self.plan, self._resumed(newest, disk), self._listens), {}
         else:
             run = RunToReplay(newest, leader)
-        standby = StandbyPlan(BUNDLE.cid, 3, once=True, run=run, least_silence=self._least_silence)
+        standby = StandbyPlan(BUNDLE.cid, 3, once=True, run=run, least_silence=self._least_silence, remembers=remembers)
         plan = ServerPlan(settings, standby, lead)
         author, trusted = self.identity.author(disk), self.identity.trusted(disk)
         return TwoRoles(author, trusted, plan, kept, Verified(known, disk.well_signed))
@@ -198,7 +205,7 @@ class TrainingClient:
         for ack in acks_of(self.identity.member, disk):
             kept.setdefault(ack.run, KeptRun()).keep_ack(ack)
         if self._names_app:
-            plan = ClientPlan(BUNDLE.cid, bytes(32), once=True)
+            plan = ClientPlan(BUNDLE.cid, bytes(32), once=True, remembers=partial(_remembers, disk))
             disk.unpacked.add(BUNDLE.cid)
         else:
             plan = ClientPlan(None, bytes(32), once=True, approved=frozenset(disk.approved))

@@ -67,6 +67,11 @@ class Terms:
         elif isinstance(body, PeerStatus) and body.position is not None and body.position.head in self._records:
             self._confirms(by, disk, body.position)
 
+    def forget(self, by: bytes) -> None:
+        """A member's home was put back: it may have forgotten what it confirmed. What is settled stays so."""
+        for members in self._confirmed.values():
+            members.discard(by)
+
     def _learn(self, head: CID, disk: Disk) -> None:
         link: CID | None = head
         terms = len(self._took_over)

@@ -25,6 +25,7 @@ from protocol.chain.chain import Chain
 from protocol.federation.manifest import manifest_at
 from protocol.federation.voters import voters_by_role
 from protocol.records.bodies import Comparison, RecomputedAck
+from protocol.records.signed_records import read_chained
 from protocol.wire.announcement_seals import AnnouncementSeals
 
 PATIENCE = 2 * 3600.0
@@ -175,9 +176,10 @@ class Simulation:
 
     def _is_over(self, to_the_last: bool) -> bool:
         """Whether the server that leads the run by now is done with it; or all peers that are left."""
-        if to_the_last or self.server.is_lost:
-            left = (self.server, *self.standbys, *(self.clients if to_the_last else ()))
-            return all(peer.finished for peer in left if not peer.is_lost)
+        if to_the_last:
+            return all(peer.finished for peer in (self.server, *self.standbys, *self.clients) if not peer.is_lost)
+        if self.server.is_lost:
+            return any(peer.finished and _has_closed(peer) for peer in self.standbys)
         return self.server.finished
 
     @property
@@ -188,8 +190,9 @@ class Simulation:
     def _judge(self) -> tuple[Mapping[str, Any], ...]:
         """The server's chain holds by every rule, is all there, and takes from each client what that has on disk."""
         disks = [peer.disk for peer in (self.server, *self.standbys) if peer.finished]
-        disk, head = disks[0], disks[0].closed
+        head = disks[0].closed
         assert head is not None
+        disk = next((each for each in disks if each.whole(head)), disks[0])
         assert all(each.closed in (head, None) for each in disks), "two servers have closed the run in two ways"
         records = chain_of(head, disk)
         chain = Chain(self.federation, reader_of("server"))
@@ -222,6 +225,12 @@ class Simulation:
     def seconds(self) -> float:
         """Virtual time that passed."""
         return self.timeline.now - EPOCH
+
+
+def _has_closed(server: Peer) -> bool:
+    """Whether it has written the close of the run that it led at last."""
+    head = server.disk.closed
+    return head is not None and read_chained(head, server.disk).by == key_of(server.name).verify_key.raw
 
 
 def _seals(name: str, blocks: tuple[Block, ...], federation: CID) -> AnnouncementSeals:

@@ -16,7 +16,9 @@ from sim_crashes import CrashInElection
 from sim_faults import CALM, Faults
 from sim_liars import Liar, Lie
 from sim_numbers import some
+from sim_restore import Restored
 from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
+from test_restored_homes import ROUGH
 from test_simulation import simulation
 
 from protocol.roles.effects import Durable, KeepVote, Store, WriteHead
@@ -59,7 +61,7 @@ def types_of(told: tuple[Mapping[str, Any], ...]) -> list[str]:
     return [each["type"] for each in told]
 
 
-@pytest.mark.parametrize("seed", some(7, of=20))
+@pytest.mark.parametrize("seed", some(5, of=20))
 def test_a_run_that_servers_take_over_ends_as_the_undisturbed_one(seed: int) -> None:
     assert_as_undisturbed(takeover(seed))
 
@@ -102,3 +104,15 @@ def test_one_member_that_lies_about_votes_keeps_no_run_from_its_end(lie: Lie) ->
     assert "takeover" in types_of(told)
     assert seen_by_the_app(told) == seen_by_the_app(undisturbed(Scenario(clients=3, rounds=scenario.rounds)))
     assert run.seconds < 200.0
+
+
+@pytest.mark.parametrize("number", some(3, of=40))
+def test_a_voter_whose_home_is_put_back_makes_no_second_leader_and_loses_nothing(number: int) -> None:
+    random = Random(f"restored voter {number}")
+    app, rounds, standbys = random.choice(sorted(APPS)), random.choice((3, 5)), random.choice((1, 2))
+    scenario = Scenario(3, rounds, app, remembers=False, standbys=standbys, elects=True, gone=True)
+    run = Simulation(scenario, random.choice((CALM, ROUGH)), number)
+    run.server._witness.forgives = run.terms.forgives = True
+    voter, snapshot = random.choice((*run.standbys, *run.clients)), random.randint(2, 12)
+    Restored(voter, snapshot, snapshot + random.randint(1, 12), blocks=False)
+    assert_as_undisturbed(run)
