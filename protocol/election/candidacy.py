@@ -42,6 +42,8 @@ class Candidacy:
     """The voters and their votes, each of them verified."""
     refusals: frozenset[tuple[bytes, Refusal]] = frozenset()
     """The newest of each voter that is not willing, or does not vote."""
+    beyond: frozenset[bytes] = frozenset()
+    """The voters that have promised or seen a higher term, as they say."""
     ahead: Position | None = None
     """The newest head that a voter names as its own and that we lack: without it we cannot win."""
 
@@ -60,6 +62,8 @@ class Candidacy:
         if by not in self.electorate.all or told.to != self.member or told.run != self.position.run:
             return self
         heard = self._reported(told.highest)
+        if told.highest > self.term:
+            heard = replace(heard, beyond=heard.beyond | {by})
         if told.term != self.term:
             return heard
         refusals = frozenset(each for each in self.refusals if each[0] != by)
@@ -103,9 +107,12 @@ class Candidacy:
 
     @property
     def is_beaten(self) -> bool:
-        """Whether its term is over: a voter has promised or seen a higher one, or it canvasses with one that is not
-        above what a voter knows."""
-        return self.highest > self.term or (not self.asks and self.highest == self.term)
+        """Whether its term is over. As long as it canvasses: a voter knows that term, or a higher one. Once it asks for
+        votes: so many say that of a higher one that the others are no majority. The word of one would do otherwise, and
+        a voter that lies could end each candidacy."""
+        if self.asks:
+            return not self.electorate.is_majority(self.electorate.all - self.beyond)
+        return self.highest >= self.term
 
 
 def stand(voter: Voter, reported: int = 0) -> Candidacy | Refusal:

@@ -9,13 +9,19 @@ other by other means (`protocol.roles.copied_homes`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from protocol.election.candidacy import LIFE
 from protocol.election.electorate import Electorate
 from protocol.election.voter import rank
 from protocol.wire.announcements import Position
+
+T = TypeVar("T", int, tuple[int, int])
+
+NO_HEAD: Final = (0, -1)
+"""The rank of who has verified nothing of a run."""
 
 ASK_AFTER: Final = 2 * LIFE
 """Seconds after its start until it asks. Twice the life of a candidacy, because clocks need not run alike."""
@@ -23,25 +29,42 @@ ASK_AFTER: Final = 2 * LIFE
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """The terms that were reported since `ASK_AFTER`."""
+    """What was reported since `ASK_AFTER`.
+
+    What any majority has reported is enough. So the one counts that reports the least: otherwise a member that reports
+    what it never promised, or a head that nobody has, would keep such a home from voting for ever.
+    """
 
     highest: frozenset[tuple[bytes, int]] = frozenset()
     """The highest term that each member has promised or seen."""
-    newest: tuple[int, int] = (0, -1)
-    """The rank of the newest head that one of them has verified. A home that has forgotten a vote may have forgotten
-    records too, and have confirmed them: until it has that head, it does not vote, or what it helped to settle is lost.
-    """
+    newest: frozenset[tuple[bytes, tuple[int, int]]] = frozenset()
+    """The rank of the newest head that each has verified. A home that has forgotten a vote may have forgotten records
+    too, and have confirmed them: until it has that head, it does not vote, or what it helped to settle is lost."""
 
     def heard(self, member: bytes, term: int, position: Position | None = None) -> Reports:
         """A member reports that it has promised or seen nothing above ``term``, and verified nothing above
         ``position``."""
-        kept = dict(self.highest)
-        kept[member] = max(term, kept.get(member, 0))
-        newest = self.newest if position is None else max(self.newest, rank(position))
-        return Reports(frozenset(kept.items()), newest)
+        highest, newest = dict(self.highest), dict(self.newest)
+        highest[member] = max(term, highest.get(member, 0))
+        newest[member] = max(NO_HEAD if position is None else rank(position), newest.get(member, NO_HEAD))
+        return Reports(frozenset(highest.items()), frozenset(newest.items()))
 
     def floor(self, member: bytes, electorate: Electorate) -> int | None:
         """The term that ``member`` has to be above; None if fewer than a majority of the voters have reported, itself
         not counted: it knows nothing."""
-        reported = {by: term for by, term in self.highest if by in electorate.all and by != member}
-        return max(reported.values()) if electorate.is_majority(frozenset(reported)) else None
+        return _least_of_a_majority(self.highest, member, electorate)
+
+    def head(self, member: bytes, electorate: Electorate) -> tuple[int, int] | None:
+        """The rank that the newest record of ``member`` must have; None as for `floor`."""
+        return _least_of_a_majority(self.newest, member, electorate)
+
+
+def _least_of_a_majority(reported: Iterable[tuple[bytes, T]], member: bytes, electorate: Electorate) -> T | None:
+    """The least value at or below which a majority has reported."""
+    by_value = sorted(((value, by) for by, value in reported if by != member), key=lambda each: each[0])
+    so_far: set[bytes] = set()
+    for value, by in by_value:
+        so_far.add(by)
+        if electorate.is_majority(frozenset(so_far)):
+            return value
+    return None

@@ -272,7 +272,7 @@ class Client:
             self._answering.fork(run)
 
     def _closed(self, run: CatchUp, close: Close, now: float) -> None:
-        stops = self._plan.once and self.machine.state is FollowerState.FOLLOWING
+        stops = self._plan.once and self.machine.state is FollowerState.FOLLOWING and not self._followed.was_over
         self.machine.take(Turn.LISTENS)
         self._followed.tell_closed(run, close)
         if not stops or self._answering.in_hand is not None:

@@ -195,9 +195,9 @@ class Ballot:
         if self._has_forgotten_nothing(run.position.run) or len(electorate.candidates) < 2:
             return 0
         reports = self._own.reports.get(run.position.run, Reports())
-        if rank(run.position) < reports.newest:
-            return None
-        return reports.floor(self._newest.author.member, electorate)
+        ours = self._newest.author.member
+        head = reports.head(ours, electorate)
+        return None if head is None or rank(run.position) < head else reports.floor(ours, electorate)
 
     def _has_forgotten_nothing(self, run: CID) -> bool:
         if self._known is None or self._known[0] != run:

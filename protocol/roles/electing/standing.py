@@ -214,7 +214,7 @@ class Standing:
             named = (body.run, body.term, body.candidate, body.head, body.height, body.manifest)
             position = candidacy.position
             ours = (position.run, candidacy.term, candidacy.member, position.head, position.height, run.manifest.cid)
-            if named != ours or body.epoch is not None or body.private:
+            if named != ours or body.against is not None or body.epoch is not None or body.private:
                 return False
             record.check_signatures()
         except (BlockError, BadSignature):

@@ -27,7 +27,10 @@ class TakeoverChance:
     def tell(self, now: float) -> None:
         """Tell it, if it is time. Where there is one server alone, that is as its people want it, and is not told."""
         status = self._look(now)
-        lack = None if status is None or status.lack is TakeoverLack.OTHER_SERVER else status.lack
+        if status is None:  # nothing is to be told of a run that is over, now or later
+            self._told, self._now = None, (None, now)
+            return
+        lack = None if status.lack is TakeoverLack.OTHER_SERVER else status.lack
         if lack is not self._now[0]:
             self._now = lack, now
         if lack is self._told or now < self._now[1] + (0.0 if lack is None else LASTS):
@@ -35,7 +38,7 @@ class TakeoverChance:
         self._told = lack
         if lack is None:
             self._outbox.report(What.TAKEOVER_POSSIBLE)
-        elif status is not None:
+        else:
             self._outbox.report(What.NO_TAKEOVER, why=status.in_words)
 
     def moments(self) -> Iterator[float]:

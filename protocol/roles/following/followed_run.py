@@ -15,7 +15,7 @@ from protocol.election.voter import rank
 from protocol.federation.run_keys import read_private
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY, SLOWEST_RETRY
-from protocol.records.bodies import Chained, Close, ReasonPrivate
+from protocol.records.bodies import Chained, Close, ReasonPrivate, Role
 from protocol.records.signed_records import WellSigned
 from protocol.roles.catch_up import CatchUp, Fork, Forked, Lost, keep_step
 from protocol.roles.effects import FetchRecord, What
@@ -73,6 +73,8 @@ class FollowedRun:
         """Called when a takeover has led around what was verified of the run followed. The role sets it."""
         self._may_catch_up = AtMostEvery(1.0)
         """With the head of each member that leads no run."""
+        self._taken_up: Position | None = None
+        """What we had verified of a run that was followed again because a server would lead it on."""
         self._on_disk: Position | None = None
         """The newest head of the run followed that is."""
         self.may_confirm: Callable[[], bool] = lambda: True
@@ -193,9 +195,18 @@ class FollowedRun:
     def take_up(self, run: CID, candidate: bytes) -> None:
         """A server would lead this run on: follow it again if an earlier process of ours did, and we follow none. Its
         leader may be gone for good, and then whoever has started since would never have a vote."""
-        known = self._verified.heads.get(run)
+        known, member = self._verified.heads.get(run), self._newest.manifest.members.get(candidate)
+        if member is None or Role.SERVER not in member.roles:
+            return  # it could lead nothing, and would have us turn to a run of long ago
         if known is not None and not self._machine.acting.is_of_another(run, self._machine):
+            if self.run is None:
+                self._taken_up = known
             self.begin(known, candidate)
+
+    @property
+    def was_over(self) -> bool:
+        """Whether the run followed was closed as we took it up, only to say so to a server that would lead it on."""
+        return self._taken_up is not None and self.run is not None and self.run.position == self._taken_up
 
     def _follow(self, run: CID, server: bytes) -> CatchUp:
         newest = self._newest

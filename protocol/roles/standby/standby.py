@@ -199,12 +199,12 @@ class Standby:
             self._forgotten.ask(now)
             self._replaying.go_on(now)
             self._standing.due(now)
-            self._chance.tell(now)
             self._acks.sign(run)
             if run.chain.closed:
                 self._end(run, now)
             elif run.caught_up:
                 self._app.decline_unread(run, now)
+        self._chance.tell(now)  # of a run that was left, nothing is to be told any more
         if self.machine.state is not FollowerState.STOPPED:
             self.machine.outbox.tell_wait(self._status.awaited(), self.machine.newest.manifest.version, now)
 

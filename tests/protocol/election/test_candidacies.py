@@ -113,7 +113,10 @@ def test_a_higher_term_beats_it() -> None:
     assert standing().answered(ANN, told(highest=2, refusal=Refusal.OLD_TERM)).is_beaten
     asking = willing(ANN, BOB).asking()
     assert not asking.answered(ANN, told(highest=2, refusal=Refusal.OLD_TERM)).is_beaten  # ann may have voted for us
-    beaten = asking.answered(ANN, told(highest=3, refusal=Refusal.OLD_TERM))
+    beaten = asking
+    for member in (ANN, BOB, THIRD):
+        assert not beaten.is_beaten  # whoever says so may lie, and the others are a majority
+        beaten = beaten.answered(member, told(highest=3, refusal=Refusal.OLD_TERM))
     assert beaten.is_beaten
     again = stand(voter(OTHER, promise=promise(2)), beaten.highest)
     assert isinstance(again, Candidacy)
@@ -144,6 +147,16 @@ def test_a_restored_home_hears_a_majority_of_others() -> None:
     assert reports.heard(ANN, 9).floor(ANN, ELECTORATE) is None  # its own word is none
     assert reports.heard(bytes(32), 9).floor(ANN, ELECTORATE) is None
     assert reports.heard(LEADER, 3).floor(ANN, ELECTORATE) == 4
+
+
+def test_one_that_reports_what_is_not_so_does_not_keep_a_restored_home_from_voting() -> None:
+    reports = Reports().heard(THIRD, 2**62, at(2**40, 2**62)).heard(bytes(32), 2**62, at(2**40, 2**62))
+    for other, highest, position in ((BOB, 2, at(5)), (LEADER, 1, None)):
+        assert reports.head(ANN, ELECTORATE) is None
+        reports = reports.heard(other, highest, position)
+    reports = reports.heard(OTHER, 3, at(6))
+    assert reports.floor(ANN, ELECTORATE) == 3
+    assert reports.head(ANN, ELECTORATE) == (1, 6)
 
 
 def test_after_other_voters_came_into_force_it_takes_both_majorities() -> None:

@@ -19,13 +19,14 @@ from protocol.records.bodies import Close, Takeover, Vote
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepVote, Publish, Stop, Store, What
 from protocol.roles.electing import handing_over
-from protocol.roles.electing.takeover_chance import LASTS
+from protocol.roles.electing.takeover_chance import LASTS, TakeoverChance
 from protocol.roles.events import AppCalled, EngineAnswered, ManifestChanged, ToHandOver
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.status.takeover_status import TakeoverLack
+from protocol.roles.outbox import Outbox, Post
+from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 from protocol.wire.announcements import (
     AckReady,
     Beat,
@@ -334,6 +335,17 @@ def test_people_are_told_if_nobody_could_take_the_run_over(leader: Attacked) -> 
     are_here(leader, SECOND, ALICE, BOB)
     assert lack() == (None, 3)
     assert leader.reported(What.TAKEOVER_POSSIBLE)
+
+
+def test_of_a_closed_run_nobody_is_told_that_it_can_be_taken_over() -> None:
+    outbox, status = Outbox(Post()), [TakeoverStatus(TakeoverLack.STANDBY, 0, 5, 3), None]
+    chance = TakeoverChance(lambda _now: status[0], outbox)
+    chance.tell(0.0)
+    chance.tell(LASTS)
+    assert [effect.what for effect in outbox.take(LASTS)] == [What.NO_TAKEOVER]
+    status.pop(0)
+    chance.tell(2 * LASTS)
+    assert not outbox.take(2 * LASTS)
 
 
 def test_without_a_standby_that_is_what_lacks() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from attacked import Attacked, position, standing_by
 from chains import ALICE, BOB, CAROL, SECOND, SERVER, Scribe, begun, id_of
 
 from crypto.keys import SigningKey
+from protocol.blocks.cid import cbor_block
 from protocol.election.candidacy import LIFE
 from protocol.election.promise import KeptVote
 from protocol.records.bodies import TakeoverCause
-from protocol.records.signed_records import parse_record
+from protocol.records.signed_records import parse_record, read_record
 from protocol.roles.acting import Acting
 from protocol.roles.effects import FetchRecord, KeepVote, Publish, What
 from protocol.roles.electing.leader_silence import COMING
@@ -141,7 +144,14 @@ def test_it_has_won_with_a_majority_of_votes_in_rising_order_of_voter(standby: C
 
 @pytest.mark.parametrize(
     "changes",
-    [{"term": 3}, {"candidate": id_of(SERVER)}, {"height": 0}, {"by": id_of(CAROL)}, {"signer": BOB}],
+    [
+        {"term": 3},
+        {"candidate": id_of(SERVER)},
+        {"height": 0},
+        {"by": id_of(CAROL)},
+        {"signer": BOB},
+        {"against": cbor_block("a record").cid},  # the takeover would break a rule of the chain
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_a_vote_for_something_else_or_of_somebody_else_does_not_count(standby: Candidate, changes) -> None:
@@ -155,6 +165,13 @@ def test_a_vote_that_comes_after_its_time_does_not_count(standby: Candidate) -> 
     standby.now += LIFE
     standby.votes(ALICE)
     assert standby.machine.won is None
+
+
+def test_one_voter_that_claims_higher_terms_does_not_keep_it_from_the_lead(standby: Candidate) -> None:
+    asking(standby).answers(CAROL, refusal=Refusal.OLD_TERM, highest=100)
+    standby.votes(BOB)
+    standby.votes(ALICE)
+    assert standby.machine.won is not None
 
 
 def test_after_a_term_without_a_majority_it_tries_a_higher_one(standby: Candidate) -> None:
@@ -228,3 +245,18 @@ def test_it_leaves_the_lead_to_whom_the_leader_names(standby: Candidate) -> None
     assert not said(standby, Canvass)
     standby.pass_time(2.0)
     assert said(standby, Canvass)
+
+
+def test_nothing_is_due_of_a_run_that_was_left() -> None:
+    standby = Candidate(begun())
+    head = read_record(standby.scribe.chain.head, standby.scribe.source).body
+    other = standby.scribe.sign(replace(head, time=head.time + 1.0), SERVER)
+    standby.say(SERVER, Head(position(standby.scribe, head=other.cid)), blocks=[other])
+    standby.scribe.source.add(other)
+    for fetch in [each for each in standby.fetching.values() if each.cid in (other.cid, standby.scribe.chain.head)]:
+        standby.give(fetch)
+    assert standby.machine.chain is None  # its leader has signed two records at one place
+    standby.wait(60.0)
+    standby.wait(0.0)
+    assert min(standby.machine.machine.moments()) > standby.now  # else it would be woken without end
+    assert not standby.reported(What.TAKEOVER_POSSIBLE)

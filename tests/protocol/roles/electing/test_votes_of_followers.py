@@ -18,7 +18,7 @@ from protocol.records.signed_records import parse_record
 from protocol.roles.acting import Acting
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
-from protocol.roles.effects import FetchContent, KeepVote, Publish
+from protocol.roles.effects import FetchContent, KeepVote, Publish, Stop, What
 from protocol.roles.electing.handing_over import LASTS
 from protocol.roles.events import Done
 from protocol.roles.following.followed_run import Verified
@@ -221,17 +221,42 @@ def test_a_head_of_a_lower_term_is_not_said_while_the_takeover_is_on_its_way_to_
     assert said(client, Hello, Beat)[-1].body.position is None
 
 
-def test_a_client_that_starts_after_its_leader_is_gone_has_a_vote() -> None:
-    scribe = begun()
+def started_again(scribe: Scribe, *, once: bool = False) -> Attacked:
+    """Alice's client in a new process, whose leader is gone: it follows no run, and knows that of a scribe."""
     verified = Verified({scribe.chain.run: position(scribe)}, frozenset())
-    plan, trusted = ClientPlan(APP, bytes(32)), TrustedManifest(scribe.first, scribe.source)
+    plan, trusted = ClientPlan(APP, bytes(32), once=once), TrustedManifest(scribe.first, scribe.source)
     client = Attacked(Client(Author(id_of(ALICE), (ALICE,), 1), trusted, plan, {}, verified), scribe)
     client.feed(AppReady(ENVIRONMENT))
-    assert ask(client, canvass(scribe)) == []
+    return client
+
+
+def test_a_client_that_starts_after_its_leader_is_gone_has_a_vote() -> None:
+    client = started_again(begun())
+    assert ask(client, canvass(client.scribe)) == []
     client.give_all()
     client.wait(SILENT)
-    (answer,) = ask(client, canvass(scribe))
+    (answer,) = ask(client, canvass(client.scribe))
     assert answer.refusal is None
+
+
+def test_a_member_that_could_not_lead_has_no_client_turn_to_a_run_of_long_ago() -> None:
+    client = started_again(begun())
+    ask(client, canvass(client.scribe), by=BOB)
+    assert not client.fetching
+
+
+def test_a_client_for_one_run_does_not_stop_because_one_was_closed_long_ago() -> None:
+    scribe = begun()
+    lacking = canvass(scribe)
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
+    scribe.add(scribe.close())
+    client = started_again(scribe, once=True)
+    ask(client, lacking)
+    client.give_all()
+    assert client.reported(What.RUN_CLOSED)
+    assert not client.all(Stop)
+    (answer,) = ask(client, lacking)
+    assert answer.refusal is Refusal.CLOSED
 
 
 def test_a_restored_home_votes_above_what_a_majority_of_others_reports() -> None:
