@@ -119,22 +119,22 @@ class Network:
 
     def _silence(self, side: frozenset[str]) -> None:
         self._mute.append(side)
-        self._timeline.trace("network", f"nobody else hears {sorted(side)}")
+        self._timeline.disturb("network", f"nobody else hears {sorted(side)}")
 
     def _unsilence(self, side: frozenset[str]) -> None:
         self._mute.remove(side)
-        self._timeline.trace("network", f"all hear {sorted(side)} again")
+        self._timeline.disturb("network", f"all hear {sorted(side)} again")
 
     def _cut(self, side: frozenset[str], *away: str) -> None:
         self._away.extend(away)
         self._cut_off.append(side)
-        self._timeline.trace("network", f"cut off {sorted(side)}")
+        self._timeline.disturb("network", f"cut off {sorted(side)}")
 
     def _heal(self, side: frozenset[str], *away: str) -> None:
         for name in away:
             self._away.remove(name)
         self._cut_off.remove(side)
-        self._timeline.trace("network", f"healed {sorted(side)}")
+        self._timeline.disturb("network", f"healed {sorted(side)}")
 
 
 class Swarm:

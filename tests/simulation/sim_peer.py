@@ -163,7 +163,7 @@ class Peer:
         self._disk_free = self._pipe_free = self._timeline.now
         self._clock.restart()
         self.disk.starts = next_start(self.disk.starts, self._clock.now)
-        self._trace("starts")
+        self._disturb("starts")
         self._machine = self.role.machine(self.disk)
         self._network.join(self.name, self.role.topics, self._hear, self.disk)
         self.feed(Started(addresses=(f"/sim/{self.name}",)))
@@ -193,7 +193,7 @@ class Peer:
         self._process += 1
         self._machine = None
         self._network.leave(self.name)
-        self._trace(why)
+        (self._trace if self.finished else self._disturb)(why)
 
     def _stopped(self, why: str) -> None:
         """The machine is at its end; ``why`` it could not go on, if so."""
@@ -226,7 +226,8 @@ class Peer:
     def _stand_still(self) -> None:
         length = self._random.uniform(0.5, 1.5) * self._faults.standstill_length
         self._stands_until = self._timeline.now + length
-        self._trace(f"stands still for {length:.1f} s")
+        self._disturb(f"stands still for {length:.1f} s")
+        self._timeline.after(length, lambda: self._disturb("goes on"))
 
     def _strike(self) -> None:
         if self.role.leads and self._random.random() < self._faults.clean_stops:
@@ -279,6 +280,9 @@ class Peer:
 
     def _hear(self, data: bytes) -> None:
         self._feed_later(0.0, Received(data))
+
+    def _disturb(self, what: str) -> None:
+        self._timeline.disturb(self.name, what)
 
     def _trace(self, what: str) -> None:
         self._timeline.trace(self.name, what)

@@ -30,6 +30,8 @@ class Timeline:
         self._planned = 0
         self._digest = hashlib.sha256()
         self._lines: deque[str] = deque(maxlen=SHOWN)
+        self.disturbed = EPOCH
+        """When something went wrong last, or was over that had gone wrong. What is lost on the way is not counted."""
 
     def after(self, delay: float, action: Callable[[], None]) -> None:
         """Plan ``action`` in ``delay`` seconds."""
@@ -49,6 +51,11 @@ class Timeline:
             self.now = at
             action()
         return True
+
+    def disturb(self, who: str, what: str) -> None:
+        """Note that something goes wrong, or is over."""
+        self.disturbed = self.now
+        self.trace(who, what)
 
     def trace(self, who: str, what: str) -> None:
         """Note what happened."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -29,7 +30,8 @@ from protocol.records.signed_records import read_chained
 from protocol.wire.announcement_seals import AnnouncementSeals
 
 PATIENCE = 2 * 3600.0
-"""Virtual seconds after which a run counts as stuck."""
+"""Virtual seconds after the last fault, or the end of one, in which a run comes to its end, else it counts as stuck.
+With the worst network it may take most of an hour."""
 
 OFFLINE_BEGIN_WITHIN = 10.0
 """Seconds."""
@@ -99,6 +101,7 @@ class Simulation:
     faults: Faults
     seed: int
     timeline: Timeline = field(default_factory=Timeline)
+    patience: float = PATIENCE
 
     def __post_init__(self) -> None:
         random = Random(self.seed)
@@ -156,8 +159,10 @@ class Simulation:
             SimulationFailure: if it does not come to a good end.
         """
         try:
-            if not self.timeline.run(lambda: self._is_over(to_the_last) and self._is_kept, PATIENCE):
-                raise AssertionError(f"the run is not finished after {PATIENCE:g} s")
+            if not self.timeline.run(lambda: self._is_stuck or self._has_ended(to_the_last), math.inf):
+                raise AssertionError("nothing is left that could happen")
+            if not self._has_ended(to_the_last):
+                raise AssertionError(f"the run is not finished {self.patience:g} s after the last fault")
             return self._judge()
         except Exception as error:
             raise SimulationFailure(
@@ -174,13 +179,18 @@ class Simulation:
         else:
             self.timeline.after(LOOKING, partial(self._lose, later))
 
+    @property
+    def _is_stuck(self) -> bool:
+        return self.timeline.now > self.timeline.disturbed + self.patience
+
+    def _has_ended(self, to_the_last: bool) -> bool:
+        return self._is_over(to_the_last) and self._is_kept
+
     def _is_over(self, to_the_last: bool) -> bool:
         """Whether the server that leads the run by now is done with it; or all peers that are left."""
         if to_the_last:
             return all(peer.finished for peer in (self.server, *self.standbys, *self.clients) if not peer.is_lost)
-        if self.server.is_lost:
-            return any(peer.finished and _has_closed(peer) for peer in self.standbys)
-        return self.server.finished
+        return any(peer.finished and _has_closed(peer) for peer in (self.server, *self.standbys))
 
     @property
     def _is_kept(self) -> bool:

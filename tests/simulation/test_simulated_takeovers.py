@@ -23,6 +23,9 @@ from test_simulation import simulation
 
 from protocol.roles.effects import Durable, KeepVote, Store, WriteHead
 
+PATIENCE = 1200.0
+"""Virtual seconds after the last fault; 20 runs took 217 at most."""
+
 
 def takeover(seed: int) -> Simulation:
     """Scenario and faults follow from the seed too."""
@@ -37,7 +40,7 @@ def takeover(seed: int) -> Simulation:
         gone=random.random() < 0.4,
     )
     faults = Faults.draw(random)
-    return Simulation(scenario, replace(faults, loss=min(faults.loss, 0.5)), seed)
+    return Simulation(scenario, replace(faults, loss=min(faults.loss, 0.5)), seed, patience=PATIENCE)
 
 
 def assert_as_undisturbed(run: Simulation) -> None:

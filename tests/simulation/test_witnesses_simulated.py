@@ -30,12 +30,12 @@ def witnessed(scenario: Scenario, faults: Faults, seed: int) -> Simulation:
 
 @pytest.mark.parametrize("seed", some(1, of=100))
 def test_a_witnessed_run_ends_with_the_undisturbed_model(seed: int) -> None:
-    scenario = Scenario(clients=2, standby=True)
+    scenario = Scenario(clients=2, standbys=1)
     assert witnessed(scenario, ROUGH, seed).run(to_the_last=True) == undisturbed(scenario)
 
 
 def test_no_client_trains_on_what_a_leader_sends_that_its_witness_contradicts_nor_answers_anything_after() -> None:
-    run = witnessed(Scenario(clients=2, standby=True, honest=False), CALM, 1)
+    run = witnessed(Scenario(clients=2, standbys=1, honest=False), CALM, 1)
     run.timeline.run(lambda: False, WITHIN)
     (standby,) = run.standbys
     words = [parse_record(block).body for block in standby.disk.acks.values()]
