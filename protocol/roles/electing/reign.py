@@ -14,6 +14,7 @@ from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.electing.voters_here import VotersHere
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
+from protocol.roles.leader.run_plan import FIRST_TERM
 from protocol.roles.machine import Machine
 from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 from protocol.wire.announcements import (
@@ -39,9 +40,12 @@ class Reign:
         standbys: Callable[[], tuple[bytes, ...]],
         writer: RecordWriter,
         machine: Machine[LeaderState],
+        *,
+        had_standby: bool = False,
     ) -> None:
         """``remembers(run)`` is whether this home has forgotten nothing that it signed in a run; ``standbys()`` are the
-        other servers that follow it."""
+        other servers that follow it; ``had_standby`` is whether one was heard by an earlier process of ours."""
+        self._had_standby = had_standby
         self._standbys = standbys
         self._writer = writer
         self._machine = machine
@@ -156,8 +160,7 @@ class Reign:
     def settle(self, now: float) -> None:
         """What was heard may change what we do."""
         if self.run() is not None and not self.voters.is_watched and self._standbys():
-            self.voters.stands_by(now)
-            self._machine.announcer.beats_every = LEADER_BEAT
+            self._is_watched(now)
             self._machine.announcer.beat_soon(now)
         self.handing_over.due(now)
         self.voters.tell(now)
@@ -169,6 +172,24 @@ class Reign:
     def begin(self, now: float) -> None:
         """We can be heard from now on."""
         self._ballot.begin(now)
+        self.go_on(now)
+
+    def go_on(self, now: float) -> None:
+        """We go on with a run. If a standby was heard in it before, or it was led in another term, another may lead it
+        by now, though we hear nobody."""
+        run = self.run()
+        if run is None or run.is_closed or run.electorate(self._machine.newest.manifest).candidates <= {self._ours}:
+            return
+        if self._had_standby or run.position.term > FIRST_TERM:
+            self._is_watched(now)
+
+    @property
+    def _ours(self) -> bytes:
+        return self._machine.newest.author.member
+
+    def _is_watched(self, now: float) -> None:
+        self.voters.stands_by(now)
+        self._machine.announcer.beats_every = LEADER_BEAT
 
     def due(self, now: float) -> None:
         """Ask what we may have forgotten, if we have to, and see whether we still lead."""

@@ -14,7 +14,8 @@ from protocol.app.calls import AppReady, Examined
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Member, Role, TakeoverCause
+from protocol.records.bodies import Member, RecomputedAck, Role, TakeoverCause
+from protocol.records.signed_records import parse_record
 from protocol.roles.collecting.awaited_replies import AwaitedReplies
 from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.collecting.late_replies import LateReplies
@@ -100,7 +101,10 @@ class Leader:
         self._acks = HeardAcks(run.acks, witnesses, writer, machine)
         self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
         self._app = AppProcess(plan, settings, enough, self._forgotten, writer, machine)
-        self._reign = reign = Reign(settings.remembers, self._clients.standbys, writer, machine)
+        had_standby = any(isinstance(parse_record(each).body, RecomputedAck) for each in run.acks)
+        self._reign = reign = Reign(
+            settings.remembers, self._clients.standbys, writer, machine, had_standby=had_standby
+        )
         self._requests = AppRequests(
             settings,
             enough,
@@ -363,6 +367,7 @@ class Leader:
     def _taken_up(self, now: float) -> None:
         """Records that we had forgotten are in the chain: the app replays up to them, and a run that they close is
         over."""
+        self._reign.go_on(now)
         if self.chain.closed:
             self._to_hear = frozenset(self.chain.last_look)
             self.machine.take(Turn.ENDS)

@@ -317,6 +317,8 @@ class Standby:
 
     def _wins(self, term: int, cause: TakeoverCause, head: CID, votes: tuple[Block, ...], now: float) -> None:
         self.won = WonTerm(term, cause, head, votes)
+        if (run := self._followed.run) is not None and run.chain.head == head:
+            run.give_up()  # what else somebody says there is of it counts no more, and nobody may have that
 
     def succession(self) -> Succession | None:
         """With what the run followed is led in the term that we have won; None if there is none, or it cannot be led:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from attacked import Attacked, ack, leading, position
-from chains import ADMIN, ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SECOND, SERVER, begun, id_of
+from chains import ADMIN, ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SECOND, SERVER, Scribe, begun, id_of
+from disputed_runs import said as contradicts
 
 from crypto.keys import SigningKey
 from protocol.app.calls import AppReady, Finished, Outgoing, Push
 from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import Block
 from protocol.election.candidacy import LIFE
 from protocol.election.silence import LEADER_BEAT
 from protocol.federation.unsigned_versions import next_version
@@ -248,6 +250,28 @@ def test_a_restored_leader_takes_up_the_term_that_it_has_won_and_forgotten() -> 
     confirmed = ack(leader, term=2)
     leader.say(ALICE, AckReady(scribe.chain.run, confirmed.cid), blocks=[confirmed])
     assert not leader.reported(What.ACK_REFUSED)
+
+
+def resumed(scribe: Scribe, *acks: Block) -> Attacked:
+    """The leader of a scribe's run, in a new process that hears nobody; ``acks`` are what its home has."""
+    run = ResumedRun(scribe.chain, list(scribe.chain.recent), acks)
+    author, trusted = Author(id_of(SERVER), (SERVER,), 1 << 32), TrustedManifest(scribe.first, scribe.source)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
+    leader = Attacked(Leader(author, trusted, plan, LeaderSettings(1, 60.0), run), scribe)
+    leader.wait(AWAY)
+    return leader
+
+
+def test_a_leader_that_starts_again_knows_that_a_standby_may_lead_by_now() -> None:
+    scribe = begun()
+    of_standby = scribe.sign(contradicts(scribe, SECOND), SECOND)
+    assert resumed(scribe, of_standby).reported(What.VOTERS_LACKING)
+
+
+def test_one_that_starts_again_and_never_had_a_standby_goes_on_alone() -> None:
+    scribe = begun()
+    of_client = ack(leading(), ALICE, run=scribe.chain.run, head=scribe.chain.head)
+    assert not resumed(scribe, of_client).reported(What.VOTERS_LACKING)
 
 
 def test_one_voter_that_says_so_again_and_again_makes_it_stand_once_a_minute(leader: Attacked) -> None:

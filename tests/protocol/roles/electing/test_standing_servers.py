@@ -174,6 +174,18 @@ def test_one_voter_that_claims_higher_terms_does_not_keep_it_from_the_lead(stand
     assert standby.machine.won is not None
 
 
+def test_a_head_that_nobody_has_does_not_keep_it_from_what_it_has_won(standby: Candidate) -> None:
+    standby.pass_time(3.0)
+    ahead = position(standby.scribe, head=cbor_block("nobody has it").cid, height=standby.scribe.chain.height + 1)
+    standby.say(CAROL, Canvassed(id_of(SECOND), standby.scribe.chain.run, 2, 1, Refusal.BEHIND, ahead))
+    assert not standby.machine.run.caught_up
+    standby.answers(ALICE, BOB)
+    standby.votes(ALICE)
+    standby.votes(BOB)
+    assert standby.machine.won is not None
+    assert standby.machine.run.caught_up
+
+
 def test_after_a_term_without_a_majority_it_tries_a_higher_one(standby: Candidate) -> None:
     asking(standby)
     standby.pass_time(2 * LIFE)
