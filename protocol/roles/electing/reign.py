@@ -25,6 +25,7 @@ from protocol.wire.announcements import (
     Canvass,
     Canvassed,
     Hello,
+    Position,
     ReplyReady,
     VoteAsked,
     VoteReady,
@@ -38,13 +39,15 @@ class Reign:
         self,
         remembers: Callable[[CID], bool],
         standbys: Callable[[], tuple[bytes, ...]],
+        looks_into: Callable[[bytes, Position, float], None],
         writer: RecordWriter,
         machine: Machine[LeaderState],
         *,
         had_standby: bool = False,
     ) -> None:
         """``remembers(run)`` is whether this home has forgotten nothing that it signed in a run; ``standbys()`` are the
-        other servers that follow it; ``had_standby`` is whether one was heard by an earlier process of ours."""
+        other servers that follow it; ``looks_into(by, position, now)`` is called with a head that a voter has and we
+        lack; ``had_standby`` is whether a standby was heard by an earlier process of ours."""
         self._had_standby = had_standby
         self._standbys = standbys
         self._writer = writer
@@ -53,7 +56,7 @@ class Reign:
         self.handing_over = handing_over = HandingOver(self.run, self._is_still, machine)
         self._ballot = Ballot(self.run, lambda _now: not handing_over.is_under_way, remembers, machine)
         self._chance = TakeoverChance(self.takeover, machine.outbox)
-        self._standing = Standing(self.run, self._ballot, self._over, lambda _by, _position, _now: None, machine)
+        self._standing = Standing(self.run, self._ballot, self._over, looks_into, machine)
 
     def wins(self, then: Wins) -> None:
         """``then`` is called when a majority has voted for us again."""

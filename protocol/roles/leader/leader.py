@@ -101,10 +101,10 @@ class Leader:
         self._acks = HeardAcks(run.acks, witnesses, writer, machine)
         self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
         self._app = AppProcess(plan, settings, enough, self._forgotten, writer, machine)
+        self.other_leaders = others = OtherLeaders(writer, machine)
         had_standby = any(isinstance(parse_record(each).body, RecomputedAck) for each in run.acks)
-        self._reign = reign = Reign(
-            settings.remembers, self._clients.standbys, writer, machine, had_standby=had_standby
-        )
+        standbys, looks_into = self._clients.standbys, others.named_by_voter
+        self._reign = reign = Reign(settings.remembers, standbys, looks_into, writer, machine, had_standby=had_standby)
         self._requests = AppRequests(
             settings,
             enough,
@@ -118,7 +118,6 @@ class Leader:
             writer,
             machine,
         )
-        self.other_leaders = OtherLeaders(writer, machine)
         status = LeaderStatus(
             plan,
             self._clients,

@@ -32,9 +32,9 @@ class OtherLeaders:
         self._newest, self._outbox = machine.newest, machine.outbox
         self._claims = UncheckedClaims(1, SLOWEST_RETRY)
         self._run: CatchUp | None = None
-        """The way to what a server says."""
+        """The way to what was said."""
         self._by = b""
-        """That server."""
+        """Whoever said so."""
         self._why = ""
         """Why it has come to nothing."""
         self._fetching: set[CID] = set()
@@ -49,12 +49,21 @@ class OtherLeaders:
 
     def heard(self, by: bytes, position: Position, blocks: tuple[Block, ...], now: float) -> bool:
         """A server says how far it has come with a run that it leads. Whether that is ours, and is looked into."""
-        chain, member = self._writer.chain, self._newest.manifest.members.get(by)
+        member = self._newest.manifest.members.get(by)
+        if member is None or Role.SERVER not in member.roles:
+            return False
+        return self._look_into(by, position, blocks, now)
+
+    def named_by_voter(self, by: bytes, position: Position, now: float) -> None:
+        """A voter refuses us its vote, and names the head that it has verified. Nobody may announce that any more: a
+        run that another has closed is led by none."""
+        self._look_into(by, position, (), now)
+
+    def _look_into(self, by: bytes, position: Position, blocks: tuple[Block, ...], now: float) -> bool:
+        chain = self._writer.chain
         if chain.head is None or position.run != chain.run or position.term <= chain.term:
             return False
-        if member is None or Role.SERVER not in member.roles or self._run is not None:
-            return False
-        if not self._claims.may_open(by, now):
+        if self._run is not None or not self._claims.may_open(by, now):
             return False
         self._claims.open(by)
         newest = self._newest

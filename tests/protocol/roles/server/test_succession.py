@@ -51,7 +51,16 @@ from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.server.server import LISTENS_FIRST, LeadPlan, Server, ServerPlan
 from protocol.roles.standby.standby import Standby
 from protocol.roles.standby.standby_plan import StandbyPlan
-from protocol.wire.announcements import Beat, Head, PeerState, ReplyReady
+from protocol.wire.announcements import (
+    Beat,
+    Canvass,
+    Canvassed,
+    Head,
+    PeerState,
+    Refusal,
+    ReplyReady,
+    parse_announcement,
+)
 
 SETTINGS = LeaderSettings(min_clients=1, client_timeout=600.0)
 
@@ -311,6 +320,34 @@ def test_a_leader_yields_to_no_server_that_only_says_so() -> None:
     server.say(SECOND, Head(position(server.scribe, term=2)))
     server.here()
     assert isinstance(server.server.role, Leader)
+
+
+def canvassed(server: AServer) -> Canvass:
+    """What it has canvassed with last."""
+    bodies = [parse_announcement(effect.data).announcement.body for effect in server.all(Publish)]
+    return [body for body in bodies if isinstance(body, Canvass)][-1]
+
+
+def test_a_leader_that_comes_back_to_a_run_that_another_has_closed_learns_of_it_from_any_voter() -> None:
+    made = scribe()
+    server = leading(made)
+    made.lead(leader=SECOND)
+    made.add(made.close())
+    ended = position(made, term=2)
+    server.say(ALICE, Canvassed(id_of(SERVER), ended.run, 1, 2, Refusal.OLD_TERM, None))
+    for term in (2, 3):
+        assert canvassed(server).term == term
+        server.wait(1.0)
+        server.say(ALICE, Canvassed(id_of(SERVER), ended.run, term, 2, Refusal.CLOSED, ended))
+    server.here()
+    assert isinstance(server.server.role, Standby)
+    server.feed(AppReady(ENVIRONMENT))
+    for _ in range(5):
+        server.asks()
+    server.feed(AppCalled(Finished(6, None)))
+    server.here()
+    assert server.all(WriteHead)[-1].head == ended.head
+    assert server.all(Stop), "it was for this run alone"
 
 
 def test_a_server_leads_again_what_it_was_taken_over_from() -> None:
