@@ -194,7 +194,7 @@ def _require_witnesses(session: Session, asked: int, manifest: Manifest) -> None
     if others < needed:
         raise PeerError(
             f"clients are to train only on what {needed} servers besides this one have recomputed, and "
-            f"{manifest.title} has {others} other servers",
+            f"{manifest.title} has {others} of them",
             fix="add one (peer federation invite --name NAME --role server), which then stands by: peer start --role "
             "server --standby; or ask for fewer: --witnesses, peer federation set witnesses N",
         )

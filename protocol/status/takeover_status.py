@@ -41,7 +41,7 @@ class TakeoverStatus:
             case None:
                 return ""
             case TakeoverLack.OTHER_SERVER:
-                return "the federation has no other server (peer federation add KEY --role server)"
+                return "the federation has no other server (peer federation invite --name NAME --role server)"
             case TakeoverLack.STANDBY:
                 return "no other server stands by (peer start --role server --standby)"
             case TakeoverLack.VOTERS:

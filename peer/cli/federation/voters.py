@@ -50,7 +50,7 @@ def set_voters(
         options,
         lambda stored, by: change_voting(stored, by, who.voting, time=time.time()),
         json,
-        lambda stored: voters_in_words(stored.manifest),
+        lambda stored: f"who votes: {voters_in_words(stored.manifest)}",
     )
 
 
@@ -84,7 +84,7 @@ def voters(
             else take_back_voters(before, by, cid, time=time.time())
         ),
         json,
-        lambda after: voters_in_words(after.manifest, cid),
+        lambda after: f"who votes: {voters_in_words(after.manifest, cid)}",
     )
 
 

@@ -1,1 +1,1 @@
-"""The parts of catching up with a run: fetched records, the way back from a head, and the claims of other servers."""
+"""The parts of catching up with a run (`protocol.roles.catch_up`): fetched records, and the way back from a head."""

@@ -221,7 +221,7 @@ class AppRequests:
             case GetNodes():
                 self._enough.hold(call)
                 if not self._enough.may_answer(here := self._clients.listed(), now):
-                    self._outbox.report(What.WAITING_FOR_CLIENTS, here=len(here), needed=self._enough.needed)
+                    self._outbox.report(What.WAITING_FOR_CLIENTS, here=len(here), needed=self._enough.short_of)
             case Push():
                 self._push(call, now)
             case Pull():

@@ -249,5 +249,5 @@ def test_a_server_does_not_begin_a_run_for_which_the_federation_has_too_few_witn
     server: Peer, tmp_path: Path
 ) -> None:
     leads = ["--role", "server", "--app", str(APPS / "cheating"), "--ipfs", f"local:{tmp_path / 'engine'}"]
-    words = "recomputed", "has 0 other servers", "peer federation invite --name NAME --role server"
+    words = "recomputed", "has 0 of them", "peer federation invite --name NAME --role server"
     refuse(server, ExitCode.WRONG_USE, *words, options=[*leads, "--witnesses", "1"])
