@@ -88,7 +88,8 @@ class AwaitedWitnesses:
     @property
     def _oldest(self) -> OpenMessage | None:
         """The oldest message that waits for witnesses; None if none does."""
-        return next((message for message in self._chain.open.values() if self.lacks(message)), None)
+        messages = self._chain.open.values() if self._chain.witnesses_needed else ()
+        return next((message for message in messages if self.lacks(message)), None)
 
     def possible(self) -> Iterator[tuple[bytes, int | None]]:
         """The servers that can vouch for the run, and up to which record each does; none if it needs no witnesses."""

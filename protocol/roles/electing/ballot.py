@@ -191,8 +191,10 @@ class Ballot:
 
     def _floor(self, run: VotedRun) -> int | None:
         """As `Voter.floor`. Where one server alone may lead, no vote was ever asked for."""
+        if self._has_forgotten_nothing(run.position.run):
+            return 0
         electorate = run.electorate(self._newest.manifest)
-        if self._has_forgotten_nothing(run.position.run) or len(electorate.candidates) < 2:
+        if len(electorate.candidates) < 2:
             return 0
         reports = self._own.reports.get(run.position.run, Reports())
         ours = self._newest.author.member

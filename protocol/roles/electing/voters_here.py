@@ -96,9 +96,12 @@ class VotersHere:
     def outvoted_by(self, run: VotedRun) -> int | None:
         """The highest term above the run's that a voter has promised, as it says since the run is in its term; None if
         none does. So one word has us stand again once: whoever claims a term that we cannot come to has no more."""
-        voters, ours = run.electorate(self._newest.manifest).all, run.position.term
-        told = (self._promised[by] for by, term in self._told_in.items() if by in voters and term == ours)
-        return max((term for term in told if term > ours), default=None)
+        ours = run.position.term
+        told = {by: self._promised[by] for by, term in self._told_in.items() if term == ours}
+        if not told:  # as nearly always: who votes is looked up for nothing
+            return None
+        voters = run.electorate(self._newest.manifest).all
+        return max((term for by, term in told.items() if by in voters and term > ours), default=None)
 
     def following(self, run: VotedRun, now: float) -> frozenset[bytes]:
         """The voters that are heard and follow no other leader, ourselves among them."""
