@@ -19,7 +19,7 @@ from peer.engine.local.engine import LocalEngine
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Pytest knows an option from here, whichever folder it is called with."""
     parser.addoption("--all", action="store_true", help="run every test, not only a sample of each matrix")
-    parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (30; with --all 600)")
+    parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (20; with --all 600)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

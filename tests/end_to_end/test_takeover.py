@@ -14,12 +14,12 @@ from peer.home.federations import FederationStore
 from peer.membership.changes import add_member
 from protocol.records.bodies import Role
 
-CLIENTS = ("one", "two", "three")
+CLIENTS = ("one",)
 
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Iterator[Federation]:
-    """Three clients, and two servers."""
+    """A client, and two servers: of these three voters, two are left."""
     made = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
     made.add(*CLIENTS)
     public = made.identity("second").public_for(bytes(made.stored.id))
@@ -34,47 +34,47 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
 def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_back(
     federation: Federation, gate: Gate
 ) -> None:
-    config = f'gate="{gate.folder}" rounds=4 clients=3'
+    config = f'gate="{gate.folder}" rounds=3 clients={len(CLIENTS)}'
     gate.open("round-1", "train-1", "round-2")
     standby = federation.start("second", "--role", "server", "--standby", "--app", GATED, "--once")
     standby.wait_for("app-bundled")
-    server = federation.server(GATED, "--run-config", config, clients=3)
+    server = federation.server(GATED, "--run-config", config, clients=len(CLIENTS))
     clients = [federation.client(name, GATED, f'gate="{gate.folder}"') for name in CLIENTS]
     server.wait_for("dispatched", round=2)
     standby.wait_for("recomputed", height=3)
     server.kill()
     standby.wait_for("took-over", term=2)
     gate.open("train-2")
-    standby.wait_for("collected", replies=3)
+    standby.wait_for("collected", replies=len(CLIENTS))
     model = federation.root / "model.npz"
-    back = federation.server(GATED, "--run-config", config, "--save-path", model, clients=3)
+    back = federation.server(GATED, "--run-config", config, "--save-path", model, clients=len(CLIENTS))
     back.wait_for("run-followed")
-    gate.open("round-3", "train-3", "round-4", "train-4")
-    assert [each.code() for each in (standby, back, *clients)] == [0] * 5, standby.said
+    gate.open("round-3", "train-3")
+    assert [each.code() for each in (standby, back, *clients)] == [0] * 3, standby.said
 
     assert model.exists()
     replayed = ("--replay", "--app", GATED, "--unconfined", "--json")
     report = json.loads(federation.done("second", "audit", federation.exported("second"), *replayed))
-    assert (report["verdict"], report["rounds"], report["replay"]["exchanges"]) == ("verified", 4, 4)
-    assert report["settled"]["height"] == report["height"], "a majority has confirmed the close"
+    assert (report["verdict"], report["rounds"], report["replay"]["exchanges"]) == ("verified", 3, 3)
+    assert report["settled"]["height"] > 4, "a majority has confirmed what comes after the takeover"
     assert [(each["term"], each["leader"]) for each in report["reigns"]] == [(1, "server"), (2, "second")]
     assert report["recomputed"]["server"] == [[1, report["height"]]], "from the first record on, also its own"
 
 
 @pytest.mark.all
 def test_a_leader_hands_its_run_over_and_stands_by(federation: Federation, gate: Gate) -> None:
-    config = f'gate="{gate.folder}" rounds=2 clients=3'
+    config = f'gate="{gate.folder}" rounds=2 clients={len(CLIENTS)}'
     gate.open("round-1", "train-1", "round-2")
     standby = federation.start("second", "--role", "server", "--standby", "--app", GATED, "--once")
     standby.wait_for("app-bundled")
-    server = federation.server(GATED, "--run-config", config, clients=3)
+    server = federation.server(GATED, "--run-config", config, clients=len(CLIENTS))
     clients = [federation.client(name, GATED, f'gate="{gate.folder}"') for name in CLIENTS]
     server.wait_for("dispatched", round=2)
     standby.wait_for("recomputed", height=3)
     told = json.loads(federation.done("server", "lead", "latest", "--to", "second", "--json"))
     assert (told["to"], told["term"]) == ("second", 2)
     gate.open("train-2")
-    assert [each.code() for each in (standby, server, *clients)] == [0] * 5, standby.said
+    assert [each.code() for each in (standby, server, *clients)] == [0] * 3, standby.said
 
     report = json.loads(federation.done("server", "audit", federation.exported("server"), "--json"))
     assert report["verdict"] == "verified"

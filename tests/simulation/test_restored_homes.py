@@ -44,7 +44,7 @@ def assert_as_undisturbed(run: Simulation, *, to_the_last: bool) -> None:
     assert not any(peer.disk.proofs for peer in (run.server, *run.clients)), "somebody was convicted"
 
 
-@pytest.mark.parametrize("number", some(8, of=30))
+@pytest.mark.parametrize("number", some(4, of=30))
 def test_a_restored_server_takes_up_its_newer_records_and_ends_as_the_undisturbed_one(number: int):
     random = Random(f"restored server {number}")
     given = scenario(random, random.choice(sorted(APPS)))
@@ -56,7 +56,7 @@ def test_a_restored_server_takes_up_its_newer_records_and_ends_as_the_undisturbe
     assert_as_undisturbed(run, to_the_last=False)
 
 
-@pytest.mark.parametrize("number", some(8, of=30))
+@pytest.mark.parametrize("number", some(4, of=30))
 def test_a_restored_client_signs_no_second_reply_or_ack_and_the_run_ends_as_the_undisturbed_one(number: int):
     random = Random(f"restored client {number}")
     given = scenario(random, random.choice(sorted(APPS)))
@@ -71,7 +71,7 @@ def test_a_restored_client_signs_no_second_reply_or_ack_and_the_run_ends_as_the_
     assert not any(peer.disk.proofs for peer in (run.server, *run.clients))
 
 
-@pytest.mark.parametrize("number", some(3, of=6))
+@pytest.mark.parametrize("number", some(2, of=6))
 def test_homes_of_server_and_client_restored_in_one_run(number: int):
     random = Random(f"both restored {number}")
     run = Simulation(scenario(random, "rounds"), CALM, number)

@@ -64,7 +64,7 @@ def types_of(told: tuple[Mapping[str, Any], ...]) -> list[str]:
     return [each["type"] for each in told]
 
 
-@pytest.mark.parametrize("seed", some(5, of=20))
+@pytest.mark.parametrize("seed", some(2, of=20))
 def test_a_run_that_servers_take_over_ends_as_the_undisturbed_one(seed: int) -> None:
     assert_as_undisturbed(takeover(seed))
 
@@ -109,7 +109,7 @@ def test_one_member_that_lies_about_votes_keeps_no_run_from_its_end(lie: Lie) ->
     assert run.seconds < 200.0
 
 
-@pytest.mark.parametrize("number", some(3, of=40))
+@pytest.mark.parametrize("number", some(2, of=40))
 def test_a_voter_whose_home_is_put_back_makes_no_second_leader_and_loses_nothing(number: int) -> None:
     random = Random(f"restored voter {number}")
     app, rounds, standbys = random.choice(sorted(APPS)), random.choice((3, 5)), random.choice((1, 2))

@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
-        seeds = metafunc.config.getoption("--seeds") or (600 if metafunc.config.getoption("--all") else 30)
+        seeds = metafunc.config.getoption("--seeds") or (600 if metafunc.config.getoption("--all") else 20)
         metafunc.parametrize("seed", range(seeds))
 
 
@@ -50,7 +50,7 @@ def test_a_disturbed_run_ends_as_the_undisturbed_one(seed):
     assert disturbed.scenario.newcomer or told == expected
 
 
-@pytest.mark.parametrize("number", some(4, of=12))
+@pytest.mark.parametrize("number", some(3, of=12))
 def test_a_disturbed_run_of_a_federation_that_encrypts_ends_as_the_undisturbed_one(number):
     random = Random(f"encrypted {number}")
     scenario = Scenario(clients=2, rounds=2, app=random.choice(sorted(APPS)), encrypted=True, leaver=number % 3 > 0)
@@ -59,15 +59,18 @@ def test_a_disturbed_run_of_a_federation_that_encrypts_ends_as_the_undisturbed_o
 
 
 def test_another_manifest_key_reaches_every_peer_while_the_run_is_on():
-    runs = [Simulation(Scenario(encrypted=True, leaver=True), CALM, seed) for seed in range(6)]
-    epochs = [{told["epoch"] for told in run.run()} for run in runs]
-    assert {1, 2, None} in epochs  # a roster, which has no private part, between two epochs
-    told = [run for run, each in zip(runs, epochs, strict=True) if 2 in each]
-    assert all(len({peer.disk.manifest for peer in (run.server, *run.clients)}) == 1 for run in told)
+    for seed in range(6):  # until it comes into force while the run is on
+        run = Simulation(Scenario(encrypted=True, leaver=True), CALM, seed)
+        epochs = {told["epoch"] for told in run.run()}
+        if 2 in epochs:
+            assert len({peer.disk.manifest for peer in (run.server, *run.clients)}) == 1
+        if epochs == {1, 2, None}:  # a roster, which has no private part, between two epochs
+            return
+    pytest.fail("no run had both keys")
 
 
 def test_a_newer_manifest_takes_force_while_messages_are_open():
-    types = [[told["type"] for told in Simulation(Scenario(newcomer=True), CALM, seed).run()] for seed in range(12)]
+    types = ([told["type"] for told in Simulation(Scenario(newcomer=True), CALM, seed).run()] for seed in range(12))
     assert any(later == "roster" for each in types for earlier, later in pairwise(each) if earlier == "dispatch")
 
 
@@ -77,7 +80,7 @@ def test_clients_wait_for_approval_and_the_run_ends_as_if_they_had_named_its_app
     assert all(client.disk.asked == client.disk.unpacked == {BUNDLE.cid} for client in waiting.clients)
 
 
-@pytest.mark.parametrize("number", some(8, of=20))
+@pytest.mark.parametrize("number", some(3, of=20))
 def test_a_disturbed_run_is_finished_though_its_app_waits_for_approval(number):
     random = Random(f"approval {number}")
     waiting = Simulation(Scenario(approval=True), Faults.draw(random), number)
@@ -116,7 +119,7 @@ def test_what_is_kept_is_never_computed_again():
     assert all(max(client.role.handed.values()) <= 1 + client.crashes for client in harsh.clients)
 
 
-@pytest.mark.parametrize("hash_seed", ["1", "2"])
+@pytest.mark.parametrize("hash_seed", ["1", pytest.param("2", marks=pytest.mark.all)])
 def test_a_seed_repeats_exactly_in_another_process(hash_seed):
     script = "from test_simulation import simulation; s = simulation(10); s.run(); print(s.timeline.digest)"
     environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{HERE}:{HERE.parent}:{HERE.parents[1]}"}
