@@ -49,10 +49,7 @@ class OtherLeaders:
 
     def heard(self, by: bytes, position: Position, blocks: tuple[Block, ...], now: float) -> bool:
         """A server says how far it has come with a run that it leads. Whether that is ours, and is looked into."""
-        member = self._newest.manifest.members.get(by)
-        if member is None or Role.SERVER not in member.roles:
-            return False
-        return self._look_into(by, position, blocks, now)
+        return self._is_server(by) and self._look_into(by, position, blocks, now)
 
     def named_by_voter(self, by: bytes, position: Position, now: float) -> None:
         """A voter refuses us its vote, and names the head that it has verified. Nobody may announce that any more: a
@@ -63,8 +60,10 @@ class OtherLeaders:
         chain = self._writer.chain
         if chain.head is None or position.run != chain.run or position.term <= chain.term:
             return False
-        if self._run is not None or not self._claims.may_open(by, now):
+        if self._is_busy(by) or not self._claims.may_open(by, now):
             return False
+        if self._run is not None:
+            self._claims.failed(self._by, now)
         self._claims.open(by)
         newest = self._newest
         run = self._run = CatchUp(chain.run, newest.author.member, newest.manifest, newest.blocks, chain.copy())
@@ -73,6 +72,15 @@ class OtherLeaders:
         run.claim(by, position, blocks)
         self._go_on(run, now)
         return True
+
+    def _is_busy(self, by: bytes) -> bool:
+        """Whether what ``by`` says has to wait. What a server says waits for no client, or a client that names a head
+        which nobody has would keep us from yielding."""
+        return self._run is not None and (self._is_server(self._by) or not self._is_server(by))
+
+    def _is_server(self, member_id: bytes) -> bool:
+        member = self._newest.manifest.members.get(member_id)
+        return member is not None and Role.SERVER in member.roles
 
     def _looked_into(self, run: CatchUp, server: bytes, why: str) -> None:
         """The server's way to the lead is verified, or ``why`` it has come to nothing."""

@@ -57,6 +57,7 @@ from protocol.wire.announcements import (
     Canvassed,
     Head,
     PeerState,
+    Position,
     Refusal,
     ReplyReady,
     parse_announcement,
@@ -348,6 +349,20 @@ def test_a_leader_that_comes_back_to_a_run_that_another_has_closed_learns_of_it_
     server.here()
     assert server.all(WriteHead)[-1].head == ended.head
     assert server.all(Stop), "it was for this run alone"
+
+
+def test_a_client_that_names_a_head_which_nobody_has_does_not_keep_a_leader_from_yielding() -> None:
+    made = scribe()
+    server = leading(made)
+    run = made.chain.run
+    nowhere = Position(run, run, 100, 2)
+    server.say(ALICE, Canvassed(id_of(SERVER), run, 1, 2, Refusal.OLD_TERM, None))
+    for term in (2, 3):
+        server.wait(1.0)
+        server.say(ALICE, Canvassed(id_of(SERVER), run, term, 2, Refusal.BEHIND, nowhere))
+    made.lead(leader=SECOND)
+    server.hears(SECOND)
+    assert isinstance(server.server.role, Standby)
 
 
 def test_a_server_leads_again_what_it_was_taken_over_from() -> None:
