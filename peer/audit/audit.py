@@ -638,7 +638,7 @@ class Audit:
             settling.acked, settling.of_terms, {term: height for term, (height, _) in confirmations.lost.items()}
         )
         report.settled = settled = Settled(settling.height, *settling.of_newest())
-        servers = sum(Role.SERVER in member.roles for member in chain.manifest.members.values())
+        servers = len(chain.manifest.ids_of(Role.SERVER))
         is_open_to_others = servers > 1 and bool(self._beside.acks or chain.term > 1)
         if chain.closed and settling.height != chain.height and is_open_to_others:
             assert chain.head is not None  # it is closed

@@ -161,6 +161,10 @@ class Manifest:
         """The node ids of the members with ``role``, in rising order."""
         return tuple(sorted(node for node, member in self._nodes.items() if role in member.roles))
 
+    def ids_of(self, role: Role) -> frozenset[bytes]:
+        """The ids of the members with ``role``."""
+        return frozenset(member.id for member in self.members.values() if role in member.roles)
+
     @property
     def title(self) -> str:
         """The federation's name as it stands in a sentence, or its id if the name is not readable here."""

@@ -31,8 +31,8 @@ def voters_of(manifest: Manifest, run: CID) -> frozenset[bytes]:
 
 def voters_by_role(manifest: Manifest) -> frozenset[bytes]:
     """The voters of each run whose voters are not named."""
-    votes = may_vote if manifest.voting is Voting.ALL else _is_server
-    return frozenset(member.id for member in manifest.members.values() if votes(member))
+    servers = manifest.ids_of(Role.SERVER)
+    return servers | manifest.ids_of(Role.CLIENT) if manifest.voting is Voting.ALL else servers
 
 
 def voters_before(before: Manifest, after: Manifest, run: CID) -> frozenset[bytes]:
@@ -57,10 +57,6 @@ def still_listed(voters: Collection[bytes], before: Manifest, after: Manifest) -
 def _is_still_in(voter: Member, after: Manifest) -> bool:
     now = after.members.get(voter.id)
     return now is not None and may_vote(now) and voter.signing not in after.revoked
-
-
-def _is_server(member: Member) -> bool:
-    return Role.SERVER in member.roles
 
 
 def majority_of(voters: Collection[bytes]) -> int:

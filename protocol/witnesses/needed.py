@@ -14,4 +14,4 @@ def witnesses_needed(asked: int, manifest: Manifest) -> int:
 
 def possible_witnesses(manifest: Manifest, leader: bytes) -> frozenset[bytes]:
     """The members that can vouch for what ``leader`` sends: the other servers."""
-    return frozenset(by for by, member in manifest.members.items() if Role.SERVER in member.roles and by != leader)
+    return manifest.ids_of(Role.SERVER) - {leader}

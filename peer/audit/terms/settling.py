@@ -93,6 +93,5 @@ def settled_by(heads: Iterable[tuple[bytes, Position]], chain: Chain) -> int | N
 
 def _electorate(chain: Chain, unsettled: frozenset[frozenset[bytes]] = frozenset()) -> Electorate:
     manifest = chain.manifest
-    servers = frozenset(member.id for member in manifest.members.values() if Role.SERVER in member.roles)
     before = unsettled | ({chain.voters_before} if chain.voters_before else frozenset())
-    return Electorate(manifest.cid, voters_of(manifest, chain.run), servers, before)
+    return Electorate(manifest.cid, voters_of(manifest, chain.run), manifest.ids_of(Role.SERVER), before)

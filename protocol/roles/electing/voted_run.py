@@ -35,13 +35,7 @@ class VotedRun:
     def electorate(self, newest: Manifest) -> Electorate:
         """Who decides. A server that the ``newest`` manifest known here does not list as one is no candidate, though
         that is not in force yet."""
-        servers = (each.id for each in self.manifest.members.values() if Role.SERVER in each.roles)
-        candidates = frozenset(each for each in servers if _is_server(newest, each))
+        candidates = self.manifest.ids_of(Role.SERVER) & newest.ids_of(Role.SERVER)
         voters = voters_of(self.manifest, self.position.run)
         before = frozenset([self.voters_before] if self.voters_before else [])
         return Electorate(self.manifest.cid, voters, candidates, before)
-
-
-def _is_server(manifest: Manifest, member_id: bytes) -> bool:
-    member = manifest.members.get(member_id)
-    return member is not None and Role.SERVER in member.roles

@@ -79,8 +79,7 @@ class OtherLeaders:
         return self._run is not None and (self._is_server(self._by) or not self._is_server(by))
 
     def _is_server(self, member_id: bytes) -> bool:
-        member = self._newest.manifest.members.get(member_id)
-        return member is not None and Role.SERVER in member.roles
+        return member_id in self._newest.manifest.ids_of(Role.SERVER)
 
     def _looked_into(self, run: CatchUp, server: bytes, why: str) -> None:
         """The server's way to the lead is verified, or ``why`` it has come to nothing."""
