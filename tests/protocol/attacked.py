@@ -53,6 +53,8 @@ from protocol.roles.effects import (
     WriteHead,
 )
 from protocol.roles.events import AppCalled, Done, Due, Event, Fetched, Received, Started
+from protocol.roles.following.followed_run import NOTHING as NOTHING_VERIFIED
+from protocol.roles.following.followed_run import Verified
 from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.keeper.kept_runs import NOTHING, Remembered
 from protocol.roles.leader.leader import Leader
@@ -182,12 +184,13 @@ def standing_by(
     scribe: Scribe,
     kept: Mapping[CID, SignedAcks] = MappingProxyType({}),
     acting: Acting | None = None,
+    verified: Verified = NOTHING_VERIFIED,
     **changes: Any,
 ) -> Attacked:
     """The second server, which has heard of no run yet."""
     trusted = TrustedManifest(scribe.first, scribe.source)
     plan = StandbyPlan(**{"app": APP, "replay_format": 3} | changes)
-    return Attacked(Standby(Author(id_of(SECOND), (SECOND,), 1, acting=acting), trusted, plan, kept), scribe)
+    return Attacked(Standby(Author(id_of(SECOND), (SECOND,), 1, acting=acting), trusted, plan, kept, verified), scribe)
 
 
 def keeping(scribe: Scribe, remembered: Remembered = NOTHING) -> Attacked:

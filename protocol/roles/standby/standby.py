@@ -404,7 +404,7 @@ class Standby:
         self.contradicted = self.contradicted or self._replaying.told.contradicted is not None
         self.machine.take(Turn.LISTENS)
         self._leave()
-        if self._plan.once:
+        if self._plan.once and not self._followed.was_over:
             self._say_bye(Stopping(), now)
             self.machine.take(Turn.STOPS)
             self.machine.outbox.emit(Stop(""))

@@ -21,9 +21,10 @@ from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Difference
 from protocol.roles.effects import FetchContent, FetchRecord, Hand, KeepAcks, StartApp, What
 from protocol.roles.events import AppCalled, AppLost, Done, Fetched, RoomChanged
+from protocol.roles.following.followed_run import Verified
 from protocol.roles.standby.standby_plan import SignedAcks
 from protocol.status.role_status import Lack, Wait
-from protocol.wire.announcements import Beat, Head, PeerState, ReplyReady
+from protocol.wire.announcements import Beat, Canvass, Head, PeerState, ReplyReady
 
 OWN = cbor_block("what our app made").cid
 ROUNDING = Difference("it differs", "arrays", "w", largest=1e-9, ulps=1.0)
@@ -44,11 +45,14 @@ def scribe(**planned: str) -> Scribe:
 class Replayed:
     """A standby whose app does what the test says. Everything that it fetches is there."""
 
-    def __init__(self, kept: SignedAcks | None = None, run: Scribe | None = None, **changes: Any) -> None:
+    def __init__(
+        self, kept: SignedAcks | None = None, run: Scribe | None = None, *, hears: bool = True, **changes: Any
+    ) -> None:
         self.scribe = run or scribe()
         self.peer = standing_by(self.scribe, {self.scribe.chain.run: kept or SignedAcks()}, **changes)
         self._call = 0
-        self.hear()
+        if hears:
+            self.hear()
 
     def hear(self) -> None:
         self.peer.say(SERVER, Head(position(self.scribe)))
@@ -116,6 +120,22 @@ def test_a_run_is_confirmed_once_its_app_came_to_the_recorded_end() -> None:
     standby.says(Finished(99, ANSWER))
     assert standby.words[-1] == (1, 5, Comparison.EQUAL)
     assert standby.peer.machine.machine.state.name == "STOPPED"
+
+
+def test_a_standby_for_one_run_does_not_stop_because_one_was_closed_long_ago() -> None:
+    run = scribe()
+    run.add(run.close())
+    verified = Verified({run.chain.run: position(run)}, frozenset())
+    standby = Replayed(run=run, once=True, verified=verified, hears=False)
+    standby.peer.say(SERVER, Canvass(position(run, height=4), run.chain.manifest.cid, 2))  # it lacks the close
+    standby.fetched()
+    standby.ready()
+    standby.asks(5)
+    standby.says(Compared(1, 2))
+    standby.says(Compared(3, 2))
+    standby.says(Finished(99, ANSWER))
+    assert standby.words
+    assert standby.peer.machine.machine.state.name == "LISTENING"
 
 
 def test_what_an_apps_threads_send_in_another_order_is_signed_once_all_of_it_is_compared() -> None:
