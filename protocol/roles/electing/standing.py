@@ -15,6 +15,7 @@ from protocol.blocks.cid import CID, Block, BlockError
 from protocol.election.candidacy import LIFE, Candidacy, stand
 from protocol.election.promise import KeptVote
 from protocol.election.silence import LEAST_SILENCE, jitter
+from protocol.election.voter import rank
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import TakeoverCause, Vote
 from protocol.records.signed_records import parse_record
@@ -183,7 +184,9 @@ class Standing:
                 self.due(now)
             return
         if candidacy.ahead is not None and not candidacy.asks and not self._votes_for_itself:
-            self._catches_up(by, candidacy.ahead, now)
+            newest = told.position if by in candidacy.electorate.all else None
+            if newest is not None and rank(newest) > rank(candidacy.position):  # of each its own: one may invent one
+                self._catches_up(by, newest, now)
         self._took(candidacy, now)
 
     def voted(self, by: bytes, ready: VoteReady, inline: Iterable[Block], now: float) -> None:

@@ -73,6 +73,10 @@ class FollowedRun:
         """Called when a takeover has led around what was verified of the run followed. The role sets it."""
         self._may_catch_up = AtMostEvery(1.0)
         """With the head of each member that leads no run."""
+        self._hearsay = UncheckedClaims(1, SLOWEST_RETRY)
+        """Such heads in the run's own term: as long as one is looked for, no other is."""
+        self._heard_from: tuple[bytes, Position] | None = None
+        """The member whose head was looked for last, until it is known what has come of that."""
         self._taken_up: Position | None = None
         """What we had verified of a run that was followed again because a server would lead it on."""
         self._on_disk: Position | None = None
@@ -183,9 +187,24 @@ class FollowedRun:
         if run is None or run.run != position.run or not self._may_catch_up.take(by, now):
             return
         if position.term == run.chain.term and run.is_idle:
-            run.hear(position, ())
+            self._judge_hearsay(run, now)
+            if self._hearsay.may_open(by, now):
+                self._hearsay.open(by)
+                self._heard_from = by, position
+                run.hear(position, ())
         elif run.may_claim(by, position):
             run.claim(by, position, ())
+
+    def _judge_hearsay(self, run: CatchUp, now: float) -> None:
+        """Nothing is looked for any more: whose head nobody had is believed less, or it would keep others' from us."""
+        if self._heard_from is None:
+            return
+        (by, position), self._heard_from = self._heard_from, None
+        ours = run.position
+        if position.run != run.run or (ours is not None and rank(ours) >= rank(position)):
+            self._hearsay.held(by)
+        else:
+            self._hearsay.failed(by, now)
 
     def begin(self, position: Position, leader: bytes) -> None:
         """Follow a run of which nobody may speak any more, if we follow none yet."""

@@ -226,6 +226,21 @@ def test_it_fetches_what_a_voter_has_and_it_lacks(standby: Candidate) -> None:
     assert said(standby, Canvass)[-1].position == position(scribe)
 
 
+def test_one_that_invents_heads_does_not_keep_it_from_what_another_has(standby: Candidate) -> None:
+    scribe = standby.scribe
+    standby.pass_time(3.0)
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
+    told = Canvassed(id_of(SECOND), scribe.chain.run, 2, 1, Refusal.BEHIND, position(scribe, height=99))
+    for number in range(20):
+        invented = replace(told, position=replace(told.position, head=cbor_block(f"nobody has {number}").cid))
+        standby.say(CAROL, invented)
+        standby.answers(ALICE, refusal=Refusal.BEHIND)
+        for fetch in standby.wanted:
+            standby.give(fetch) if fetch.cid == scribe.chain.head else standby.fail(fetch)
+        standby.pass_time(1.0)
+    assert standby.machine.chain.head == scribe.chain.head
+
+
 def test_a_standby_that_could_hear_nobody_does_not_stand_at_once(standby: Candidate) -> None:
     for _ in range(40):  # its engine does not answer
         standby.wait(1.0)
