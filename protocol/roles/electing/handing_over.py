@@ -47,7 +47,10 @@ class HandingOver:
     def due(self, now: float) -> None:
         """Say it, say it again, or go on ourselves."""
         run = self._run()
-        if not self._to or run is None or run.is_closed:
+        if not self._to:
+            return
+        if run is None or run.is_closed:  # we had forgotten its close: nothing is left to hand over
+            self._to, self._until = b"", None
             return
         if self._until is None:
             if not self._may_say():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepVote, Publish, Stop, Store, What
 from protocol.roles.electing import handing_over
 from protocol.roles.electing.takeover_chance import LASTS, TakeoverChance
+from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.events import AppCalled, EngineAnswered, ManifestChanged, ToHandOver
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.leader_states import LeaderState
@@ -404,3 +406,14 @@ def test_it_says_that_it_hands_over_once_its_newest_record_is_on_disk(leader: At
     pushes(leader)
     leader.feed(ToHandOver(id_of(SECOND)))
     assert not said(leader, HandsOver)
+
+
+def test_nothing_is_due_of_handing_a_run_over_that_is_closed(leader: Attacked) -> None:
+    run = VotedRun.of(leader.machine.chain, at(leader))
+    now = [run]
+    handing = handing_over.HandingOver(lambda: now[-1], lambda: True, leader.machine.machine)
+    handing.begin(id_of(SECOND), leader.now)
+    assert list(handing.moments())
+    now.append(replace(run, is_closed=True))
+    handing.due(leader.now + AWAY)
+    assert not list(handing.moments())  # else it would be woken without end
