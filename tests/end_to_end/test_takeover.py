@@ -48,7 +48,7 @@ def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_b
     standby.wait_for("collected", replies=len(CLIENTS))
     model = federation.root / "model.npz"
     back = federation.server(GATED, "--run-config", config, "--save-path", model, clients=len(CLIENTS))
-    back.wait_for("run-followed")
+    back.wait_for("recomputed", height=3)
     gate.open("round-3", "train-3")
     assert [each.code() for each in (standby, back, *clients)] == [0] * 3, standby.said
 
