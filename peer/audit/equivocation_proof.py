@@ -28,23 +28,28 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvenSigner:
+    """Whom a proof is about."""
+
+    member: str
+    """As both records name it: a did:key."""
+    names: tuple[str, ...]
+    """What the federations of this home call the member."""
+    key: str
+    """The key that signed both records, a did:key."""
+
+    def value(self) -> dict[str, Any]:
+        """As ``--json`` shows it."""
+        return {"by": self.member, "names": list(self.names), "signer": self.key}
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedProof:
     """A proof that holds."""
 
     cid: CID
     found: Equivocation
-    names: tuple[str, ...]
-    """What the federations of this home call the member."""
-
-    @property
-    def who(self) -> str:
-        """The member, as both records name it."""
-        return VerifyKey(self.found.by).did
-
-    @property
-    def signer(self) -> str:
-        """The key that signed both."""
-        return VerifyKey(self.found.key).did
+    signer: ProvenSigner
 
     @property
     def place(self) -> dict[str, str | int]:
@@ -74,9 +79,7 @@ class CheckedProof:
         return {
             "proof": str(self.cid),
             "verdict": "equivocation",
-            "by": self.who,
-            "names": list(self.names),
-            "signer": self.signer,
+            **self.signer.value(),
             "place": self.place,
             "records": [{"cid": str(record.cid), "type": record.body.TYPE.value} for record in records],
             "differences": [
@@ -94,24 +97,23 @@ def check_proof(block: Block, source: BlockSource, known: Sequence[StoredFederat
         BlockError: if it proves nothing about that member, or one of its records is not here.
     """
     found = read_proof(block, source)
-    require_its_key(found, known)
-    return CheckedProof(block.cid, found, names_of(found.by, known))
+    return CheckedProof(block.cid, found, proven_signer(found, known))
 
 
-def names_of(member: bytes, known: Sequence[StoredFederation]) -> tuple[str, ...]:
-    """What federations call a member, each name once."""
-    manifests = [stored.manifest for stored in known if member in stored.manifest.members]
-    return tuple(dict.fromkeys(manifest.name_of(member) for manifest in manifests))
+def proven_signer(found: Equivocation | BrokenPromise, known: Sequence[StoredFederation]) -> ProvenSigner:
+    """The member that both records name, if the key that signed them belongs to it, as far as the federations that are
+    ``known`` and the member's id tell.
 
-
-def require_its_key(found: Equivocation | BrokenPromise, known: Sequence[StoredFederation]) -> None:
-    """Raise a `NoProof` unless the key that signed both records belongs to the member that they name, as far as the
-    federations that are ``known`` and the member's id tell."""
-    why = _why_not_its_key(found, known)
-    if why:
-        key, member = VerifyKey(found.key).did, VerifyKey(found.by).did
+    Raises:
+        NoProof: if it does not.
+    """
+    member, key = VerifyKey(found.by).did, VerifyKey(found.key).did
+    if why := _why_not_its_key(found, known):
         signed = f"the key {key} signed both records, in the name of the member {member}"
         raise NoProof(f"{signed}: {why}, so it proves nothing about that member")
+    manifests = [stored.manifest for stored in known if found.by in stored.manifest.members]
+    names = tuple(dict.fromkeys(manifest.name_of(found.by) for manifest in manifests))
+    return ProvenSigner(member, names, key)
 
 
 def _why_not_its_key(found: Equivocation | BrokenPromise, known: Sequence[StoredFederation]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crypto.keys import VerifyKey
-from peer.audit.equivocation_proof import names_of, require_its_key
+from peer.audit.equivocation_proof import ProvenSigner, proven_signer
 from peer.home.federations import StoredFederation
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.records.bodies import Chained, Vote
@@ -20,18 +20,7 @@ class CheckedPromise:
 
     cid: CID
     found: BrokenPromise
-    names: tuple[str, ...]
-    """What the federations of this home call the member."""
-
-    @property
-    def who(self) -> str:
-        """The member, as both records name it."""
-        return VerifyKey(self.found.by).did
-
-    @property
-    def signer(self) -> str:
-        """The key that signed both."""
-        return VerifyKey(self.found.key).did
+    signer: ProvenSigner
 
     @property
     def vote(self) -> Vote:
@@ -58,9 +47,7 @@ class CheckedPromise:
         return {
             "proof": str(self.cid),
             "verdict": "broken-promise",
-            "by": self.who,
-            "names": list(self.names),
-            "signer": self.signer,
+            **self.signer.value(),
             "run": str(self.found.run),
             "vote": {
                 "cid": str(self.found.vote.cid),
@@ -87,5 +74,4 @@ def check_promise(block: Block, source: BlockSource, known: Sequence[StoredFeder
         BlockError: if it proves nothing about that member, or one of its records is not here.
     """
     found = read_broken_promise(block, source)
-    require_its_key(found, known)
-    return CheckedPromise(block.cid, found, names_of(found.by, known))
+    return CheckedPromise(block.cid, found, proven_signer(found, known))

@@ -35,8 +35,8 @@ def _promise_fields(proof: CheckedPromise) -> Iterator[tuple[str, str]]:
 
 def _whose(proof: CheckedProof | CheckedPromise) -> Iterator[tuple[str, str]]:
     yield "proof", str(proof.cid)
-    yield "member", " ".join([proof.who, *(f"({named(name)})" for name in proof.names)])
-    yield "signed by", proof.signer
+    yield "member", " ".join([proof.signer.member, *(f"({named(name)})" for name in proof.signer.names)])
+    yield "signed by", proof.signer.key
 
 
 def _fields(proof: CheckedProof) -> Iterator[tuple[str, str]]:
