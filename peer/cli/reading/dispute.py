@@ -23,6 +23,7 @@ from peer.cli.options import (
 )
 from peer.cli.output import put_result, size
 from peer.engine.chosen_engine import borrowed
+from peer.history.counted_blocks import CountedBlocks
 from peer.history.named_runs import head_named
 from peer.history.run_sources import EngineSource, RunSource
 from peer.history.scratch import Scratch
@@ -87,7 +88,7 @@ def dispute(
             put_result({**facts, "file": None}, json, said, f"next: peer dispute {run} -o dispute.car")
             return
         file = place_for(output)
-        counted = _Written()
+        counted = CountedBlocks()
         blocks = counted.count(_blocks(told, source, scratch, acks_up_to(beside, ack.height), MayLack(dropped), made))
         roots = [told.block().cid, told.record, *acks_up_to(beside, ack.height).roots()]
         replace_file(file, write_car(roots, blocks))
@@ -116,18 +117,3 @@ def _blocks(
             yield from (each for each in source.content(made, CONTENT_LIMIT) if scratch.see(each.cid, len(each.data)))
         except MissingBlock:
             return  # the word stands without it
-
-
-class _Written:
-    """Counts blocks and their bytes."""
-
-    def __init__(self) -> None:
-        self.blocks = 0
-        self.bytes = 0
-
-    def count(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        """The same blocks, counted."""
-        for block in blocks:
-            self.blocks += 1
-            self.bytes += len(block.data)
-            yield block

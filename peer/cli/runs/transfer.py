@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from peer.cli.options import (
 )
 from peer.cli.output import put_result, size
 from peer.engine.chosen_engine import borrowed
+from peer.history.counted_blocks import CountedBlocks
 from peer.history.named_runs import head_named
 from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
@@ -54,7 +54,7 @@ def export(
     """
     cid, _ = head_named(Home(home), head)
     place = place_for(file)
-    counted = _Counted()
+    counted = CountedBlocks()
     with Scratch() as scratch, borrowed(Home(home), ipfs, federation_of(Home(home), cid)) as engine:
         dropped = dropped_here(Home(home), cid)
         source = EngineSource(engine, timeout, dropped)
@@ -111,18 +111,3 @@ def import_file(
         f"run {report.run} is here, verified up to height {report.height}: {count} blocks",
         f"next: peer history {report.run}",
     )
-
-
-class _Counted:
-    """Counts blocks and their bytes."""
-
-    def __init__(self) -> None:
-        self.blocks = 0
-        self.bytes = 0
-
-    def count(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        """The same blocks, counted."""
-        for block in blocks:
-            self.blocks += 1
-            self.bytes += len(block.data)
-            yield block
