@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from protocol.blocks.cid import CID, BlockSource
 from protocol.chain import rules
@@ -10,7 +11,23 @@ from protocol.chain.exchange import InForce
 from protocol.federation.manifest import Manifest
 from protocol.federation.voters import majority_of, still_listed, voters_of
 from protocol.records.bodies import Takeover, Vote
-from protocol.records.signed_records import Record, checked_record, typed_items
+from protocol.records.signed_records import Record, WellSigned, checked_record, typed_items
+
+
+@dataclass(frozen=True, slots=True)
+class VoteFor:
+    """What a vote has to be for, to count."""
+
+    run: CID
+    term: int
+    candidate: bytes
+    head: CID
+    """The record after which the term is to begin."""
+    height: int
+    against: CID | None
+    """The disputed dispatch, if the election is for a dispute."""
+    manifest: Manifest
+    """In force after that record."""
 
 
 def votes_of(body: Takeover, in_force: InForce, source: BlockSource) -> tuple[Record, ...]:
@@ -21,11 +38,15 @@ def votes_of(body: Takeover, in_force: InForce, source: BlockSource) -> tuple[Re
     """
     manifest, before = in_force.manifest, in_force.voters_before
     voters = voters_of(manifest, in_force.run)
+    assert body.prev is not None  # a takeover follows a run record
+    cast = VoteFor(in_force.run, body.term, body.by, body.prev, body.height - 1, body.against, manifest)
     votes: list[Record] = []
     last = b""
     for link in typed_items(body.votes, CID, source):
         vote = checked_record(link, source)
-        _check_vote(vote, body, last, voters | before, in_force)
+        check_vote(vote, cast, voters | before, in_force.well_signed)
+        if vote.body.by <= last:
+            raise rules.VoteAuthor("the votes are not in rising order of member, each once")
         votes.append(vote)
         last = vote.body.by
     voted = frozenset(vote.body.by for vote in votes)
@@ -42,28 +63,30 @@ def _check_majority(voted: frozenset[bytes], voters: frozenset[bytes], whose: st
         raise rules.TakeoverMajority(f"{votes} votes of {len(voters)} {whose}, and it takes {majority_of(voters)}")
 
 
-def _check_vote(vote: Record, body: Takeover, last: bytes, voters: frozenset[bytes], in_force: InForce) -> None:
-    """Check one vote, after one of the member ``last``. The cheap checks come first."""
-    manifest, said = in_force.manifest, vote.body
+def check_vote(vote: Record, cast: VoteFor, voters: frozenset[bytes], well_signed: WellSigned = frozenset()) -> None:
+    """Check one vote for ``cast``, by one of the ``voters``. The cheap checks come first.
+
+    Raises:
+        protocol.chain.rules.BrokenRule: if it does not count.
+    """
+    manifest, said = cast.manifest, vote.body
     if not isinstance(said, Vote):
         raise rules.TakeoverVotes(f"{vote.cid} is a {said.TYPE}")
     if said.epoch is not None or said.private:
         raise rules.PrivatePart("a vote has nothing private")
-    if (said.run, said.term, said.candidate) != (in_force.run, body.term, body.by):
+    if (said.run, said.term, said.candidate) != (cast.run, cast.term, cast.candidate):
         raise rules.TakeoverVotes(f"{vote.cid} is a vote for another leader, term or run")
-    if said.against != body.against:
+    if said.against != cast.against:
         raise rules.TakeoverVotes(f"{vote.cid} is a vote in another dispute, or in none")
-    if (said.head, said.height) != (body.prev, body.height - 1):
+    if (said.head, said.height) != (cast.head, cast.height):
         raise rules.TakeoverVotes(f"{vote.cid} is a vote to go on after another record")
     if said.manifest != manifest.cid:
         raise rules.TakeoverVotes(f"{vote.cid} names manifest {said.manifest}, and {manifest.cid} is in force")
     if said.by not in voters:
         raise rules.VoteAuthor(f"{manifest.called(said.by)} has no vote in manifest {manifest.cid}")
-    if said.by <= last:
-        raise rules.VoteAuthor("the votes are not in rising order of member, each once")
     if vote.signers != (manifest.members[said.by].signing,):
         raise rules.VoteKey(f"{vote.cid} is not signed with {manifest.called(said.by)}'s key")
-    rules.check_signed(vote, in_force.well_signed)
+    rules.check_signed(vote, well_signed)
 
 
 def holds_without_removed(votes: Iterable[Record], run: CID, before: Manifest, after: Manifest) -> bool:

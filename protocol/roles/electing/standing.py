@@ -10,14 +10,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError
+from protocol.chain.takeover import VoteFor, check_vote
 from protocol.election.candidacy import LIFE, Candidacy, stand
 from protocol.election.promise import KeptVote
 from protocol.election.silence import LEAST_SILENCE, jitter
 from protocol.election.voter import rank
 from protocol.pacing.backoff import Backoff
-from protocol.records.bodies import TakeoverCause, Vote
+from protocol.records.bodies import TakeoverCause
 from protocol.records.signed_records import parse_record
 from protocol.roles.effects import What
 from protocol.roles.electing.ballot import Ballot
@@ -207,22 +207,14 @@ class Standing:
         self._took(candidacy, now)
 
     def _is_vote(self, by: bytes, block: Block, candidacy: Candidacy, run: VotedRun) -> bool:
-        """Whether it is the member's vote for us in this term, with this head, signed with its key in force."""
-        member = run.manifest.members.get(by)
+        """Whether it is the member's vote for us, by the rules by which others will judge the takeover."""
+        at = candidacy.position
+        ours = VoteFor(at.run, candidacy.term, candidacy.member, at.head, at.height, None, run.manifest)
         try:
-            record = parse_record(block)
-            body = record.body
-            if not isinstance(body, Vote) or member is None or body.by != by or record.signers != (member.signing,):
-                return False
-            named = (body.run, body.term, body.candidate, body.head, body.height, body.manifest)
-            position = candidacy.position
-            ours = (position.run, candidacy.term, candidacy.member, position.head, position.height, run.manifest.cid)
-            if named != ours or body.against is not None or body.epoch is not None or body.private:
-                return False
-            record.check_signatures()
-        except (BlockError, BadSignature):
+            check_vote(record := parse_record(block), ours, candidacy.electorate.all)
+        except BlockError:
             return False
-        return True
+        return record.body.by == by
 
     def _took(self, candidacy: Candidacy, now: float) -> None:
         """See what follows from what is known by now."""
