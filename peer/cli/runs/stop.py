@@ -40,7 +40,7 @@ from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
 from protocol.blocks.json_values import json_value
 from protocol.records.environment import Numerics
-from protocol.roles.electing.handing_over import LASTS
+from protocol.roles.electing.handing_over import HANDOVER_LASTS
 
 app = new_app()
 lead_app = new_app()
@@ -49,7 +49,7 @@ LOOK: Final = 0.25
 """Seconds between looks whether it is closed."""
 
 
-HANDED_WITHIN: Final = LASTS + 5.0
+HANDED_WITHIN: Final = HANDOVER_LASTS + 5.0
 """Seconds within which another leads, or this peer again."""
 
 

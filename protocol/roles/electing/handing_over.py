@@ -1,8 +1,8 @@
 """A leader that hands its run over: it writes nothing more, and lets another server that it names be elected at once.
 
 Raft's leadership transfer (Ongaro's dissertation, 3.10). Whoever hears the leader say so need not hear it any more to
-vote for another, for as long as `LASTS`; whoever misses it votes once the leader counts as silent. If nobody is
-elected, the leader goes on.
+vote for another, for as long as `HANDOVER_LASTS`; whoever misses it votes once the leader counts as silent. If nobody
+is elected, the leader goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import HandsOver
 
-LASTS: Final = 5.0
+HANDOVER_LASTS: Final = 5.0
 """Seconds for which a leader's word that it hands over holds, from when it is heard."""
 
 
@@ -55,7 +55,7 @@ class HandingOver:
         if self._until is None:
             if not self._may_say():
                 return
-            self._until = now + LASTS
+            self._until = now + HANDOVER_LASTS
         elif now >= self._until:
             name = self._newest.manifest.name_of(self._to)
             self._to, self._until = b"", None

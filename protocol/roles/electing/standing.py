@@ -21,7 +21,7 @@ from protocol.records.bodies import TakeoverCause
 from protocol.records.signed_records import parse_record
 from protocol.roles.effects import What
 from protocol.roles.electing.ballot import Ballot
-from protocol.roles.electing.handing_over import LASTS
+from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Canvassed, Position, Refusal, VoteReady
@@ -115,7 +115,7 @@ class Standing:
         if to != self._newest.author.member:
             self._not_before = max(self._not_before, now + LEAST_SILENCE)
         elif run is not None and now >= self._handed_over_until:
-            self._handed_over_until, self._not_before, self._attempt = now + LASTS, now, 0
+            self._handed_over_until, self._not_before, self._attempt = now + HANDOVER_LASTS, now, 0
             name = self._newest.manifest.name_of(by)
             self._outbox.report(What.HANDED_OVER, run=str(run.position.run), name=name)
 

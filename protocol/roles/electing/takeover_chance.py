@@ -9,7 +9,7 @@ from protocol.roles.effects import What
 from protocol.roles.outbox import Outbox
 from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 
-LASTS: Final = 10.0
+LACK_LASTS: Final = 10.0
 """Seconds: members come one after the other."""
 
 
@@ -33,7 +33,7 @@ class TakeoverChance:
         lack = None if status.lack is TakeoverLack.OTHER_SERVER else status.lack
         if lack is not self._now[0]:
             self._now = lack, now
-        if lack is self._told or now < self._now[1] + (0.0 if lack is None else LASTS):
+        if lack is self._told or now < self._now[1] + (0.0 if lack is None else LACK_LASTS):
             return
         self._told = lack
         if lack is None:
@@ -45,4 +45,4 @@ class TakeoverChance:
         """When it will be time, if nothing changes."""
         lack, since = self._now
         if lack is not None and lack is not self._told:
-            yield since + LASTS
+            yield since + LACK_LASTS

@@ -8,7 +8,7 @@ from typing import Final
 from protocol.blocks.cid import CID
 from protocol.election.silence import LEAST_SILENCE
 from protocol.roles.electing.ballot import Ballot
-from protocol.roles.electing.handing_over import LASTS
+from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.electing.leader_silence import LeaderSilence
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.following.followed_run import FollowedRun
@@ -143,7 +143,7 @@ class Voting:
         run = self.run()
         if run is None or by != run.leader or (position.run, position.term) != (run.position.run, run.position.term):
             return
-        self._handed_over = position, now + LASTS
+        self._handed_over = position, now + HANDOVER_LASTS
         self.silence.left()
         self._followed.catch_up_with(by, position, now)
         self.handed_over(by, to, now)

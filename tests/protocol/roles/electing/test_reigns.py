@@ -22,7 +22,7 @@ from protocol.records.bodies import Close, Takeover, Vote
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepVote, Publish, Stop, Store, What
 from protocol.roles.electing import handing_over
-from protocol.roles.electing.takeover_chance import LASTS, TakeoverChance
+from protocol.roles.electing.takeover_chance import LACK_LASTS, TakeoverChance
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.events import AppCalled, EngineAnswered, ManifestChanged, ToHandOver
 from protocol.roles.leader.leader import Leader
@@ -355,7 +355,7 @@ def test_people_are_told_if_nobody_could_take_the_run_over(leader: Attacked) -> 
     leader.wait(AWAY)
     are_here(leader, SECOND)
     assert lack() == (TakeoverLack.VOTERS, 1)
-    leader.wait(LASTS)
+    leader.wait(LACK_LASTS)
     (told,) = leader.reported(What.NO_TAKEOVER)
     assert "0 of 5 voters are here, and 3 are needed" in told["why"]
     are_here(leader, SECOND, ALICE, BOB)
@@ -367,18 +367,18 @@ def test_of_a_closed_run_nobody_is_told_that_it_can_be_taken_over() -> None:
     outbox, status = Outbox(Post()), [TakeoverStatus(TakeoverLack.STANDBY, 0, 5, 3), None]
     chance = TakeoverChance(lambda _now: status[0], outbox)
     chance.tell(0.0)
-    chance.tell(LASTS)
-    assert [effect.what for effect in outbox.take(LASTS)] == [What.NO_TAKEOVER]
+    chance.tell(LACK_LASTS)
+    assert [effect.what for effect in outbox.take(LACK_LASTS)] == [What.NO_TAKEOVER]
     status.pop(0)
-    chance.tell(2 * LASTS)
-    assert not outbox.take(2 * LASTS)
+    chance.tell(2 * LACK_LASTS)
+    assert not outbox.take(2 * LACK_LASTS)
 
 
 def test_without_a_standby_that_is_what_lacks() -> None:
     leader = leading()
     assert leader.machine.machine.status(leader.now).takeover.lack is TakeoverLack.STANDBY
-    leader.wait(LASTS)
-    leader.wait(LASTS)
+    leader.wait(LACK_LASTS)
+    leader.wait(LACK_LASTS)
     (told,) = leader.reported(What.NO_TAKEOVER)
     assert "peer start --role server --standby" in told["why"]
 
@@ -396,7 +396,7 @@ def test_one_that_has_handed_over_in_vain_goes_on_and_says_so(leader: Attacked) 
     height = leader.machine.chain.height
     leader.feed(ToHandOver(id_of(SECOND)))
     pushes(leader)
-    leader.wait(handing_over.LASTS)
+    leader.wait(handing_over.HANDOVER_LASTS)
     assert leader.machine.chain.height == height + 1
     assert [told["name"] for told in leader.reported(What.NOT_HANDED_OVER)]
 

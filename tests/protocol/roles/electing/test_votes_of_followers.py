@@ -19,7 +19,7 @@ from protocol.roles.acting import Acting
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import FetchContent, KeepVote, Publish, Stop, What
-from protocol.roles.electing.handing_over import LASTS
+from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.events import Done
 from protocol.roles.following.followed_run import Verified
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -316,7 +316,7 @@ def test_it_votes_at_once_if_the_leader_hands_its_run_over_though_that_still_spe
 def test_a_leader_that_has_handed_over_in_vain_is_heard_again() -> None:
     client = following()
     client.say(SERVER, HandsOver(position(client.scribe), id_of(SECOND)))
-    client.wait(LASTS)
+    client.wait(HANDOVER_LASTS)
     leader_beats(client)
     (answer,) = ask(client, canvass(client.scribe))
     assert answer.refusal is Refusal.LEADER_HEARD
