@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sim_disk import Disk
 
 from protocol.blocks.cid import CID, Block
-from protocol.records.bodies import Chained, Takeover
+from protocol.records.bodies import Chained, Takeover, Vote
 from protocol.records.signed_records import parse_record
 from protocol.roles.effects import Durable, KeepVote, Store, WriteHead
 from protocol.wire.announcements import PeerStatus, Position, Said, VoteReady
@@ -91,7 +91,7 @@ class Terms:
 
     def _confirms(self, by: bytes, disk: Disk, position: Position) -> None:
         promised = disk.votes.get(position.run)
-        if promised is not None and promised.term > position.term:
+        if promised is not None and promised.term > position.term and not self._is_told_again(by, promised, position):
             raise AssertionError(f"who has voted in term {promised.term} confirms a record of term {position.term}")
         link: CID | None = position.head
         while link is not None and self._records[link].term == position.term:
@@ -102,6 +102,12 @@ class Terms:
             if all(len(confirmed & each) > len(each) // 2 for each in self._voters):
                 self._settles(link)
             link = self._records[link].prev
+
+    def _is_told_again(self, by: bytes, promised: KeepVote, position: Position) -> bool:
+        """Whether a leader says what it wrote before its vote, and the vote names: it confirms nothing by that."""
+        vote = parse_record(promised.vote).body
+        assert isinstance(vote, Vote)
+        return self._records[position.head].by == by and vote.head == position.head
 
     # -- what must be true after it ---------------------------------------------------------------------------------
 

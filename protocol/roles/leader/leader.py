@@ -237,6 +237,7 @@ class Leader:
     def _took_over(self, app: ReplayingApp | None, now: float) -> None:
         chain = self.chain
         self.machine.outbox.report(What.TOOK_OVER, run=str(chain.run), height=chain.height - 1, term=chain.term)
+        self._reign.go_on(now)
         self.machine.announcer.say(Hello, now)
         self._app.take_over(app)
 
@@ -247,6 +248,7 @@ class Leader:
     def _led_again(self, now: float) -> None:
         chain = self.chain
         self.machine.outbox.report(What.TOOK_OVER, run=str(chain.run), height=chain.height - 1, term=chain.term)
+        self._reign.go_on(now)
         self.machine.announcer.say(Beat, now)
 
     def _yield(self, now: float) -> None:

@@ -39,6 +39,7 @@ from protocol.app.calls import (
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain
+from protocol.election.silence import LEADER_BEAT
 from protocol.federation.epochs import seed_block
 from protocol.records.bodies import Chained, Dispatch, Reply, Takeover, TakeoverCause
 from protocol.records.signed_records import parse_record, sign_record
@@ -64,6 +65,9 @@ from protocol.wire.announcements import (
 )
 
 SETTINGS = LeaderSettings(min_clients=1, client_timeout=600.0)
+
+CUT_OFF = 20.0
+"""Seconds after which nobody counts as heard."""
 
 
 class AServer(Attacked):
@@ -474,21 +478,63 @@ def test_a_record_that_is_no_reply_answers_nothing() -> None:
     assert not server.all(Examine)
 
 
-def test_a_server_whose_run_is_closed_stands_by_for_others_unless_it_was_for_one_alone() -> None:
-    server = standing()
+def closing(**changes: Any) -> AServer:
+    """A new leader whose app has ended."""
+    server = standing(**changes)
     server.wins()
     server.asks()
     server.feed(AppCalled(Finished(1, None)))
+    return server
+
+
+def confirmed(server: AServer) -> None:
+    """Two clients have verified its newest record: with its own word, that is a majority."""
+    (head,) = server.all(WriteHead)[-1:]
+    at = Position(head.run, head.head, head.height, head.term)
+    for each in (ALICE, BOB):
+        server.say(each, Beat(server.server.newest.ref, PeerState.WORKING, at))
+
+
+def test_a_server_whose_run_is_closed_stands_by_for_others_unless_it_was_for_one_alone() -> None:
+    server = closing()
+    confirmed(server)
     assert [body.TYPE for body in server.written] == ["takeover", "close"]
     assert isinstance(server.server.role, Standby)
     assert not server.all(Stop)
 
 
 def test_a_server_that_was_for_one_run_ends_with_it_in_whichever_role() -> None:
-    server = standing(once=True)
-    server.wins()
-    server.asks()
-    server.feed(AppCalled(Finished(1, None)))
+    server = closing(once=True)
+    confirmed(server)
     assert server.all(Stop) == [Stop("")]
+    assert not server.reported(What.CLOSE_UNSETTLED)
     assert server.server.chain is not None
     assert server.server.chain.closed
+
+
+def test_a_new_leader_calls_its_close_settled_only_once_a_majority_has_confirmed_it() -> None:
+    server = closing(once=True)
+    assert not server.all(Stop)
+    server.wait(SETTINGS.linger)
+    assert server.reported(What.CLOSE_UNSETTLED)
+    assert server.all(Stop) == [Stop("")]
+
+
+def test_a_new_leader_that_is_cut_off_goes_on_no_further() -> None:
+    server = standing()
+    server.wins()
+    server.asks()
+    server.wait(CUT_OFF)
+    server.feed(AppCalled(Push(1, (Outgoing(CONTENT, "train", "2", TTL, node_of(ALICE)),))))
+    assert [body.TYPE for body in server.written] == ["takeover"]
+    assert server.reported(What.VOTERS_LACKING) == [{"here": 1, "voters": 5, "needed": 3}]
+
+
+def test_a_new_leader_beats_as_one_that_others_watch() -> None:
+    server = standing()
+    server.wins()
+    before = len(server.all(Publish))
+    for _ in range(4):
+        server.wait(LEADER_BEAT)
+    said = (parse_announcement(effect.data).announcement.body for effect in server.all(Publish)[before:])
+    assert sum(isinstance(body, Beat) for body in said) == 4
