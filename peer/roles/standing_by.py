@@ -16,12 +16,12 @@ from peer.home.journal import RunHead
 from peer.roles.serving import Serving, followed, position_of, serving, signed_acks, standby_plan
 from peer.run.session import Session
 from protocol.blocks.cid import CID, BlockError
-from protocol.election.silence import LEAST_SILENCE
 from protocol.records.bodies import Role, RunConfig
 from protocol.records.signed_records import read_chained
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.roles.server.server import LeadPlan
 from protocol.roles.standby.standby_plan import RunToReplay, SignedAcks
+from protocol.votes.silence import LEAST_SILENCE
 from protocol.wire.announcements import Position
 
 

@@ -19,7 +19,6 @@ from peer.home.key_watch import KeyWatch
 from peer.home.reader_choice import reader_in, reader_of
 from peer.membership.changes import require_role
 from protocol.blocks.cid import CID, Block, MemoryBlocks
-from protocol.election.promise import KeptVote
 from protocol.federation.manifest import why_unreadable
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Role
@@ -28,6 +27,7 @@ from protocol.records.equivocation import Equivocation, read_proof
 from protocol.roles.acting import Acting
 from protocol.roles.effects import Report
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.votes.promise import KeptVote
 from protocol.wire.announcements import first_counter
 
 

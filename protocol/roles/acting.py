@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from protocol.blocks.cid import CID
-from protocol.election.promise import KeptVote
 from protocol.roles.electing.own_votes import NONE, OwnVotes
+from protocol.votes.promise import KeptVote
 
 
 class Acting:

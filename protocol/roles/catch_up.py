@@ -19,7 +19,6 @@ from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, ReadBlocks
 from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import missing
 from protocol.chain.takeover import holds_without_removed
-from protocol.election.voter import rank
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Chained, Close
 from protocol.records.signed_records import parse_record
@@ -27,6 +26,7 @@ from protocol.roles.catching_up.held_records import HELD_BYTES, HeldRecords
 from protocol.roles.catching_up.walk_back import MAX_BEHIND, Forked, Lost, WalkBack
 from protocol.roles.effects import Store, WriteHead
 from protocol.roles.outbox import Outbox
+from protocol.votes.voter import rank
 from protocol.wire.announcements import Position
 
 __all__ = ["AHEAD", "HELD_BYTES", "MAX_BEHIND", "CatchUp", "Fork", "Forked", "Lost", "keep_step"]

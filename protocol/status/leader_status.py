@@ -8,7 +8,7 @@ from protocol.federation.manifest import Manifest, node_id
 from protocol.records.bodies import Member, Role
 from protocol.roles.collecting.awaited_replies import AwaitedReplies
 from protocol.roles.collecting.heard_replies import HeardReplies
-from protocol.roles.electing.reign import Reign
+from protocol.roles.electing.leadership import Leadership
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.clients_here import ClientsHere
 from protocol.roles.leader.enough_clients import EnoughClients
@@ -46,7 +46,7 @@ class LeaderStatus:
         enough: EnoughClients,
         app: AppProcess,
         forgotten: ForgottenRecords,
-        reign: Reign,
+        leadership: Leadership,
         writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
@@ -58,7 +58,7 @@ class LeaderStatus:
         self._enough = enough
         self._app = app
         self._forgotten = forgotten
-        self._reign = reign
+        self._leadership = leadership
         self._writer = writer
         self._machine = machine
 
@@ -82,7 +82,7 @@ class LeaderStatus:
             means=mean_of([each.metrics for each in self._replies.answers.values() if each.metrics]),
             here=sum(each.doing.is_here for each in clients),
             of=len(clients),
-            takeover=self._reign.takeover(now),
+            takeover=self._leadership.takeover(now),
             offline=self._machine.offline.is_offline,
             manifest_version=manifest.version,
         )
@@ -160,7 +160,7 @@ class LeaderStatus:
             )
         if self._machine.no_room and state in (LeaderState.LEADING, LeaderState.APPENDING):
             yield Wait(Lack.ROOM)
-        if self._reign.voters.is_short and state in (LeaderState.LEADING, LeaderState.APPENDING):
+        if self._leadership.voters.is_short and state in (LeaderState.LEADING, LeaderState.APPENDING):
             yield Wait(Lack.VOTERS)
         if state in (LeaderState.LEADING, LeaderState.APPENDING):
             yield from self._witnesses_awaited(manifest, now)

@@ -236,7 +236,7 @@ class ProposalReady:
 
 
 class Refusal(StrEnum):
-    """Why a member does not vote for a candidate (`protocol.election.voter`)."""
+    """Why a member does not vote for a candidate (`protocol.votes.voter`)."""
 
     NO_VOTE = "no-vote"
     """The member has none in this run, as its manifest has it."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from election_rules import RULES, Asked, Chain, Rules, electorate, rank, term_of
 
-from protocol.election.electorate import Electorate
+from protocol.votes.electorate import Electorate
 
 
 class Peer(NamedTuple):

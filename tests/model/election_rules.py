@@ -1,4 +1,4 @@
-"""The rules that the search drives: the pure parts of `protocol.election`, by the small numbers of the model.
+"""The rules that the search drives: the pure parts of `protocol.votes`, by the small numbers of the model.
 
 `RULES` is what the product does. A mutant is `RULES` with one of them broken.
 """
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from protocol.blocks.cid import CID, raw_block
-from protocol.election.electorate import Electorate
-from protocol.election.promise import Promise
-from protocol.election.reports import Reports
-from protocol.election.settling import settled_height
-from protocol.election.voter import Voter
+from protocol.votes.electorate import Electorate
+from protocol.votes.promise import Promise
+from protocol.votes.reports import Reports
+from protocol.votes.settling import settled_height
+from protocol.votes.voter import Voter
 from protocol.wire.announcements import Candidature, Position
 
 Chain = tuple[int, ...]

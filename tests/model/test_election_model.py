@@ -13,7 +13,7 @@ from election_model import Bounds, Model
 from election_rules import RULES, Asked, Rules, term_of, would_vote
 from election_search import SEARCHES, Found, Search, load, save
 
-from protocol.election.electorate import Electorate
+from protocol.votes.electorate import Electorate
 
 SERVERS = Bounds(clients=0, terms=2, height=3)
 CLIENTS = Bounds(terms=2, height=2)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chains import ADMIN, ALICE, ANSWER, BOB, CAROL, CONTENT, SERVER, STRANGER, TIME, Scribe, begun, id_of, node_of
+from chains import ALICE, ANSWER, BOB, CAROL, CONTENT, SERVER, STRANGER, Scribe, begun, id_of, node_of
+from rostered import without
 from spoiling import Spoiled, breaks, signed
 
 from protocol.blocks.cid import Block
 from protocol.chain import rules
-from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import TakenReply
 from protocol.records.message_ids import message_id
 from protocol.records.signed_records import parse_record
@@ -173,14 +173,7 @@ def a_reply_by_another_client(s: Scribe) -> Spoiled:
     return signed(s, s.collect(s.taken(ALICE, BOB, by=id_of(BOB))), s.collect(s.taken(ALICE)))
 
 
-def _without_alice() -> Scribe:
-    scribe = begun()
-    unsigned = without_member(scribe.manifest, id_of(ALICE), by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
-    return scribe
-
-
-@breaks(rules.ReplyAuthor, _without_alice)
+@breaks(rules.ReplyAuthor, without(ALICE))
 def a_reply_by_a_client_who_has_left(s: Scribe) -> Spoiled:
     return signed(s, s.collect(s.taken(ALICE)), s.collect(s.error(ALICE)))
 

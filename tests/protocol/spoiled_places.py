@@ -10,7 +10,6 @@ from chains import (
     ALICE,
     BOB,
     CONTENT,
-    MEMBERS,
     SECOND,
     SERVER,
     STRANGER,
@@ -18,13 +17,13 @@ from chains import (
     Scribe,
     begun,
     id_of,
-    rotated,
     unsigned_federation,
 )
+from rostered import rekeyed, without
 from spoiling import Spoiled, breaks, signed
 
 from protocol.chain import rules
-from protocol.federation.unsigned_versions import next_version, without_member
+from protocol.federation.unsigned_versions import next_version
 from protocol.records.bodies import Look
 
 
@@ -205,14 +204,7 @@ def a_run_by_a_stranger(s: Scribe) -> Spoiled:
     return signed(s, replace(good, by=id_of(STRANGER)), good, STRANGER)
 
 
-def _without_the_server() -> Scribe:
-    scribe = begun()
-    unsigned = without_member(scribe.manifest, id_of(SERVER), by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
-    return scribe
-
-
-@breaks(rules.LeaderRole, _without_the_server)
+@breaks(rules.LeaderRole, without(SERVER))
 def a_record_by_a_leader_who_has_left(s: Scribe) -> Spoiled:
     return signed(s, s.close(), None)
 
@@ -223,18 +215,7 @@ def a_record_signed_by_another_member(s: Scribe) -> Spoiled:
     return signed(s, good, good, SECOND)
 
 
-def _with_a_new_server_key() -> Scribe:
-    scribe = begun()
-    members = [
-        rotated(each, SERVER, STRANGER, place=scribe.first.cid) if each == MEMBERS["server"] else each
-        for each in MEMBERS.values()
-    ]
-    unsigned = next_version(scribe.manifest, members=members, by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
-    return scribe
-
-
-@breaks(rules.LeaderKey, _with_a_new_server_key)
+@breaks(rules.LeaderKey, rekeyed("server", SERVER, STRANGER))
 def a_record_signed_with_the_leaders_old_key(s: Scribe) -> Spoiled:
     return signed(s, s.close(), None, SERVER)
 

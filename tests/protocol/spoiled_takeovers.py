@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from chains import (
-    ADMIN,
     ALICE,
     BOB,
     CAROL,
@@ -17,23 +15,21 @@ from chains import (
     SECOND,
     SERVER,
     STRANGER,
-    TIME,
     VOTERS,
     WITH_KEEPER,
     Scribe,
     begun,
     id_of,
     member,
-    rotated,
     signature_of,
 )
+from rostered import Start, change, changed, naming, rekeyed, without
 from spoiled_places import filled_until
 from spoiling import Spoiled, breaks
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
 from protocol.chain import rules
-from protocol.federation.unsigned_versions import next_version, without_member
 from protocol.records.bodies import Member, Role, Takeover, Voting
 from protocol.records.signed_records import assemble, body_value
 
@@ -167,14 +163,7 @@ def a_vote_that_is_wrong_about_the_height(s: Scribe) -> Spoiled:
     return _voted(s, height=s.chain.height + 1)
 
 
-def _rostered() -> Scribe:
-    scribe = begun()
-    unsigned = next_version(scribe.manifest, by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
-    return scribe
-
-
-@breaks(rules.TakeoverVotes, _rostered)
+@breaks(rules.TakeoverVotes, changed)
 def a_vote_under_the_manifest_before(s: Scribe) -> Spoiled:
     return _voted(s, manifest=s.manifest.cid)
 
@@ -201,7 +190,7 @@ def a_strangers_vote(s: Scribe) -> Spoiled:
     return _spoiled(s, s.takeover(voters=(*VOTERS, STRANGER)))
 
 
-def _with_others(members: dict[str, Member], **changes: object) -> Callable[[], Scribe]:
+def _with_others(members: dict[str, Member], **changes: object) -> Start:
     """A federation with other members, or other voters."""
 
     def start() -> Scribe:
@@ -238,45 +227,18 @@ def _led(s: Scribe, good: Takeover, leader: SigningKey = SECOND) -> Takeover:
     return good
 
 
-def _named(*voters: SigningKey) -> Callable[[], Scribe]:
-    """A run whose voters are named by its newest roster."""
-
-    def start() -> Scribe:
-        scribe = begun()
-        named = {scribe.chain.run: [id_of(each) for each in voters]}
-        unsigned = next_version(scribe.manifest, by=id_of(ADMIN), time=TIME, voters=named)
-        scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
-        return scribe
-
-    return start
-
-
-def _named_before(*voters: SigningKey) -> Callable[[], Scribe]:
+def _naming_before(*voters: SigningKey) -> Start:
     """A run whose voters are named, and whose newest roster changes nobody."""
-
-    def start() -> Scribe:
-        scribe = _named(*voters)()
-        unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME)
-        scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
-        return scribe
-
-    return start
+    return lambda: change(naming(*voters)())
 
 
-@breaks(rules.VoteAuthor, _named_before(SERVER, SECOND, ALICE))
+@breaks(rules.VoteAuthor, _naming_before(SERVER, SECOND, ALICE))
 def a_vote_by_one_who_is_not_named(s: Scribe) -> Spoiled:
     bad = s.takeover(voters=(SECOND, ALICE, BOB))
     return Spoiled(s.sign(bad, SECOND), _led(s, s.takeover(voters=(SECOND, ALICE))))
 
 
-def _without_bob() -> Scribe:
-    scribe = begun()
-    unsigned = without_member(scribe.manifest, id_of(BOB), by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
-    return scribe
-
-
-@breaks(rules.VoteAuthor, _without_bob)
+@breaks(rules.VoteAuthor, without(BOB))
 def a_vote_by_a_member_who_has_left(s: Scribe) -> Spoiled:
     bad = s.takeover(voters=(SECOND, ALICE, BOB))
     return Spoiled(s.sign(bad, SECOND), _led(s, s.takeover(voters=(SECOND, ALICE, CAROL))))
@@ -288,18 +250,7 @@ def a_vote_that_another_signed(s: Scribe) -> Spoiled:
     return _spoiled(s, s.takeover(*votes))
 
 
-def _with_alices_new_key() -> Scribe:
-    scribe = begun()
-    members = [
-        rotated(each, ALICE, DAVE, place=scribe.first.cid) if each == MEMBERS["alice"] else each
-        for each in MEMBERS.values()
-    ]
-    unsigned = next_version(scribe.manifest, members=members, by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
-    return scribe
-
-
-@breaks(rules.VoteKey, _with_alices_new_key)
+@breaks(rules.VoteKey, rekeyed("alice", ALICE, DAVE))
 def a_vote_with_the_key_before(s: Scribe) -> Spoiled:
     signers = {id_of(ALICE): DAVE}
     voters = sorted(VOTERS, key=id_of)
@@ -337,18 +288,18 @@ def a_leader_who_has_not_voted_for_itself(s: Scribe) -> Spoiled:
     return _spoiled(s, s.takeover(voters=(ALICE, BOB, CAROL)))
 
 
-@breaks(rules.TakeoverMajority, _named(SERVER, SECOND, ALICE))
+@breaks(rules.TakeoverMajority, naming(SERVER, SECOND, ALICE))
 def too_few_votes_of_those_before_the_roster(s: Scribe) -> Spoiled:
     bad = s.takeover(voters=(SECOND, ALICE))
     return Spoiled(s.sign(bad, SECOND), _led(s, s.takeover(voters=(SECOND, ALICE, BOB))))
 
 
-@breaks(rules.TakeoverMajority, _named(SERVER, SECOND, ALICE))
+@breaks(rules.TakeoverMajority, naming(SERVER, SECOND, ALICE))
 def too_few_votes_of_those_after_the_roster(s: Scribe) -> Spoiled:
     bad = s.takeover(voters=(SECOND, BOB, CAROL))
     return Spoiled(s.sign(bad, SECOND), _led(s, s.takeover(voters=(SECOND, ALICE, CAROL))))
 
 
-@breaks(rules.TakeoverMajority, _named(DAVE))
+@breaks(rules.TakeoverMajority, naming(DAVE))
 def a_takeover_where_no_voter_is_left(s: Scribe) -> Spoiled:
     return Spoiled(s.sign(s.takeover(voters=(), votes=s.pack(())), SECOND), None)

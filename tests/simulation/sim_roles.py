@@ -17,8 +17,6 @@ from protocol.app.calls import AppReady, ServerCall, Start, Task, ToApp
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.chain import Chain
-from protocol.election.promise import KeptVote
-from protocol.election.silence import LEAST_SILENCE
 from protocol.federation.manifest import manifest_at, node_id
 from protocol.records.bodies import Ack
 from protocol.records.environment import Environment, Kernel, Numerics
@@ -37,6 +35,8 @@ from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.server.server import LeadPlan, ServerPlan
 from protocol.roles.server.server import Server as TwoRoles
 from protocol.roles.standby.standby_plan import RunToReplay, SignedAcks, StandbyPlan
+from protocol.votes.promise import KeptVote
+from protocol.votes.silence import LEAST_SILENCE
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 
 ENVIRONMENT = Environment(

@@ -1,4 +1,4 @@
-"""Up to where a run is settled, as far as its acks show (`protocol.election.settling`).
+"""Up to where a run is settled, as far as its acks show (`protocol.votes.settling`).
 
 A leader confirms what it signs. An ack of a later term settles nothing of an earlier one by itself: records of an older
 term are settled together with one of the newer.
@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from protocol.chain.chain import Chain, Step
-from protocol.election.electorate import Count, Electorate
-from protocol.election.settling import settled_height
 from protocol.federation.voters import voters_of
 from protocol.records.bodies import Role
+from protocol.votes.electorate import Count, Electorate
+from protocol.votes.settling import settled_height
 from protocol.wire.announcements import Position
 
 

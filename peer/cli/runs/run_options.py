@@ -15,7 +15,6 @@ from peer.history.named_runs import named_cid
 from peer.home.home import Home
 from peer.run.narrator import AUDITED_HERE_ONLY
 from protocol.blocks.cid import CID
-from protocol.election.silence import LEAST_SILENCE
 from protocol.keeping.best import BestBy, BestError, parse_best
 from protocol.keeping.plan import DROP_UPDATES, KeepPlan, PlanError, parse_plan
 from protocol.records.bodies import MAX_WITNESSES, Role
@@ -23,6 +22,7 @@ from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
 from protocol.replies.closing_rule import ClosingError, ClosingRule, closing_of
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, WITNESS_TIMEOUT, LeaderSettings
+from protocol.votes.silence import LEAST_SILENCE
 
 BudgetOption = Annotated[
     str | None,

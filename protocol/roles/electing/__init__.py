@@ -1,1 +1,1 @@
-"""Elections as a role takes part in them: our vote in a run, our own candidacy, and who follows us if we lead."""
+"""How a role takes part in elections, by the rules in `protocol.votes`: our vote, our candidacy, and who follows us."""

@@ -1,6 +1,6 @@
 """Our vote in the run that a role leads or follows: who asks for it, what it says, and what it binds us to.
 
-The rules are in `protocol.election.voter`. A vote is on disk before it is announced, and so is what it promises.
+The rules are in `protocol.votes.voter`. A vote is on disk before it is announced, and so is what it promises.
 """
 
 from __future__ import annotations
@@ -13,10 +13,6 @@ from functools import partial
 from typing import Any, Final
 
 from protocol.blocks.cid import CID
-from protocol.election.candidacy import LIFE
-from protocol.election.promise import KeptVote, Promise, is_outvoted
-from protocol.election.reports import ASK_AFTER, Reports
-from protocol.election.voter import Voter, rank
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Role, Vote
@@ -24,6 +20,10 @@ from protocol.records.signed_records import sign_record
 from protocol.roles.effects import KeepVote, What
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.machine import Machine
+from protocol.votes.candidacy import LIFE
+from protocol.votes.promise import KeptVote, Promise, is_outvoted
+from protocol.votes.reports import ASK_AFTER, Reports
+from protocol.votes.voter import Voter, rank
 from protocol.wire.announcements import (
     Candidature,
     Canvass,

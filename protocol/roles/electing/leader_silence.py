@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from protocol.blocks.cid import CID
-from protocol.election.silence import LEAST_SILENCE, Silence
 from protocol.roles.offline_times import OfflineTimes
+from protocol.votes.silence import LEAST_SILENCE, Silence
 
 COMING: Final = 10.0
 """Seconds that a candidate waits for a leader that it has not heard since it knows of the run: all of a site may have

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from protocol.blocks.cid import CID
-from protocol.election.promise import KeptVote, Promise
-from protocol.election.reports import Reports
+from protocol.votes.promise import KeptVote, Promise
+from protocol.votes.reports import Reports
 
 NONE: Final[Mapping[CID, KeptVote]] = MappingProxyType({})
 

@@ -1,6 +1,6 @@
 """Our own candidacy for the run that we stand by in, or lead in a term that a voter has left behind.
 
-It canvasses, votes for itself, asks for votes, and has won or waits and tries again (`protocol.election.candidacy`).
+It canvasses, votes for itself, asks for votes, and has won or waits and tries again (`protocol.votes.candidacy`).
 What a won term is good for is others' business.
 """
 
@@ -12,10 +12,6 @@ from typing import Any, Final
 
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.takeover import VoteFor, check_vote
-from protocol.election.candidacy import LIFE, Candidacy, stand
-from protocol.election.promise import KeptVote
-from protocol.election.silence import LEAST_SILENCE, jitter
-from protocol.election.voter import rank
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import TakeoverCause
 from protocol.records.signed_records import parse_record
@@ -24,6 +20,10 @@ from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.machine import Machine
+from protocol.votes.candidacy import LIFE, Candidacy, stand
+from protocol.votes.promise import KeptVote
+from protocol.votes.silence import LEAST_SILENCE, jitter
+from protocol.votes.voter import rank
 from protocol.wire.announcements import Canvassed, Position, Refusal, VoteReady
 
 ASK_AGAIN: Final = 1.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.chain.chain import Chain
-from protocol.election.electorate import Electorate
 from protocol.federation.manifest import Manifest
 from protocol.federation.voters import voters_of
 from protocol.records.bodies import Role
+from protocol.votes.electorate import Electorate
 from protocol.wire.announcements import Position
 
 

@@ -10,15 +10,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from protocol.blocks.cid import CID
-from protocol.election.candidacy import LIFE
-from protocol.election.electorate import Electorate
-from protocol.election.settling import settled_height
 from protocol.federation.voters import majority_of
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.roles.effects import What
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.leader.presence import BEATS, silent_for
 from protocol.roles.machine import Machine
+from protocol.votes.candidacy import LIFE
+from protocol.votes.electorate import Electorate
+from protocol.votes.settling import settled_height
 from protocol.wire.announcements import Canvassed, Position, beat_interval
 
 BELIEVED_AGAIN: Final = 60.0
@@ -154,7 +154,7 @@ class VotersHere:
         """The height that is settled.
 
         A home may have been restored since it confirmed a record, so that it has forgotten the record and votes for
-        another. It does neither within `protocol.election.reports.ASK_AFTER`. So the words of a majority count if they
+        another. It does neither within `protocol.votes.reports.ASK_AFTER`. So the words of a majority count if they
         were said within the life of a candidacy, which is half of that.
         """
         newest = max(self._confirmed.values(), default=0.0)

@@ -11,7 +11,6 @@ from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain, Step
-from protocol.election.voter import rank
 from protocol.federation.run_keys import read_private
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY, SLOWEST_RETRY
@@ -23,6 +22,7 @@ from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.machine import Machine
 from protocol.roles.unchecked_claims import UncheckedClaims
+from protocol.votes.voter import rank
 from protocol.wire.announcements import Announcement, Position, Recall, Recalled
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from protocol.blocks.cid import CID
-from protocol.election.silence import LEAST_SILENCE
 from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.electing.leader_silence import LeaderSilence
@@ -15,6 +14,7 @@ from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.presence import silent_for
 from protocol.roles.machine import Machine
+from protocol.votes.silence import LEAST_SILENCE
 from protocol.wire.announcements import (
     Announcement,
     Beat,

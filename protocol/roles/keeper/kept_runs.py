@@ -13,7 +13,6 @@ from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain, Step
-from protocol.election.voter import rank
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Chained, Member
 from protocol.records.signed_records import WellSigned
@@ -24,6 +23,7 @@ from protocol.roles.keeper.kept_contents import KeptContents
 from protocol.roles.leader.presence import silent_for
 from protocol.roles.machine import Machine
 from protocol.roles.unchecked_claims import UncheckedClaims
+from protocol.votes.voter import rank
 from protocol.wire.announcements import Announcement, Position
 
 OPEN_RUNS_OF_ONE: Final = 64

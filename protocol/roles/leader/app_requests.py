@@ -33,7 +33,7 @@ from protocol.replies.closing_rule import ClosingRule, Count
 from protocol.roles.collecting.awaited_replies import AwaitedReplies, Collection
 from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.effects import Hand, Report, StopCause, What
-from protocol.roles.electing.reign import Reign
+from protocol.roles.electing.leadership import Leadership
 from protocol.roles.events import AppCalled
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.clients_here import ClientsHere
@@ -74,7 +74,7 @@ class AppRequests:
         clients: ClientsHere,
         app: AppProcess,
         forgotten: ForgottenRecords,
-        reign: Reign,
+        leadership: Leadership,
         writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
@@ -86,7 +86,7 @@ class AppRequests:
         self._clients = clients
         self._app = app
         self._forgotten = forgotten
-        self._reign = reign
+        self._leadership = leadership
         self._writer = writer
         self._machine = machine
         self._outbox = machine.outbox
@@ -112,7 +112,7 @@ class AppRequests:
 
     def go_on(self, now: float) -> None:
         """Do what is due, until a record is on its way to disk or nothing is left to do."""
-        self._reign.settle(now)
+        self._leadership.settle(now)
         self._witnesses.note(now)
         self._tell_of_witnesses(now)
         may_sign, chain = self._forgotten.may_append(now), self._writer.chain
@@ -136,8 +136,10 @@ class AppRequests:
 
     def _has_to_wait(self, now: float) -> bool:
         """Whether no record may be appended now. If another manifest is known, its roster comes before all else."""
-        waits_with_roster = self._has_newer_manifest and self.to_close is None and not self._reign.may_bring_roster()
-        return waits_with_roster or not self._reign.may_append(now)
+        waits_with_roster = (
+            self._has_newer_manifest and self.to_close is None and not self._leadership.may_bring_roster()
+        )
+        return waits_with_roster or not self._leadership.may_append(now)
 
     @property
     def _has_newer_manifest(self) -> bool:
@@ -147,7 +149,7 @@ class AppRequests:
     def _roster_is_due(self) -> bool:
         """Whether another manifest is to come into force, or the one in force once more: the voters before it are
         needed no more."""
-        return self._has_newer_manifest or self._reign.has_settled_change()
+        return self._has_newer_manifest or self._leadership.has_settled_change()
 
     def _begin_term(self, won: WonTerm, now: float) -> None:
         self._won = None
@@ -367,7 +369,7 @@ class AppRequests:
 
     def close_unfinished(self, now: float) -> None:
         """Close the run, whatever its app still does, if a record may be signed now."""
-        if self.to_close is not None and self._forgotten.may_append(now) and self._reign.may_append(now):
+        if self.to_close is not None and self._forgotten.may_append(now) and self._leadership.may_append(now):
             then = partial(self._closed, Outcome.STOPPED, None)
             private = ReasonPrivate(reason=self.to_close)
             self._writer.write(Close, now, then, private=private, outcome=Outcome.STOPPED, model=None)

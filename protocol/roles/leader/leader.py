@@ -14,13 +14,12 @@ from protocol.app.calls import AppReady, Examined
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Member, RecomputedAck, Role, TakeoverCause
-from protocol.records.signed_records import parse_record
+from protocol.records.bodies import Member, Role, TakeoverCause
 from protocol.roles.collecting.awaited_replies import AwaitedReplies
 from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.collecting.late_replies import LateReplies
 from protocol.roles.effects import Effect, Stop, StopCause, What
-from protocol.roles.electing.reign import Reign
+from protocol.roles.electing.leadership import Leadership
 from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose, ToHandOver
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.leader.app_process import AppProcess, ReplayingApp
@@ -86,59 +85,46 @@ class Leader:
         self.machine = machine = Machine[LeaderState](parts, topic)
         self.chain = run.chain
         """Of the run that it leads; empty before that is open."""
-        presence = Presence(settings.away_after, machine.offline)
-        self._witnesses = witnesses = AwaitedWitnesses(run.chain, run.acks, settings.witness_timeout, machine.offline)
-        distrust = machine.equivocations.distrust
-        awaited = AwaitedReplies(run.chain.open, settings, distrust, presence, witnesses, machine.offline)
-        enough = EnoughClients(settings.min_clients, machine.offline)
         self._settings = settings
+        offline, distrust = machine.offline, machine.equivocations.distrust
+
+        # what it knows and writes
+        presence = Presence(settings.away_after, offline)
+        enough = EnoughClients(settings.min_clients, offline)
+        self._witnesses = witnesses = AwaitedWitnesses(run.chain, run.acks, settings.witness_timeout, offline)
         self._writer = writer = RecordWriter(run, machine)
-        self._clients = ClientsHere(settings.known_runs, presence, awaited, writer, machine)
-        late = LateReplies(writer, machine)
-        self._replies = HeardReplies(
-            awaited, settings.admission, BestSeen(plan.best_by, resumed=bool(run.records)), late, writer, machine
-        )
-        self._acks = HeardAcks(run.acks, witnesses, writer, machine)
-        self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
-        self._app = AppProcess(plan, settings, enough, self._forgotten, writer, machine)
+
+        # whom it hears: clients, then servers
+        awaited = AwaitedReplies(run.chain.open, settings, distrust, presence, witnesses, offline)
+        self._clients = clients = ClientsHere(settings.known_runs, presence, awaited, writer, machine)
+        best, late = BestSeen(plan.best_by, resumed=bool(run.records)), LateReplies(writer, machine)
+        self._replies = replies = HeardReplies(awaited, settings.admission, best, late, writer, machine)
+        self._acks = acks = HeardAcks(run.acks, witnesses, writer, machine)
         self.other_leaders = others = OtherLeaders(writer, machine)
-        had_standby = any(isinstance(parse_record(each).body, RecomputedAck) for each in run.acks)
-        standbys, looks_into = self._clients.standbys, others.named_by_voter
-        self._reign = reign = Reign(settings.remembers, standbys, looks_into, writer, machine, had_standby=had_standby)
+
+        # what it has to know before it goes on, and what it goes on with
+        self._forgotten = forgotten = ForgottenRecords(settings, replies, acks, writer, machine)
+        self._app = app = AppProcess(plan, settings, enough, forgotten, writer, machine)
+        self._leadership = leadership = Leadership(
+            settings.remembers, clients.standbys, others.named_by_voter, writer, machine, had_standby=run.had_standby
+        )
         self._requests = AppRequests(
-            settings,
-            enough,
-            awaited,
-            witnesses,
-            self._replies,
-            self._clients,
-            self._app,
-            self._forgotten,
-            reign,
-            writer,
-            machine,
+            settings, enough, awaited, witnesses, replies, clients, app, forgotten, leadership, writer, machine
         )
         status = LeaderStatus(
-            plan,
-            self._clients,
-            awaited,
-            witnesses,
-            self._replies,
-            enough,
-            self._app,
-            self._forgotten,
-            reign,
-            writer,
-            machine,
+            plan, clients, awaited, witnesses, replies, enough, app, forgotten, leadership, writer, machine
         )
+
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
         self._ending_since: float | None = None
         self._told_of_keepers = False
-        self._forgotten.taken_up = self._taken_up
-        self.other_leaders.found = self._yield
-        reign.wins(self._leads_again)
-        self._acks.contradicted = self._stop_if_disputed
+
+        # who is told of what is found
+        forgotten.taken_up = self._taken_up
+        others.found = self._yield
+        leadership.wins(self._leads_again)
+        acks.contradicted = self._stop_if_disputed
         machine.newest.left_out = self._left_out
         machine.wire(
             self._table(),
@@ -199,7 +185,7 @@ class Leader:
         self._begin(now)
 
     def _begin(self, now: float) -> None:
-        self._reign.begin(now)
+        self._leadership.begin(now)
         self._forgotten.begin(now)
         if self.chain.closed:  # we were killed before all was done
             self._to_hear = frozenset(self.chain.last_look)
@@ -237,7 +223,7 @@ class Leader:
     def _took_over(self, app: ReplayingApp | None, now: float) -> None:
         chain = self.chain
         self.machine.outbox.report(What.TOOK_OVER, run=str(chain.run), height=chain.height - 1, term=chain.term)
-        self._reign.go_on(now)
+        self._leadership.go_on(now)
         self.machine.announcer.say(Hello, now)
         self._app.take_over(app)
 
@@ -248,7 +234,7 @@ class Leader:
     def _led_again(self, now: float) -> None:
         chain = self.chain
         self.machine.outbox.report(What.TOOK_OVER, run=str(chain.run), height=chain.height - 1, term=chain.term)
-        self._reign.go_on(now)
+        self._leadership.go_on(now)
         self.machine.announcer.say(Beat, now)
 
     def _yield(self, now: float) -> None:
@@ -257,7 +243,7 @@ class Leader:
 
     def _due(self, event: Due, now: float) -> None:
         self._forgotten.ask(now)
-        self._reign.due(now)
+        self._leadership.due(now)
         self._clients.fade(now)
         if now >= self.machine.announcer.next_beat:
             self.machine.announcer.say(Beat, now)
@@ -269,7 +255,7 @@ class Leader:
         yield self.machine.announcer.next_beat
         yield from self._writer.moments()
         yield from self._forgotten.moments()
-        yield from self._reign.moments()
+        yield from self._leadership.moments()
         if (fading := self._clients.presence.next_fading(len(self.machine.newest.manifest.members))) is not None:
             yield fading
         if self._ending_since is not None and self._acks.are_kept:
@@ -284,7 +270,7 @@ class Leader:
     def _said(self, announcement: Announcement, now: float) -> bool:
         """Whether it may change anything for us: all that is for a leader does."""
         by, inline = announcement.by, announcement.blocks
-        if self._reign.hear(announcement, now):
+        if self._leadership.hear(announcement, now):
             return True
         match announcement.body:
             case Hello() | Beat() as body:
@@ -339,7 +325,7 @@ class Leader:
 
     def _hand_over(self, event: ToHandOver, now: float) -> None:
         """Let another server be elected. What is recorded by then is its to go on with."""
-        self._reign.handing_over.begin(event.to, now)
+        self._leadership.handing_over.begin(event.to, now)
 
     def _prepare(self, now: float) -> None:
         if self._requests.to_close is None:
@@ -368,7 +354,7 @@ class Leader:
     def _taken_up(self, now: float) -> None:
         """Records that we had forgotten are in the chain: the app replays up to them, and a run that they close is
         over."""
-        self._reign.go_on(now)
+        self._leadership.go_on(now)
         if self.chain.closed:
             self._to_hear = frozenset(self.chain.last_look)
             self.machine.take(Turn.ENDS)
@@ -386,7 +372,7 @@ class Leader:
             return
         self._acks.keep()
         if self._acks.are_kept:
-            if not self._reign.has_settled():
+            if not self._leadership.has_settled():
                 self.machine.outbox.report(What.CLOSE_UNSETTLED, run=str(self.chain.run))
             self._say_bye(Stopping(), now)
             self.machine.take(Turn.STOPS)
@@ -405,7 +391,7 @@ class Leader:
         """Until when those who have not come to the end are waited for."""
         until = since
         have_heard = self._clients.have(self._to_hear) and not self._acks.awaits(self._clients.standbys())
-        if not have_heard or not self._reign.has_settled():
+        if not have_heard or not self._leadership.has_settled():
             until = min(self.machine.offline.ends(since, self._settings.linger), since + LONGEST_LINGER)
         if self._clients.keepers_behind():
             until = max(until, since + self._settings.linger_for_keepers)

@@ -15,9 +15,10 @@ from protocol.chain.chain import Chain
 from protocol.federation.run_keys import Epoch, RunKeys, private_fields
 from protocol.keeping.best import BestBy
 from protocol.keeping.plan import KEEP_EVERYTHING, KeepPlan
-from protocol.records.bodies import Run, RunConfig, RunPrivate, TakeoverCause
+from protocol.records.bodies import RecomputedAck, Run, RunConfig, RunPrivate, TakeoverCause
 from protocol.records.contexts import RunPlace, SentContent, content_key
 from protocol.records.environment import Environment
+from protocol.records.signed_records import parse_record
 from protocol.replies.checks_and_limits import Admission
 from protocol.replies.closing_rule import ClosingRule
 from protocol.roles.effects import AsRecorded
@@ -145,6 +146,11 @@ class ResumedRun:
     """What members have confirmed of it, as far as it was kept."""
     terms: Sequence[TermStart] = (TermStart(0, FIRST_TERM),)
     """The terms of its records, in rising order."""
+
+    @property
+    def had_standby(self) -> bool:
+        """Whether a standby has confirmed something of it."""
+        return any(isinstance(parse_record(each).body, RecomputedAck) for each in self.acks)
 
 
 @dataclass(frozen=True, slots=True)

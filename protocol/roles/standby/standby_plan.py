@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from protocol.blocks.cid import CID, Block
-from protocol.election.silence import LEAST_SILENCE
 from protocol.records.bodies import Ack, Comparison, RecomputedAck, RunConfig, RunPrivate
 from protocol.roles.following.told_acks import NONE, AckedTo
+from protocol.votes.silence import LEAST_SILENCE
 from protocol.wire.announcements import Position
 
 

@@ -12,6 +12,7 @@ from chains import ADMIN, ALICE, BOB, CAROL, CONTENT, DAVE, KEEPER, MEMBERS, SEC
 from command_line import Peer
 from disputed_runs import ELSE, THREE_SERVERS, WITNESSES, against, word
 from inspected_runs import WrittenRun
+from rostered import change
 
 from crypto.keys import SigningKey
 from peer.audit.audit import Audit
@@ -27,7 +28,7 @@ from peer.home.journal import Journal
 from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block
 from protocol.blocks.listing import Listing
-from protocol.federation.unsigned_versions import next_version, with_revoked
+from protocol.federation.unsigned_versions import with_revoked
 from protocol.federation.voters import Voting
 from protocol.records.bodies import Ack, Comparison, Recomputed, RecomputedAck, Role, TakeoverCause, Vote
 from protocol.records.signed_records import parse_record, sign_record
@@ -256,9 +257,7 @@ def test_acks_of_two_terms_are_no_majority_together(audited: Audited) -> None:
 
 def voted_by(run: Led, voting: Voting) -> None:
     """A roster that changes who votes."""
-    scribe = run.scribe
-    unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME, voting=voting)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+    change(run.scribe, voting=voting)
 
 
 def test_after_a_roster_a_majority_of_the_voters_before_it_settles_too(audited: Audited) -> None:
@@ -281,8 +280,7 @@ def test_a_roster_that_is_not_known_to_be_settled_leaves_those_before_it_a_say_a
     if is_confirmed:
         run.ack(SECOND, ALICE)
     for _ in range(2):
-        named = next_version(run.scribe.chain.manifest, by=id_of(ADMIN), time=TIME, revoked=())
-        run.scribe.add(run.scribe.roster(run.scribe.next_manifest(named).cid))
+        change(run.scribe)
     run.ack(SECOND)
     assert audited(run).is_settled(run.height) is is_confirmed
 

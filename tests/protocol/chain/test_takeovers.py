@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from chains import (
@@ -26,6 +25,7 @@ from chains import (
     rotated,
     unsigned_federation,
 )
+from rostered import bring, change, remove
 from spoiled_places import filled_until
 
 from crypto.keys import SigningKey
@@ -84,8 +84,7 @@ def test_the_index_comes_after_two_takeovers_that_stand_where_it_is_due():
 @pytest.mark.parametrize("removed", [SERVER, BOB])
 def test_a_takeover_may_follow_a_roster_even_one_without_the_leader(removed: SigningKey):
     scribe = begun()
-    unsigned = without_member(scribe.manifest, id_of(removed), by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+    remove(scribe, removed)
     scribe.lead(voters=(SECOND, ALICE, CAROL))
     assert scribe.chain.by == id_of(SECOND)
 
@@ -142,17 +141,11 @@ def test_a_stolen_key_that_was_revoked_brings_nobody_to_the_lead():
     assert not holds_without_removed(votes, scribe.chain.run, before, replace(newest, revoked=(id_of(ALICE),)))
 
 
-def rostered(scribe: Scribe, **changes: Any) -> None:
-    """A roster with a version that has these ``changes``."""
-    unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME, **changes)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
-
-
 def exchanged(scribe: Scribe, *removed: SigningKey) -> None:
     """A roster that removes these members, and brings Dave."""
     dave = member(DAVE, Role.CLIENT, place=scribe.first.cid)
     unsigned = with_member(without(scribe, *removed), dave, "dave", by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+    bring(scribe, unsigned)
 
 
 ALL = {SERVER, SECOND, ALICE, BOB, CAROL}
@@ -161,9 +154,9 @@ ALL = {SERVER, SECOND, ALICE, BOB, CAROL}
 def test_a_roster_that_changes_who_votes_leaves_those_before_it_a_say_until_the_next_one():
     scribe = begun()
     assert not scribe.chain.voters_before
-    rostered(scribe, voting=Voting.SERVERS)
+    change(scribe, voting=Voting.SERVERS)
     assert scribe.chain.voters_before == set(map(id_of, ALL))
-    rostered(scribe)
+    change(scribe)
     assert not scribe.chain.voters_before
     scribe.lead(voters=(SERVER, SECOND))
 
@@ -171,7 +164,7 @@ def test_a_roster_that_changes_who_votes_leaves_those_before_it_a_say_until_the_
 @pytest.mark.parametrize("encrypted", [True, False])
 def test_a_roster_that_names_its_manifest_again_ends_that_and_changes_nothing_else(encrypted: bool):
     scribe = begun(encrypted=encrypted, reader=reader_of(SERVER))
-    rostered(scribe, voting=Voting.SERVERS)
+    change(scribe, voting=Voting.SERVERS)
     manifest = scribe.chain.manifest
     scribe.add(scribe.roster(manifest.cid))
     assert (scribe.chain.voters_before, scribe.chain.manifest) == (frozenset(), manifest)
@@ -181,7 +174,7 @@ def test_a_roster_that_names_its_manifest_again_ends_that_and_changes_nothing_el
 
 def test_a_member_that_has_no_vote_any_more_votes_for_the_takeover_after_that_roster():
     scribe = begun()
-    rostered(scribe, voting=Voting.SERVERS)
+    change(scribe, voting=Voting.SERVERS)
     scribe.lead(voters=(SERVER, SECOND, ALICE))
     assert scribe.chain.term == 2
 

@@ -21,6 +21,7 @@ from chains import (
     member,
     reader_of,
 )
+from rostered import bring, remove
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block, BlockError
@@ -31,7 +32,7 @@ from protocol.federation.epochs import grant, read_seed, seed_block
 from protocol.federation.manifest import PUBLIC, Settings, first_manifest
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import read_private
-from protocol.federation.unsigned_versions import with_member, without_member
+from protocol.federation.unsigned_versions import with_member
 from protocol.records.bodies import DispatchPrivate, Grant, Keys, ReasonPrivate, Reply, Role
 from protocol.records.signed_records import parse_record
 
@@ -65,7 +66,7 @@ def with_dave(scribe: Scribe, *roles: Role) -> None:
     unsigned = with_member(
         manifest, member(DAVE, *roles, place=manifest.federation), "dave", by=id_of(ADMIN), time=TIME
     )
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+    bring(scribe, unsigned)
 
 
 def granted(scribe: Scribe, to: SigningKey, *roles: Role) -> Grant:
@@ -127,8 +128,7 @@ def test_names_are_for_members(reader: Reader):
 
 def test_a_member_that_left_reads_nothing_of_the_next_epoch():
     scribe, _ = encrypted_run()
-    unsigned = without_member(scribe.manifest, id_of(BOB), by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
+    remove(scribe, BOB)
     keys = read_by(scribe, reader_of(BOB)).keys
     assert keys.content(1) is not None
     assert keys.content(2) is None

@@ -10,14 +10,14 @@ from chains import ALICE, BOB, CAROL, SECOND, SERVER, Scribe, begun, id_of
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import cbor_block
-from protocol.election.candidacy import LIFE
-from protocol.election.promise import KeptVote
 from protocol.records.bodies import TakeoverCause
 from protocol.records.signed_records import parse_record, read_record
 from protocol.roles.acting import Acting
 from protocol.roles.effects import FetchRecord, KeepVote, Publish, What
 from protocol.roles.electing.leader_silence import COMING
 from protocol.roles.events import Done, EngineAnswered
+from protocol.votes.candidacy import LIFE
+from protocol.votes.promise import KeptVote
 from protocol.wire.announcements import (
     Beat,
     Canvass,

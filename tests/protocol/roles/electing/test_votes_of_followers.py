@@ -10,9 +10,6 @@ from chains import ALICE, APP, BOB, CAROL, ENVIRONMENT, SECOND, SERVER, TIME, Sc
 
 from protocol.app.calls import AppReady
 from protocol.blocks.cid import CID
-from protocol.election.candidacy import LIFE
-from protocol.election.promise import KeptVote
-from protocol.election.reports import ASK_AFTER
 from protocol.records.bodies import Vote
 from protocol.records.signed_records import parse_record
 from protocol.roles.acting import Acting
@@ -23,6 +20,9 @@ from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.events import Done
 from protocol.roles.following.followed_run import Verified
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.votes.candidacy import LIFE
+from protocol.votes.promise import KeptVote
+from protocol.votes.reports import ASK_AFTER
 from protocol.wire.announcements import (
     Announcement,
     Beat,

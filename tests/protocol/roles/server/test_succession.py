@@ -39,7 +39,6 @@ from protocol.app.calls import (
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain
-from protocol.election.silence import LEADER_BEAT
 from protocol.federation.epochs import seed_block
 from protocol.records.bodies import Chained, Dispatch, Reply, Takeover, TakeoverCause
 from protocol.records.signed_records import parse_record, sign_record
@@ -52,6 +51,7 @@ from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.server.server import LISTENS_FIRST, LeadPlan, Server, ServerPlan
 from protocol.roles.standby.standby import Standby
 from protocol.roles.standby.standby_plan import StandbyPlan
+from protocol.votes.silence import LEADER_BEAT
 from protocol.wire.announcements import (
     Beat,
     Canvass,

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from protocol.blocks.cid import CID
-from protocol.election.electorate import Electorate
-from protocol.election.voter import LEAP, Voter, rank
+from protocol.votes.electorate import Electorate
+from protocol.votes.voter import LEAP, Voter, rank
 from protocol.wire.announcements import Candidature, Canvass, Canvassed, Position, Refusal, VoteAsked
 
 MAX_RAISE: Final = LEAP // 8

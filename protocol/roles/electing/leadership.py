@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from protocol.blocks.cid import CID
-from protocol.election.silence import LEADER_BEAT
 from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.handing_over import HandingOver
 from protocol.roles.electing.standing import Standing, Wins
@@ -17,6 +16,7 @@ from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import FIRST_TERM
 from protocol.roles.machine import Machine
 from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
+from protocol.votes.silence import LEADER_BEAT
 from protocol.wire.announcements import (
     AckReady,
     Announcement,
@@ -32,7 +32,7 @@ from protocol.wire.announcements import (
 )
 
 
-class Reign:
+class Leadership:
     """A leader's part in elections."""
 
     def __init__(

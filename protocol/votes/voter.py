@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.election.electorate import Electorate
-from protocol.election.promise import Promise
+from protocol.votes.electorate import Electorate
+from protocol.votes.promise import Promise
 from protocol.wire.announcements import Candidature, Position, Refusal
 
 LEAP: Final = 1_024

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from protocol.election.electorate import Electorate
 from protocol.federation.voters import majority_of
+from protocol.votes.electorate import Electorate
 from protocol.wire.announcements import Position
 
 

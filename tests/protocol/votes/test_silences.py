@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from elections import ANN, BOB, ELECTORATE, EXCHANGED, LEADER, NEW, NEWER, OTHER, THIRD, at
 
-from protocol.election.settling import settled_height
-from protocol.election.silence import LEADER_BEAT, LEAST_SILENCE, LONGEST_SILENCE, Silence, jitter
+from protocol.votes.settling import settled_height
+from protocol.votes.silence import LEADER_BEAT, LEAST_SILENCE, LONGEST_SILENCE, Silence, jitter
 
 
 def heard(*gaps: float) -> Silence:

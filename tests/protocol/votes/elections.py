@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from protocol.blocks.cid import CID, cbor_block
-from protocol.election.electorate import Electorate
-from protocol.election.promise import Promise
-from protocol.election.voter import Voter
+from protocol.votes.electorate import Electorate
+from protocol.votes.promise import Promise
+from protocol.votes.voter import Voter
 from protocol.wire.announcements import Candidature, Canvassed, Position, Refusal
 
 LEADER, OTHER, THIRD, ANN, BOB = (bytes([number]) * 32 for number in range(1, 6))

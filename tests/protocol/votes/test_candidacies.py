@@ -24,9 +24,9 @@ from elections import (
     voter,
 )
 
-from protocol.election.candidacy import MAX_RAISE, Candidacy, stand
-from protocol.election.electorate import Electorate
-from protocol.election.reports import Reports
+from protocol.votes.candidacy import MAX_RAISE, Candidacy, stand
+from protocol.votes.electorate import Electorate
+from protocol.votes.reports import Reports
 from protocol.wire.announcements import Canvass, Refusal, VoteAsked
 
 

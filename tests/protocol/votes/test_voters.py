@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from elections import ANN, ELECTORATE, LEADER, OTHER, SERVERS, THIRD, at, candidature, cid, promise, voter
 
-from protocol.election.promise import is_outvoted
-from protocol.election.voter import LEAP
+from protocol.votes.promise import is_outvoted
+from protocol.votes.voter import LEAP
 from protocol.wire.announcements import Refusal
 
 

@@ -1,7 +1,7 @@
 """What others say of terms to a member whose home may have forgotten a vote: it was put back, or copied.
 
 Whom it voted for may still win with that vote. So it waits until no candidacy of before its start can win any more
-(`protocol.election.candidacy.LIFE`), and asks only then. If a forgotten vote had won, a majority had promised its term
+(`protocol.votes.candidacy.LIFE`), and asks only then. If a forgotten vote had won, a majority had promised its term
 by then, and each majority that reports has one of them. If it had not won, it never will. So whoever votes only above
 what a majority reports never votes twice in a term that matters. Copies of a home that run at once are told from each
 other by other means (`protocol.roles.copied_homes`).
@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from protocol.election.candidacy import LIFE
-from protocol.election.electorate import Electorate
-from protocol.election.voter import rank
+from protocol.votes.candidacy import LIFE
+from protocol.votes.electorate import Electorate
+from protocol.votes.voter import rank
 from protocol.wire.announcements import Position
 
 T = TypeVar("T", int, tuple[int, int])

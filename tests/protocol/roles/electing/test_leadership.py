@@ -14,8 +14,6 @@ from crypto.keys import SigningKey
 from protocol.app.calls import AppReady, Finished, Outgoing, Push
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import Block
-from protocol.election.candidacy import LIFE
-from protocol.election.silence import LEADER_BEAT
 from protocol.federation.unsigned_versions import next_version
 from protocol.federation.voters import Voting
 from protocol.records.bodies import Close, Takeover, Vote
@@ -31,6 +29,8 @@ from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.outbox import Outbox, Post
 from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
+from protocol.votes.candidacy import LIFE
+from protocol.votes.silence import LEADER_BEAT
 from protocol.wire.announcements import (
     AckReady,
     Beat,
@@ -229,7 +229,7 @@ def test_after_a_vote_of_its_own_it_appends_nothing_in_its_old_term(leader: Atta
     outvoted(leader)
     willing(leader, BOB, CAROL, SECOND)
     assert leader.all(KeepVote)
-    standing = leader.machine._reign._standing
+    standing = leader.machine._leadership._standing
     standing._candidacy, standing._not_before = None, leader.now + AWAY  # it waits, until it tries again
     are_here(leader, SECOND, ALICE, BOB, CAROL)
     assert pushes(leader) == 1
