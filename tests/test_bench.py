@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from peer.base.errors import PeerError
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "scripts" / "benchmarks"
@@ -73,6 +76,36 @@ def test_takeover_tells_where_the_time_goes_after_each_kill(tmp_path: Path) -> N
     (result,) = json.loads(done.stdout)["results"]
     assert [each.keys() for each in result["each"]] == [{"silence", "votes", "record", "reply", "all"}] * 2
     assert 0 < result["median_seconds"] <= result["worst_seconds"]
+
+
+@pytest.mark.all
+@pytest.mark.slow
+def test_flower_compares_systems_that_come_to_one_model(tmp_path: Path) -> None:
+    options = ["--cases", "0.1x2", "--rounds", "1", "--turns", "1", "--systems", "flower", "local"]
+    done = bench("flower", *options, "--picture", str(tmp_path / "compared.svg"), folder=tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    flower, local = json.loads(done.stdout)["results"]
+    assert flower["model_sha256"] == local["model_sha256"]
+    assert all(result["median_seconds"] > 0 and result["processor_seconds"] > 0 for result in (flower, local))
+    assert {"flower-superlink", "flwr-serverapp"} <= flower["peak_mb"]["server"].keys()
+    assert {"peer", "peer.apps.app_main"} == local["peak_mb"]["client"].keys()
+    assert flower["bytes_sent_per_round"]["server"] > 200_000  # the model, to each client, at least once
+    assert (tmp_path / "compared.svg").read_text().startswith("<?xml")
+
+
+def test_flower_fails_if_two_systems_come_to_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    flower = runpy.run_path(str(BENCHMARKS / "flower.py"))
+    case, systems = flower["Case"].parse("1x2"), list(flower["System"])[:2]
+    seen = flower["Measured"](times=[0.0], seconds=[{}], sent=[{}])
+
+    def run(folder: Path, system: str, *_: object) -> object:
+        folder.mkdir(parents=True)
+        return flower["Taken"]((1.0,), f"the model of {system}", (0.5,), seen, 0.0, 1.0)
+
+    flower["compare"].__globals__["run"] = run
+    with pytest.raises(PeerError, match="not the same"):
+        flower["compare"](tmp_path, case, systems, 1, 1)
 
 
 def test_announcements_tells_what_each_kind_costs_sealed_and_not() -> None:
