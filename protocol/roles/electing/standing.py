@@ -32,6 +32,9 @@ ASK_AGAIN: Final = 1.0
 USE: Final = 5.0
 """Seconds until we may stand again after a victory, if nothing comes of it."""
 
+GIVES_WAY: Final = 1.5
+"""Seconds that a server whose app is not up lets others go first, once: as long as they wait for a silent leader."""
+
 Wins = Callable[[int, TakeoverCause, CID, tuple[Block, ...], float], None]
 """Called with the term, the cause, the head after which it begins, the votes in rising order of voter, and the time."""
 
@@ -41,6 +44,9 @@ class Standing:
 
     wins: Wins
     """Called when a majority has voted for us. The role sets it."""
+
+    is_up: Callable[[], bool]
+    """Whether our app could go on with the run at once. The role sets it."""
 
     def __init__(
         self,
@@ -52,6 +58,7 @@ class Standing:
     ) -> None:
         """``over()`` is from when on we may stand, None if we cannot now; ``catches_up(by, position, now)`` is
         called with a head that a voter has and we lack."""
+        self.is_up = lambda: True
         self._run = run
         self._ballot = ballot
         self._over = over
@@ -69,6 +76,8 @@ class Standing:
         self._reported = 0
         self._votes_for_itself = False
         """Whether its own vote is on its way to disk."""
+        self._has_given_way = False
+        """Whether others could go first, since there was a leader."""
         self._handed_over_until = -math.inf
         """Until when the leader's word holds that we are to lead."""
 
@@ -94,7 +103,10 @@ class Standing:
         if (candidacy := self._candidacy) is not None:
             self._go_on(candidacy, run, now)
         if self._candidacy is None and (at := self._stands_at()) is not None and now >= at:
-            self._stand(run, now)
+            if self._has_given_way or self.is_up():
+                self._stand(run, now)
+            else:
+                self._has_given_way, self._not_before = True, now + GIVES_WAY
 
     def moments(self) -> Iterator[float]:
         """When `due` has something to do."""
@@ -116,12 +128,13 @@ class Standing:
             self._not_before = max(self._not_before, now + LEAST_SILENCE)
         elif run is not None and now >= self._handed_over_until:
             self._handed_over_until, self._not_before, self._attempt = now + HANDOVER_LASTS, now, 0
+            self._has_given_way = True
             name = self._newest.manifest.name_of(by)
             self._outbox.report(What.HANDED_OVER, run=str(run.position.run), name=name)
 
     def leader_speaks(self) -> None:
         """There is a leader: what was tried before is over, unless we ask for votes already, which is a promise."""
-        self._attempt = 0
+        self._attempt, self._has_given_way = 0, False
         if self._candidacy is not None and not self._candidacy.asks and not self._votes_for_itself:
             self._candidacy = None
 

@@ -61,6 +61,9 @@ CRASHES: Final = 3
 SIDE_BY_SIDE: Final = 8
 """Contents that are fetched at once."""
 
+AN_EXCHANGE: Final = 2
+"""Records of it: a dispatch, and a collect."""
+
 
 class Stage(Enum):
     """Where the replay of the run that is followed is."""
@@ -130,6 +133,9 @@ class Replaying:
         """The heights at which the leader went on in another environment."""
         self._now: Environment | None = None
         """That of the app process."""
+        self._may_differ = False
+        """Whether what its app sends may have other CIDs than what is recorded, in this run. Then that is fetched: the
+        app goes on with it, and if the leader is lost for good, nobody else may have it for those who join or audit."""
         self._retry: Backoff | None = None
         """When what could not be had is asked for again."""
         self._again: Callable[[float], None] = lambda _: None
@@ -187,6 +193,8 @@ class Replaying:
         self._acks.stepped(run.run, record)
         if isinstance(body, Dispatch):
             self._dispatches.append(body.height)
+            if self._may_differ and not chain.closed:  # before the app's turn comes: the leader may be lost
+                self._sent.fetch(each.content for each in step.opened)
         elif isinstance(body, NewEnvironment):
             self._environments.append(body.height)
             if self._stage is Stage.REPLAYING and len(self._environments) == 1:  # it has to know that from its start
@@ -220,7 +228,14 @@ class Replaying:
         wanted = self._wanted
         if self._stage is Stage.ABSENT or wanted is None or not self._seed or self._sent.lacks(_of_run_record(wanted)):
             return "its app, the run's seed or its initial model is not here yet"
+        if self._may_differ and self._sent.lacks(each.content for each in wanted.run.chain.open.values()):
+            return "its app may compute something else than is recorded, and a message that is open is not here yet"
         return ""
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether its app could lead at once: it has its run, and has replayed that but for the newest exchange."""
+        return self._stage is Stage.REPLAYING and len(self._records) - self._next <= AN_EXCHANGE
 
     @property
     def seed(self) -> bytes:
@@ -242,6 +257,7 @@ class Replaying:
         """Take the run whose app this is to be a process of."""
         self._wanted = wanted
         self._suspect = None
+        self._may_differ = False
         self._seed = b""
         self._crashes, self._crash_at = 0, -1
         self.told = Recomputation()
@@ -301,7 +317,7 @@ class Replaying:
             return  # it is of the leader that we were
         self._stage = Stage.REPLAYING
         self._now = event.environment
-        self._in_force = cause_of(wanted.private.environment, event.environment)
+        self._judges_by(cause_of(wanted.private.environment, event.environment))
         keys = wanted.run.chain.keys
         start = Start(
             wanted.run.run,
@@ -376,7 +392,7 @@ class Replaying:
             return
         assert not isinstance(entry, ScriptEnd)  # a record is none
         named = set(contents_named(entry))
-        if isinstance(entry, DispatchEntry):
+        if isinstance(entry, DispatchEntry) and not self._may_differ:
             self._sent.fetch(named & self._needed_to_lead())
             named = set()
         named = {content for content in named if not self._early.have(content)}
@@ -386,8 +402,12 @@ class Replaying:
     def _take_environment(self, entry: QuietEntry, was: Environment | None) -> QuietEntry:
         if was is None or self._now is None:
             raise UnreadableRecord("in what the leader went on is encrypted for others")
-        self._in_force = cause_of(was, self._now)
+        self._judges_by(cause_of(was, self._now))
         return replace(entry, may_differ=self._in_force)
+
+    def _judges_by(self, cause: Cause) -> None:
+        self._in_force = cause
+        self._may_differ = self._may_differ or cause is not Cause.NOTHING
 
     def _needed_to_lead(self) -> set[CID]:
         """The contents that nobody may have but the leader: of messages that are open, and the app as the run has it.
@@ -420,11 +440,15 @@ class Replaying:
 
     def _lost(self, wanted: WantedApp, work: _InHand, content: CID, why: str, now: float) -> None:
         work.fetching.discard(content)
-        work.lacking.append(content)
         if work is not self._in_hand:
             return
         body = wanted.body
-        if body.keep and (body.plan.drop_updates or wanted.run.chain.closed):
+        is_kept = not body.keep or not (body.plan.drop_updates or wanted.run.chain.closed)
+        if not is_kept and isinstance(work.entry, DispatchEntry):  # it may be what the app makes itself
+            self._fetch_contents(wanted, now)
+            return
+        work.lacking.append(content)
+        if not is_kept:
             self._cannot_tell(f"what the app is given at height {self._next} is not kept by policy: {body.plan}")
         else:
             self._not_here(wanted, self._fetch_contents, why, now)

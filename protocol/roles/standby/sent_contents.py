@@ -1,7 +1,8 @@
 """Contents that a standby has to have to lead, and needs not to compare: of open messages, and the run's app.
 
 What its own app sends has the same CID, or another one, and the app is here as files. So the app goes on while they
-come.
+come. A standby that may compute something else compares by the recorded messages, and waits for them
+(`protocol.roles.standby.replaying`).
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ class Standby:
         self._voting = voting = Voting(followed, plan.remembers, machine, plan.least_silence)
         self._standing = Standing(voting.run, voting.ballot, self._may_stand_from, followed.catch_up_with, machine)
         self._chance = TakeoverChance(self.takeover, machine.outbox)
-        self._standing.wins, voting.leader_speaks = self._wins, self._standing.leader_speaks
+        self._standing.wins, self._standing.is_up = self._wins, lambda: self.is_up()
+        voting.leader_speaks = self._standing.leader_speaks
         voting.handed_over = self._standing.handed_over
         self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
         self._told = told = ToldAcks(machine)
@@ -297,6 +298,10 @@ class Standby:
         if not self.machine.copies.may_sign:
             return "another process may have this key"
         return self._replaying.why_not_lead()
+
+    def is_up(self) -> bool:
+        """Whether its app could lead at once. If not, another server may go first."""
+        return self._replaying.keeps_up
 
     def takeover(self, now: float) -> TakeoverStatus | None:
         """Whether we could take the run over that we follow; None if it is closed, or there is none."""

@@ -15,6 +15,7 @@ from protocol.records.signed_records import parse_record, read_record
 from protocol.roles.acting import Acting
 from protocol.roles.effects import FetchRecord, KeepVote, Publish, What
 from protocol.roles.electing.leader_silence import COMING
+from protocol.roles.electing.standing import GIVES_WAY
 from protocol.roles.events import Done, EngineAnswered
 from protocol.votes.candidacy import LIFE
 from protocol.votes.promise import KeptVote
@@ -46,6 +47,7 @@ class Candidate(Attacked):
         made = standing_by(scribe, acting=acting)
         self.__dict__ = made.__dict__
         self.machine.why_not_lead = lambda: ""
+        self.machine.is_up = lambda: True
         self.say(SERVER, Head(position(scribe)))
         self.give_all()
         self.leader_beats(6)
@@ -99,6 +101,15 @@ def test_it_stands_once_the_leader_is_silent_for_three_beats(standby: Candidate)
     standby.pass_time(2.0)
     assert said(standby, Canvass)[0] == Canvass(position(standby.scribe), standby.scribe.chain.manifest.cid, 2)
     assert not standby.all(KeepVote)
+
+
+def test_one_whose_app_is_not_up_stands_later_so_that_another_can_go_first(standby: Candidate) -> None:
+    standby.machine.is_up = lambda: False
+    standby.leader_beats(20)
+    standby.pass_time(2.5)
+    assert not said(standby, Canvass)
+    standby.pass_time(GIVES_WAY)
+    assert said(standby, Canvass)
 
 
 def test_without_a_majority_that_is_willing_no_term_is_used_up(standby: Candidate) -> None:

@@ -10,7 +10,17 @@ import pytest
 from attacked import position, standing_by
 from chains import ALICE, ANSWER, APP, BOB, CONTENT, ENVIRONMENT, MEMBERS, SERVER, TIME, Scribe
 
-from protocol.app.calls import AppReady, Compared, Diverged, Finished, NextEntry, QuietEntry, ScriptEnd, Start
+from protocol.app.calls import (
+    AppReady,
+    Compared,
+    DispatchEntry,
+    Diverged,
+    Finished,
+    NextEntry,
+    QuietEntry,
+    ScriptEnd,
+    Start,
+)
 from protocol.app.calls import Replayed as ScriptOver
 from protocol.blocks.cid import cbor_block
 from protocol.federation.epochs import seed_block
@@ -406,6 +416,47 @@ def test_a_dispatch_is_compared_before_its_content_is_here_which_is_fetched_to_l
     standby.peer.fail()
     standby.peer.wait(60.0)
     assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [APP, CONTENT, CONTENT]
+
+
+def test_on_another_processor_a_dispatch_waits_for_its_content_although_its_messages_are_answered() -> None:
+    standby = Replayed()
+    standby.ready(OTHER_MACHINE)
+    standby.peer.feed(AppCalled(NextEntry(1)))
+    standby.peer.give_all()
+    assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [APP, CONTENT]
+    standby.peer.fail()
+    assert heights_handed(standby) == []
+    standby.peer.wait(60.0)
+    standby.fetched()
+    assert heights_handed(standby) == [1]
+
+
+def test_on_another_processor_what_a_new_message_says_is_fetched_before_the_apps_turn_comes_and_needed_to_lead() -> (
+    None
+):
+    standby = Replayed()
+    standby.ready(OTHER_MACHINE)
+    standby.scribe.add(standby.scribe.dispatch())
+    standby.peer.say(SERVER, Head(position(standby.scribe)))
+    standby.peer.give_all()
+    assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [APP, CONTENT]
+    assert "a message that is open is not here yet" in standby.peer.machine.why_not_lead()
+    standby.fetched()
+    assert standby.peer.machine.why_not_lead() == ""
+
+
+def heights_handed(standby: Replayed) -> list[int]:
+    """Of the records that its app was given."""
+    return [hand.value.head.height for hand in standby.peer.all(Hand) if isinstance(hand.value, DispatchEntry)]
+
+
+def test_a_standby_could_lead_at_once_when_its_app_has_replayed_all_but_the_newest_exchange() -> None:
+    standby = Replayed()
+    could = [standby.peer.machine.is_up()]
+    standby.ready()
+    could.append(standby.peer.machine.is_up())
+    standby.asks(2)
+    assert [*could, standby.peer.machine.is_up()] == [False, False, True]
 
 
 def test_the_runs_app_is_fetched_though_ours_is_the_same_since_the_leader_alone_may_have_it_as_the_run_does() -> None:
