@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -20,7 +20,7 @@ from crypto.identity import Identity
 from peer.audit.audit import Audit
 from peer.cli.main import run
 from peer.engine import open_engine
-from peer.engine.interface import Engine
+from peer.engine.interface import Engine, EngineError
 from peer.engine.kubo.node import running_at
 from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
@@ -50,13 +50,16 @@ class PeerProcess:
 
     module: ClassVar[str] = "peer"
 
-    def __init__(self, name: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], log: Path, environment: Mapping[str, str], within: Sequence[str] = ()
+    ) -> None:
+        """``within`` are the words of a command that runs it."""
         self.name = name
         self.log = log
         self._out = log.with_suffix(".out")
         with log.open("wb") as err, self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", self.module, *arguments],
+                [*within, sys.executable, "-P", "-m", self.module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -214,10 +217,15 @@ class Federation:
         """The engine that a peer is started with."""
         return self.engine
 
+    def within(self, name: str) -> Sequence[str]:
+        """The words of a command in which a peer's run."""
+        return ()
+
     def run(self, name: str, *arguments: str | Path, **variables: str) -> PeerProcess:
         """Start any ``peer`` command."""
         log = self.root / f"{name}-{len(self.processes)}.log"
-        process = self.process(name, list(map(str, arguments)), log, {"E2E_MARK": self.mark, **variables})
+        marked = {"E2E_MARK": self.mark, **variables}
+        process = self.process(name, list(map(str, arguments)), log, marked, self.within(name))
         self.processes.append(process)
         return process
 
@@ -243,6 +251,23 @@ class Federation:
             addresses = engine.addresses()
         for name in self.names:
             FederationStore(self.home(name)).add_addresses(self.stored.id, addresses)
+
+    def introduce(self, name: str) -> None:
+        """Tell every other home where a peer's managed Kubo node is, once that runs."""
+        addresses = until(lambda: self._addresses(name), lambda: f"the node of {name} does not answer")
+        for folder in self.root.iterdir():
+            if folder.name != name and (folder / "federations").is_dir():
+                FederationStore(self.home(folder.name)).add_addresses(self.stored.id, addresses)
+
+    def _addresses(self, name: str) -> tuple[str, ...]:
+        api = running_at(self.home(name).path / "ipfs")
+        if api is None:
+            return ()
+        try:
+            with self.blocks(api) as engine:
+                return tuple(engine.addresses())
+        except EngineError:
+            return ()
 
     def server(self, app: Path, *arguments: str | Path, clients: int = 2, **variables: str) -> PeerProcess:
         """Start the server."""

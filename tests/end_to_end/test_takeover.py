@@ -52,6 +52,7 @@ def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_b
     gate.open("round-3", "train-3")
     assert [each.code() for each in (standby, back, *clients)] == [0] * 3, standby.said
 
+    assert not standby.events("close-unsettled"), "a majority has confirmed the close"
     assert model.exists()
     replayed = ("--replay", "--app", GATED, "--unconfined", "--json")
     report = json.loads(federation.done("second", "audit", federation.exported("second"), *replayed))

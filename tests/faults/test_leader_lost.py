@@ -1,75 +1,102 @@
-"""A leader is killed and never comes back: its run comes to what it would have come to."""
+"""A leader is killed and never comes back, alone or with others: its run comes to what it would have come to."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from typing import Final
 
 import pytest
-from disturbed import APP, CLIENTS, Disturbed, founded
-from federation import Federation
+from disturbed import CLIENTS
+from servers import FIRST, SECOND, Servers, with_servers
 
 from peer.base.faults import Fault, Step, Victim, When
-from peer.home.federations import FederationStore
-from peer.membership.changes import add_member
-from protocol.blocks.cid import CID, Block
-from protocol.records.bodies import Close, Role
-from protocol.records.signed_records import parse_record
+from peer.engine.chosen_engine import MANAGED
+from protocol.blocks.cid import CID
 
-SECOND = "second"
+pytestmark = [pytest.mark.all, pytest.mark.xdist_group("leader-lost")]  # the undisturbed run is done once
 
+ROUNDS: Final = ("--run-config", "rounds=2")
+"""Each has a training and an evaluation: with run and close, ten records."""
 
-def with_two_servers(root: Path) -> Path:
-    """Homes of two clients and two servers."""
-    founded(root)
-    made = Federation.__new__(Federation)  # of homes that are there
-    made.root = root
-    public = made.identity(SECOND).public_for(bytes(made.stored.id))
-    stored = add_member(made.stored, made.admin, public, name=SECOND, roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home("server")).save(stored)
-    for name in (SECOND, *CLIENTS):
-        FederationStore(made.home(name)).join(stored)
-    return root
+KILLED: Final = {
+    "leader": (FIRST,),
+    "standby": (SECOND,),
+    "client": CLIENTS[:1],
+    "leader-and-standby": (FIRST, SECOND),
+    "leader-and-client": (FIRST, CLIENTS[0]),
+    "standby-and-client": (SECOND, CLIENTS[0]),
+}
 
-
-def final_model(run: Disturbed, name: str) -> CID:
-    """The final model of the run in a home, by its content."""
-    with run.blocks() as engine:
-        head = run.head(name).head
-        close = parse_record(Block(head, engine.get(head))).body
-    assert isinstance(close, Close)
-    assert close.model is not None
-    return close.model
+HEADS: Final = {
+    3: "a collect of round 1",
+    6: "a dispatch of round 2",
+    9: "the last collect",
+}
+"""After which of its heads a peer is killed: it has not told of it yet."""
 
 
-def led(origin: Path, root: Path, fault: Fault | None, *, again: bool = False) -> CID:
-    """The final model of a run in copies of the homes; its leader has the fault, and then another server leads, which
-    is killed too and comes back if that happens ``again``."""
-    run = Disturbed.copy_of(origin, root)
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_servers(tmp_path_factory.mktemp("homes") / "homes", SECOND)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> CID:
+    """The model of a run to which nothing happens."""
+    run = Servers.in_copies(homes, tmp_path_factory.mktemp("undisturbed") / "run", *ROUNDS)
     try:
-        options = ["--role", "server", "--standby", "--app", APP, "--once"]
-        standby = run.start(SECOND, *options, **run.variables)
-        standby.wait_for("app-bundled")
-        run.start_all({} if fault is None else {"server": fault})
-        if fault is not None:
-            run.await_death("server")
-            del run.peers["server"]
-            standby.wait_for("took-over")
-        if again:
-            standby.kill()
-            standby = run.start(SECOND, *options, **run.variables)
-        run.await_all()
-        assert standby.code() == 0, standby.said
-        return final_model(run, SECOND)
+        run.begin(SECOND).await_all()
+        return run.final_model(SECOND)
     finally:
         run.end()
 
 
-@pytest.mark.all  # 60 seconds of processor time
-def test_the_model_is_that_of_a_run_to_which_nothing_happens(tmp_path: Path) -> None:
-    origin = with_two_servers(tmp_path / "homes")
-    undisturbed = led(origin, tmp_path / "undisturbed", None)
-    for nth in (4, 7):  # the dispatch of round 1's evaluation, which nobody has heard of; a collect of round 2
-        fault = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, nth)
-        assert led(origin, tmp_path / f"killed-{nth}", fault) == undisturbed
-    assert led(origin, tmp_path / "killed-again", fault, again=True) == undisturbed
+def led_on(run: Servers, killed: tuple[str, ...], nth: int) -> CID:
+    """The model of a run of which these are ``killed`` after their ``nth`` head. The leader never comes back."""
+    fault = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, nth)
+    run.begin(SECOND, faults=dict.fromkeys(killed, fault))
+    for name in killed:
+        run.await_death(name)
+        del run.peers[name]
+    for name in killed:
+        if name == SECOND:
+            run.start_server(SECOND)
+        elif name != FIRST:
+            run.start_client(name)
+    run.await_all()
+    return run.final_model(SECOND)
+
+
+def has_led_on(homes: Path, root: Path, who: str, nth: int, undisturbed: CID, engine: str = "") -> None:
+    """That the model is the undisturbed one, and that an audit says who led."""
+    run = Servers.in_copies(homes, root, *ROUNDS, engine=engine)
+    try:
+        assert led_on(run, KILLED[who], nth) == undisturbed
+        leaders = [each["leader"] for each in run.audited(SECOND)["reigns"]]
+        assert (leaders[0], leaders[-1]) == (FIRST, SECOND if FIRST in KILLED[who] else FIRST), leaders
+    finally:
+        run.end()
+
+
+@pytest.mark.parametrize("nth", HEADS)
+@pytest.mark.parametrize("who", KILLED)
+def test_the_model_is_that_of_a_run_to_which_nothing_happens(
+    who: str, nth: int, homes: Path, undisturbed: CID, tmp_path: Path
+) -> None:
+    has_led_on(homes, tmp_path / "run", who, nth, undisturbed)
+
+
+@pytest.mark.kubo
+@pytest.mark.parametrize("nth", [6])
+@pytest.mark.parametrize("who", KILLED)
+def test_the_model_is_the_same_over_kubo_though_the_node_of_the_killed_is_gone_too(
+    who: str,
+    nth: int,
+    homes: Path,
+    undisturbed: CID,
+    tmp_path: Path,
+    ipfs_program: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POLLEN_KUBO", str(ipfs_program))
+    has_led_on(homes, tmp_path / "run", who, nth, undisturbed, MANAGED)
