@@ -18,6 +18,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Signature, SSlibKey
 
+from crypto.described_types import described
 from crypto.errors import BadEnvelope, BadKey, BadSignature
 from crypto.keys import SigningKey, VerifyKey
 
@@ -90,7 +91,7 @@ def _parsed(data: bytes) -> _File:
     if len(data) > MAX_ENVELOPE:
         raise BadEnvelope(f"it is larger than {MAX_ENVELOPE} bytes")
     try:
-        return msgspec.convert(json_object(data), _File)
+        return msgspec.convert(json_object(data), described(_File))
     except ValueError as error:  # msgspec's ValidationError is one
         raise BadEnvelope(f"it is no DSSE envelope: {error}") from None
 

@@ -18,6 +18,7 @@ import cbrrr
 import msgspec
 
 from crypto import dsse
+from crypto.described_types import described
 from crypto.errors import BadKey, BadKeyText, BadName, BadSignature, TooManyKeys
 from crypto.handover import NewKeys
 from crypto.keys import DecryptionKey, EncryptionKey, SigningKey, VerifyKey
@@ -311,7 +312,7 @@ def _unwrap(text: str) -> tuple[type[_KeyBody | _RotatedBody], bytes]:
 def _parse_body(kind: type[_KeyBody | _RotatedBody], data: bytes) -> tuple[_KeyBody | _RotatedBody, bytes]:
     signed, proof = data[:-_SIGNATURE], data[-_SIGNATURE:]
     try:
-        body = msgspec.convert(cbrrr.decode_dag_cbor(signed), kind)
+        body = msgspec.convert(cbrrr.decode_dag_cbor(signed), described(kind))
         canonical = body.encode() == signed
     except (ValueError, RecursionError, OverflowError) as error:  # msgspec's ValidationError is a ValueError
         raise BadKeyText("this KEY is cut short or changed: it does not hold two keys") from error

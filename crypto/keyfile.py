@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from crypto import dsse
+from crypto.described_types import described
 from crypto.errors import (
     BadKey,
     BadKeyText,
@@ -222,7 +223,7 @@ def _parse(data: bytes) -> tuple[_File, PublicIdentity]:
     """A whole key file: in a known format, signed by the identity that it names, and within the limits."""
     value = _json(data)
     try:
-        file = msgspec.convert(value, _File)
+        file = msgspec.convert(value, described(_File))
         if msgspec.to_builtins(file) != value:  # base64 that can be written in two ways
             raise KeyFileDamaged("the key file is not written as Pollen writes it")
         parse_name(file.name)

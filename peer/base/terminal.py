@@ -8,6 +8,7 @@ checks that nothing else in the packages writes to standard output or error.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import re
@@ -255,7 +256,10 @@ class LogHandler(logging.Handler):
 
 
 def take_over() -> None:
-    """Let Python's own messages be printed here: warnings, and uncaught errors of threads and finalizers."""
+    """Let Python's own messages be printed here: warnings, and uncaught errors of threads and finalizers. What a crash
+    in native code leaves to say goes to standard error as it is: where each thread was, and no value."""
+    if sys.stderr is not None:  # None if it was closed
+        faulthandler.enable()
     logging.captureWarnings(True)
     threading.excepthook = lambda args: _say_traceback(args.exc_type, args.exc_value, args.exc_traceback)
     sys.unraisablehook = lambda args: _say_traceback(args.exc_type, args.exc_value, args.exc_traceback)

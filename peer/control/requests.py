@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from crypto.described_types import described
 from peer.base.errors import ExitCode, PeerError
 from peer.status.peer_status import PeerStatus
 from protocol.blocks.cid import CID
@@ -159,7 +160,7 @@ def parse_request(line: bytes) -> Request:
         BadRequest: if there is none.
     """
     try:
-        request: Request = msgspec.json.decode(line, type=Request)
+        request: Request = msgspec.json.decode(line, type=described(Request))
     except msgspec.MsgspecError as error:
         raise BadRequest(str(error)) from error
     return request
@@ -168,7 +169,7 @@ def parse_request(line: bytes) -> Request:
 def parse_answer(line: bytes) -> Answer:
     """The answer in a line. Raises as `parse_request`."""
     try:
-        return msgspec.json.decode(line, type=Answer)
+        return msgspec.json.decode(line, type=described(Answer))
     except msgspec.MsgspecError as error:
         raise BadRequest(str(error)) from error
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from crypto.described_types import described
 from peer.base.errors import ExitCode, PeerError
 from peer.home.journal import Journal, RunHead
 from peer.home.kept_jobs import KeptJob
@@ -46,7 +47,7 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             PeerError: if they are damaged.
         """
         try:
-            return msgspec.json.decode(job.settings, type=cls)
+            return msgspec.json.decode(job.settings, type=described(cls))
         except msgspec.MsgspecError as error:
             raise PeerError(
                 f"the settings of the job {job.name} are damaged: {error}",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from crypto.described_types import described
 from crypto.identity import Identity
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.chosen_engine import borrowed
@@ -133,7 +134,7 @@ class ProposalStore:
 
     def _noted(self, path: Path) -> Rejections | None:
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Rejections)
+            return msgspec.json.decode(path.read_bytes(), type=described(Rejections))
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 

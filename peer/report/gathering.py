@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from crypto.described_types import described
 from crypto.keys import VerifyKey
 from peer.audit.audit import Audit
 from peer.audit.report import Report, Tally, root_in_words, verdict_in_words
@@ -514,7 +515,7 @@ class _Gathering:
             yield _difference(None, told.round, told.height, told.value())
 
     def _distances(self) -> Iterator[Distances]:
-        return (msgspec.json.decode(row, type=Distances) for row in self._apart.rows())
+        return (msgspec.json.decode(row, type=described(Distances)) for row in self._apart.rows())
 
     # -- what labels stand for -------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from crypto.described_types import described
 from crypto.envelope import json_object
 from protocol.attestations.audit_predicate import AUDIT_TYPE, AuditPredicate
 from protocol.attestations.model_predicate import MODEL_TYPE, ModelPredicate
@@ -117,7 +118,7 @@ def read_statement(payload: bytes) -> Statement:
 
 def _file(payload: bytes) -> _File:
     try:
-        return msgspec.convert(json_object(payload), _File)
+        return msgspec.convert(json_object(payload), described(_File))
     except ValueError as error:
         raise BadStatement(f"it is no in-toto statement: {error}") from None
 

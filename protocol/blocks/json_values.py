@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from crypto.described_types import described
 from protocol.blocks.cid import CID, MalformedCid
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ def from_json_value(value: Any, kind: type[T]) -> T:
         NotOfKind: if it is none. Nothing else is raised, whatever the value.
     """
     try:
-        return msgspec.convert(value, kind, dec_hook=_cid)
+        return msgspec.convert(value, described(kind), dec_hook=_cid)
     except (ValueError, RecursionError) as error:
         raise NotOfKind(str(error)) from error
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from crypto.described_types import described
 from protocol.blocks.cid import CID, MalformedCid
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ def unpacked(data: bytes | msgspec.Raw, kind: type[T]) -> T:
         NotPacked: if there is none, or it may be written in another way. Nothing else is raised, whatever the bytes.
     """
     try:
-        value: T = msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_cid)
+        value: T = msgspec.msgpack.decode(data, type=described(kind), dec_hook=_decode_cid)
         exact = packed(value) == bytes(data)
     except (msgspec.DecodeError, ValueError, MalformedCid, RecursionError) as error:
         raise NotPacked(str(error)) from error

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from crypto.described_types import described
 from protocol.blocks.cid import CID, encode_cbor
 from protocol.blocks.listing import Listing
 
@@ -73,7 +74,7 @@ def from_plain(value: Any, kind: type[T]) -> T:  # plain values have no better t
         ShapeError: if it is not exactly one.
     """
     try:
-        typed = msgspec.convert(value, kind, dec_hook=_custom)
+        typed = msgspec.convert(value, described(kind), dec_hook=_custom)
     except (msgspec.ValidationError, ValueError) as error:
         raise ShapeError(f"{kind.__name__}: {error}") from error
     if encode_cbor(to_plain(typed)) != encode_cbor(value):  # not ==, which takes 1 for 1.0

@@ -17,6 +17,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
+from crypto.described_types import described
 from crypto.errors import CannotDecrypt
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID
@@ -146,7 +147,7 @@ class Channel:
         if len(data) > MAX_MESSAGE:
             raise BadMessage(f"it has {len(data)} bytes, more than {MAX_MESSAGE}")
         try:
-            return msgspec.msgpack.decode(decrypt(self.swarm_key, data, self._context(kind)), type=kind)
+            return msgspec.msgpack.decode(decrypt(self.swarm_key, data, self._context(kind)), type=described(kind))
         except (CannotDecrypt, msgspec.DecodeError) as error:
             raise BadMessage(str(error)) from error
 

@@ -17,6 +17,7 @@ from typing import Final, SupportsIndex
 
 import msgspec
 
+from crypto.described_types import described
 from protocol.blocks.cid import CID, Block, BlockSource, MissingBlock
 from protocol.blocks.content import ContentError
 from protocol.records.environment import Environment, Numerics
@@ -89,9 +90,9 @@ def _resolve_annotations(modules: Iterable[ModuleType]) -> None:
                 continue
             if is_dataclass(kind) or issubclass(kind, msgspec.Struct):
                 try:
-                    msgspec.convert({}, kind)
-                except (msgspec.ValidationError, TypeError, NameError):
-                    continue  # an empty map does not convert, and some are never converted
+                    described(kind)
+                except (TypeError, NameError):
+                    continue  # nothing is ever read into it
 
 
 def set_aside(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from crypto.described_types import described
 from protocol.wire.node_address import BadAddress, HostKind, NodeAddress, Over, Scope, read_place
 
 NONE: Final = "none"
@@ -101,7 +102,7 @@ class Reach:
             BadAddress: if it wrote something else.
         """
         try:
-            kept = msgspec.json.decode(text, type=_Kept)
+            kept = msgspec.json.decode(text, type=described(_Kept))
             listen, announce = map(Listen.parse, kept.listen), map(NodeAddress.parse, kept.announce)
             return cls(tuple(listen), tuple(announce), kept.internal)
         except (msgspec.MsgspecError, BadAddress) as error:

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -125,6 +126,27 @@ def test_an_error_that_a_thread_did_not_catch_is_printed_as_all_else(out: io.Str
     assert b"verified: all" in done.stderr
     assert b"\x1b" not in done.stderr
     assert not re.search(rb"^verified", done.stderr, re.MULTILINE)
+
+
+def test_a_crash_says_where() -> None:
+    code = (
+        "import faulthandler\nfrom peer.base.terminal import take_over\ntake_over()\n"
+        "def crash(): faulthandler._sigsegv()\n"
+        "crash()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=ROOT)
+
+    assert done.returncode == -signal.SIGSEGV
+    assert b"in crash" in done.stderr
+
+
+def test_nobody_is_told_if_standard_error_is_closed() -> None:
+    code = "from peer.base.terminal import take_over\ntake_over()\nprint('on')"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code], stdout=subprocess.PIPE, check=True, cwd=ROOT
+    )
+
+    assert done.stdout == b"on\n"
 
 
 def test_a_stream_that_has_not_all_letters_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
