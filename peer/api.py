@@ -162,6 +162,8 @@ class Reign:
     ended: float
     cause: str | None
     """Why it began: ``silence``, ``handover`` or ``dispute``; None for the first."""
+    warrant: str | None
+    """The admin that wanted it by warrant; None if none did."""
     votes: int
     voters: int
     voted: tuple[str, ...]
@@ -628,6 +630,7 @@ def _reign(reign: reigns.Reign) -> Reign:
         began=reign.began,
         ended=reign.ended,
         cause=None if reign.cause is None else reign.cause.value,
+        warrant=reign.warrant or None,
         votes=reign.votes,
         voters=reign.voters,
         voted=reign.voted,

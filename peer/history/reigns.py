@@ -38,6 +38,8 @@ class Reign:
     """The times of these two, in seconds since 1970, by the leader's clock."""
     cause: TakeoverCause | None = None
     """Why it began; None of the first."""
+    warrant: str = ""
+    """The admin that wanted it by warrant; empty if none did."""
     votes: int = 0
     voters: int = 0
     """How many may vote; 0 of the first, which takes no votes."""
@@ -60,7 +62,8 @@ class Reign:
         where = f"at height {self.since}, in term {self.term},"
         if self.leader == self.before:
             return f"{leader} was elected again {where} {_why_again(self.cause)} {votes}"
-        return f"{leader} took over from {before} {where} {_why(self.cause, before)} {votes}"
+        why = _why(self.cause, before, named(self.warrant) if self.warrant else "")
+        return f"{leader} took over from {before} {where} {why} {votes}"
 
     def lost_in_words(self) -> str:
         """What of its records was lost, in a sentence; empty if nothing is known to be."""
@@ -72,12 +75,14 @@ class Reign:
         )
 
 
-def _why(cause: TakeoverCause, before: str) -> str:
+def _why(cause: TakeoverCause, before: str, admin: str) -> str:
     match cause:
+        case TakeoverCause.HANDOVER if admin:
+            return f"as {admin}, an admin, wanted by warrant"
         case TakeoverCause.SILENCE:
             return f"as nothing was heard of {before}"
         case TakeoverCause.HANDOVER:
-            return f"as {before} or an admin handed the run over"
+            return f"as {before} handed the run over"
         case TakeoverCause.DISPUTE:
             return f"as most servers had computed something else than {before}"
 
@@ -149,6 +154,7 @@ class Reigns:
             reign = replace(
                 reign,
                 cause=body.cause,
+                warrant=next((chain.manifest.name_of_key(each.body.by) for each in step.warrant), ""),
                 votes=len(step.votes),
                 voters=len(voters_of(chain.manifest, chain.run) | chain.voters_before),
                 voted=tuple(chain.manifest.name_of(vote.body.by) for vote in step.votes[:MAX_NAMED]),
@@ -168,6 +174,7 @@ def reign_value(reign: Reign) -> dict[str, Any]:
         "began": reign.began,
         "ended": reign.ended,
         "cause": None if reign.cause is None else reign.cause.value,
+        "warrant": reign.warrant or None,
         "votes": reign.votes,
         "voters": reign.voters,
         "voted": list(reign.voted),

@@ -105,6 +105,9 @@ _LINES: Final[Mapping[What, str]] = {
     What.STANDS_NO_MORE: "this server does not lead run {run} (term {term}), and tries again if its leader stays "
     "silent: {why}",
     What.ELECTED: "elected to lead run {run} (term {term}), with {votes} votes",
+    What.WARRANTED: "{name}, an admin, wants this server to lead run {run}: asking the others to elect it",
+    What.TO_HAND_OVER: "{by}, an admin, wants {name} to lead run {run}: recording nothing more, and asking the others "
+    "to elect it",
     What.HANDED_OVER: "{name} hands run {run} over to this server: asking the others to elect it",
     What.NOT_HANDED_OVER: "{name} was not elected to lead run {run}: this server goes on with it; fix: see that {name} "
     "stands by (peer status), then peer lead RUN --to {name} again",

@@ -27,6 +27,7 @@ from protocol.chain.exchange import (
 from protocol.chain.left_out import LateReply, LeftOutMessages, late_replies, left_out_messages
 from protocol.chain.takeover import votes_of
 from protocol.chain.takeover_dispute import dispute_of
+from protocol.chain.takeover_warrant import warrant_of
 from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import RunKeys
@@ -74,6 +75,8 @@ class Step:
     """Those that a takeover links."""
     dispute: tuple[Record, ...] = ()
     """The record that a takeover is against, and the words that contradict it."""
+    warrant: tuple[Record, ...] = ()
+    """That of a takeover, if an admin wanted it."""
 
     @property
     def took_over(self) -> bool:
@@ -89,10 +92,11 @@ class Step:
     @property
     def well_signed(self) -> tuple[CID, ...]:
         """The records whose signatures were found right: the record itself, its keys, its votes, what it disputes and
-        with whose words, and the replies that it takes, refuses or tells of. Manifests are verified apart."""
+        with whose words, its warrant, and the replies that it takes, refuses or tells of. Manifests are verified
+        apart."""
         body = self.record.body
         keys = (body.keys,) if isinstance(body, Run | Roster) and body.keys is not None else ()
-        votes = (vote.cid for vote in (*self.votes, *self.dispute))
+        votes = (vote.cid for vote in (*self.votes, *self.dispute, *self.warrant))
         replies = (answer.recorded for answer in self.answered)
         late = (each.reply.cid for each in self.late)
         return (self.record.cid, *keys, *votes, *(reply for reply in replies if reply is not None), *late)
@@ -315,7 +319,9 @@ class Chain:
             case Takeover():
                 _check_nothing_private(body)
                 disputed = dispute_of(body, self.by, self.term, in_force, source)
-                return Step(record, votes=votes_of(body, in_force, source), dispute=disputed), manifest
+                warrant = warrant_of(body, self.term, in_force, source)
+                votes = votes_of(body, in_force, source)
+                return Step(record, votes=votes, dispute=disputed, warrant=warrant), manifest
             case Close():
                 private_of(body, ReasonPrivate, in_force.keys)
                 return Step(record), manifest

@@ -122,11 +122,8 @@ class _Walk:
                     self.manifests(prev)
                 case Collect() as collect:
                     self.replies(collect)
-                case Takeover(votes=votes, against=against, words=words):
-                    self.signed(votes)
-                    self.signed(words)
-                    if against is not None:
-                        self.get(against)
+                case Takeover() as takeover:
+                    self.takeover(takeover)
                 case _:
                     return
         except MissingBlock:
@@ -165,13 +162,25 @@ class _Walk:
                 with suppress(MissingBlock):
                     self.get(link)
 
+    def takeover(self, body: Takeover) -> None:
+        """Visit what a takeover shows: its votes, and why it is."""
+        self.signed(body.votes)
+        self.signed(body.words)
+        for link in (body.against, body.warrant):
+            if link is not None:
+                self.linked(link)
+
     def signed(self, listing: Listing) -> None:
         """Visit the votes of a takeover, or the words of servers; they need nothing more."""
         for count, vote in enumerate(typed_items(listing, CID, self)):
             if count == MAX_MEMBERS:
                 raise RecordError(f"it links more than {MAX_MEMBERS} votes, and no federation has so many members")
-            with suppress(MissingBlock):
-                self.get(vote)
+            self.linked(vote)
+
+    def linked(self, link: CID) -> None:
+        """Visit a record that needs nothing more."""
+        with suppress(MissingBlock):
+            self.get(link)
 
     def tree(self, listing: Listing) -> None:
         """Visit the blocks of a listing's tree."""

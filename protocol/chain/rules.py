@@ -260,6 +260,10 @@ class TakeoverDispute(BrokenRule, number=48, name="takeover-dispute"):
     """A takeover against a record shows it, and that more than half of the servers came to one other content."""
 
 
+class TakeoverWarrant(BrokenRule, number=49, name="takeover-warrant"):
+    """A takeover by warrant shows it: an admin's, in force, for this very run, for its author, and to end this term."""
+
+
 def check_signed(record: Record, known: WellSigned) -> None:
     """Check the signatures of ``record``, unless it is ``known``. Compare its signers first: that costs nothing.
 

@@ -174,6 +174,11 @@ class Manifest:
         """What people see: the member's name, or its ``did:key``."""
         return self.names.get(member_id) or VerifyKey(member_id).did  # not parsed: a stranger's may be no key
 
+    def name_of_key(self, key: bytes) -> str:
+        """`name_of` the member that has this signing key: an admin is listed by its key."""
+        member = self.member_by_key(key)
+        return self.name_of(key if member is None else member.id)
+
     def called(self, member_id: bytes) -> str:
         """`name_of` as it stands in a sentence: quoted if need be, since an admin chose it."""
         return named(self.name_of(member_id))

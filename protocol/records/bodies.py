@@ -75,6 +75,7 @@ class RecordType(StrEnum):
     ERASURE = "erasure"
     TAKEOVER = "takeover"
     VOTE = "vote"
+    WARRANT = "warrant"
 
 
 class Outcome(StrEnum):
@@ -519,6 +520,8 @@ class Takeover(Chained):
     """If the cause is a dispute, the dispatch of the leader before that is contradicted: it followed ``prev``."""
     words: Listing = left_out(EMPTY)
     """Of links to the `RecomputedAck` of each server that contradicts it, in rising order of server."""
+    warrant: CID | None = left_out(None)
+    """If an admin wanted it, the `Warrant`."""
 
 
 # -- beside the chain ----------------------------------------------------------------------------------------------
@@ -648,6 +651,22 @@ class Vote(Body):
     (`Takeover.against`). Such a vote promises nothing about how far its author had verified the run."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warrant(Body):
+    """An admin wants another server to lead a run: whoever votes need not wait until its leader is silent. ``by`` is
+    the admin's key in the manifest in force, which signs it."""
+
+    TYPE: ClassVar[RecordType] = RecordType.WARRANT
+
+    run: CID
+    term: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    """The term that it ends: while the run is led in any other, it means nothing."""
+    candidate: Key
+    """The member id of the server that is to lead."""
+    expires: float
+    """Seconds since 1970."""
+
+
 # -- beside the manifest -------------------------------------------------------------------------------------------
 
 
@@ -687,5 +706,6 @@ BODIES: Final[dict[str, type[Body]]] = {
         Erasure,
         Takeover,
         Vote,
+        Warrant,
     )
 }

@@ -325,6 +325,15 @@ class HandsOver:
 
 
 @dataclass(frozen=True, slots=True)
+class WarrantReady:
+    """An admin wants another server to lead a run. ``record``, the block of its `protocol.records.bodies.Warrant`, is
+    inline. Any member may say it: the candidate does, so that all voters have it."""
+
+    run: CID
+    record: CID
+
+
+@dataclass(frozen=True, slots=True)
 class Bye:
     """The author is leaving; ``note`` says why, for people."""
 
@@ -347,6 +356,7 @@ Said = (
     | VoteAsked
     | VoteReady
     | HandsOver
+    | WarrantReady
     | Bye
 )
 """The body of an announcement."""
@@ -367,6 +377,7 @@ KINDS: Final[dict[str, type[Said]]] = {
     "vote-asked": VoteAsked,
     "vote": VoteReady,
     "hands-over": HandsOver,
+    "warrant": WarrantReady,
     "bye": Bye,
 }
 """The kinds that this version writes."""
@@ -564,7 +575,7 @@ def _most_blocks(body: Said) -> int:
     match body:
         case Hello() | Beat() | Recall() | Alive() | Canvass() | Canvassed() | VoteAsked() | HandsOver() | Bye():
             return 0
-        case VoteReady():
+        case VoteReady() | WarrantReady():
             return 1
         case Proof():
             return 2

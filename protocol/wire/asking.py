@@ -42,6 +42,7 @@ from protocol.wire.announcements import (
     Said,
     VoteAsked,
     VoteReady,
+    WarrantReady,
 )
 from protocol.wire.calling_back import CallBack, CalledBack
 
@@ -175,11 +176,11 @@ def subject_of(body: Said) -> str:
             return f"alive {process.hex()}"
         case ProposalReady(proposal=proposal):
             return f"proposal {proposal}"
-        case Canvass() | Canvassed() | VoteAsked() | VoteReady() | HandsOver():
+        case Canvass() | Canvassed() | VoteAsked() | VoteReady() | HandsOver() | WarrantReady():
             return _of_election(body)
 
 
-def _of_election(body: Canvass | Canvassed | VoteAsked | VoteReady | HandsOver) -> str:
+def _of_election(body: Canvass | Canvassed | VoteAsked | VoteReady | HandsOver | WarrantReady) -> str:
     match body:
         case Canvass(position) | VoteAsked(position):  # one that asks for votes canvasses no more
             return f"candidature {position.run}"
@@ -189,6 +190,8 @@ def _of_election(body: Canvass | Canvassed | VoteAsked | VoteReady | HandsOver) 
             return f"vote {run}"
         case HandsOver(position):
             return f"hands-over {position.run}"
+        case WarrantReady(run=run):
+            return f"warrant {run}"
 
 
 _BYE: Final = subject_of(Bye())

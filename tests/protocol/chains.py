@@ -49,6 +49,7 @@ from protocol.records.bodies import (
     Takeover,
     TakeoverCause,
     Vote,
+    Warrant,
 )
 from protocol.records.contexts import OwnKeySeal, ReplyPrivate, seal_for
 from protocol.records.environment import Environment, Kernel, Numerics, Package
@@ -450,6 +451,12 @@ class Scribe:
         votes = votes or tuple(self.sign(self.vote(each, leader), each) for each in sorted(voters, key=id_of))
         given = {"by": id_of(leader), "term": self.chain.term + 1, "cause": TakeoverCause.SILENCE}
         return Takeover(**self.place(votes=self.pack(block.cid for block in votes)) | given | changes)
+
+    def warrant(self, leader: SigningKey = SECOND, **changes: Any) -> Warrant:
+        """An admin's word that ``leader`` is to lead after this term."""
+        chain = self.chain
+        given = {"by": id_of(ADMIN), "time": TIME, "run": chain.run, "term": chain.term, "candidate": id_of(leader)}
+        return Warrant(**given | {"expires": TIME + 60.0} | changes)
 
     def lead(self, *votes: Block, leader: SigningKey = SECOND, **changes: Any) -> Step:
         """Append a takeover by ``leader``, whose key signs from then on."""

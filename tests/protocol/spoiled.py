@@ -9,6 +9,7 @@ import spoiled_exchanges
 import spoiled_left_out
 import spoiled_places
 import spoiled_takeovers
+import spoiled_warrants
 from spoiling import CASES, Case
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "spoiled_left_out",
     "spoiled_places",
     "spoiled_takeovers",
+    "spoiled_warrants",
 ]

@@ -110,7 +110,7 @@ def test_the_car():
 
 def records_source() -> Blocks:
     source = Blocks()
-    for part in ("manifests", "replies", "chain", "stopped", "elsewhere", "votes", "took_over"):
+    for part in ("manifests", "replies", "chain", "stopped", "elsewhere", "votes", "took_over", "warranted"):
         source.add(*map(block_in, RECORDS[part]))
     return source
 
@@ -139,7 +139,7 @@ def test_message_ids():
 
 
 def test_there_is_a_record_of_each_type_that_is_plain_but_an_index():
-    parts = ("manifests", "replies", "chain", "stopped", "elsewhere", "votes", "took_over")
+    parts = ("manifests", "replies", "chain", "stopped", "elsewhere", "votes", "took_over", "warranted")
     shown = [each for part in parts for each in RECORDS[part]]
     for each in shown:
         record = parse_record(block_in(each))
@@ -204,6 +204,14 @@ def test_the_chain_is_verified(part: str, term: int):
     for shown in RECORDS[part]:
         chain.append_block(block_in(shown), source)
     assert (chain.closed, chain.term) == (True, term)
+
+
+def test_a_takeover_by_warrant_is_verified():
+    source, chain = records_source(), Chain(CID.parse(RECORDS["federation"]))
+    warrant, takeover = map(block_in, RECORDS["warranted"])
+    for block in [*map(block_in, RECORDS["took_over"][:2]), takeover]:
+        step = chain.append_block(block, source)
+    assert [each.cid for each in step.warrant] == [warrant.cid]
 
 
 # -- an encrypted run ----------------------------------------------------------------------------------------------

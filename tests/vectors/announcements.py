@@ -33,6 +33,7 @@ from protocol.wire.announcements import (
     Said,
     VoteAsked,
     VoteReady,
+    WarrantReady,
     sign_announcement,
 )
 
@@ -75,6 +76,7 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
         "vote-asked": VoteAsked(position, manifest.cid, 2),
         "vote": VoteReady(run.cid, bytes(range(32)), 2, record.cid),
         "hands-over": HandsOver(position, bytes(range(32))),
+        "warrant": WarrantReady(run.cid, record.cid),
     }
     inline = {
         "head": (head,),
@@ -84,6 +86,7 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
         "recalled": (record,),
         "proposal": (record,),
         "vote": (record,),
+        "warrant": (record,),
     }
     return {
         name: Announcement(

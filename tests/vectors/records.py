@@ -35,6 +35,7 @@ from protocol.records.bodies import (
     ReasonPrivate,
     Recomputed,
     RecomputedAck,
+    TakeoverCause,
     Voting,
 )
 from protocol.records.message_ids import message_id
@@ -164,13 +165,18 @@ def _stopped(scribe: Scribe) -> list[CID]:
 
 
 def _took_over(scribe: Scribe) -> dict[str, object]:
-    """A run whose second server takes over between a dispatch and its collect, and the votes for it."""
-    taken = [scribe.add(scribe.run()), scribe.add(scribe.dispatch()), scribe.lead()]
+    """A run whose second server takes over between a dispatch and its collect, and the votes for it; and, beside it, an
+    admin's warrant and the takeover by that."""
+    taken = [scribe.add(scribe.run()), scribe.add(scribe.dispatch())]
+    warrant = scribe.sign(scribe.warrant(), ADMIN)
+    by_warrant = scribe.sign(scribe.takeover(cause=TakeoverCause.HANDOVER, warrant=warrant.cid), SECOND)
+    taken.append(scribe.lead())
     votes = taken[-1].votes
     taken += [scribe.add(scribe.collect(scribe.error(ALICE), scribe.error(BOB))), scribe.add(scribe.close())]
     return {
         "votes": [_shown(scribe, vote.cid) for vote in votes],
         "took_over": [_shown(scribe, step.record.cid) for step in taken],
+        "warranted": [_shown(scribe, block.cid) for block in (warrant, by_warrant)],
     }
 
 

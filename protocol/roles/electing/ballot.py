@@ -19,6 +19,7 @@ from protocol.records.bodies import Role, Vote
 from protocol.records.signed_records import sign_record
 from protocol.roles.effects import KeepVote, What
 from protocol.roles.electing.voted_run import VotedRun
+from protocol.roles.electing.warrants import Warrants
 from protocol.roles.machine import Machine
 from protocol.votes.candidacy import LIFE
 from protocol.votes.promise import KeptVote, Promise, is_outvoted
@@ -61,6 +62,7 @@ class Ballot:
         self._newest, self._announcer, self._copies = machine.newest, machine.announcer, machine.copies
         self._equivocations, self._outbox = machine.equivocations, machine.parts.outbox  # a vote outlives its role
         self._own = machine.acting.votes
+        self.warrants = Warrants(run, machine)
         self._may_answer = AtMostEvery(ANSWER_AGAIN)
         self._may_tell = AtMostEvery(TELL_AGAIN)
         self._retry = Backoff(0.0)
@@ -99,8 +101,8 @@ class Ballot:
 
     # -- being asked ------------------------------------------------------------------------------------------------
 
-    def voter(self, run: VotedRun, now: float) -> Voter:
-        """We, as a voter."""
+    def voter(self, run: VotedRun, candidate: bytes, now: float) -> Voter:
+        """We, as one that may vote for ``candidate``."""
         electorate = run.electorate(self._newest.manifest)
         proof_against, members = self._equivocations.distrust.proof_against, self._newest.manifest.members
         servers = [members[each] for each in electorate.candidates]
@@ -110,7 +112,7 @@ class Ballot:
             electorate=electorate,
             promise=self._own.promise(run.position.run),
             leader=run.leader,
-            hears_leader=self._hears_leader(now),
+            hears_leader=self._hears_leader(now) and not self.warrants.counts(candidate, now),
             is_closed=run.is_closed,
             is_copied=not self._copies.may_sign,
             distrusted=frozenset(each.id for each in servers if proof_against(each) is not None),
@@ -124,7 +126,7 @@ class Ballot:
             return False
         if not self._may_answer.take((by, type(asked)), now):
             return False
-        voter = self.voter(run, now)
+        voter = self.voter(run, by, now)
         if isinstance(asked, VoteAsked) and voter.has_voted_so(by, asked):
             if (kept := self._own.on_disk(run.position.run)) is not None:
                 self._give(run.position.run, kept, now)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from protocol.blocks.cid import CID
+from protocol.records.bodies import Warrant
+from protocol.roles.effects import What
 from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.handing_over import HandingOver
 from protocol.roles.electing.standing import Standing, Wins
@@ -29,6 +31,7 @@ from protocol.wire.announcements import (
     ReplyReady,
     VoteAsked,
     VoteReady,
+    WarrantReady,
 )
 
 
@@ -147,6 +150,8 @@ class Leadership:
                 self._standing.canvassed(said.by, told, now)
             case VoteReady() as ready:
                 self._standing.voted(said.by, ready, said.blocks, now)
+            case WarrantReady() as ready:
+                self._warranted(self._ballot.warrants.heard(ready, said.blocks, now), now)
             case Hello(position=position) | Beat(position=position):
                 self.voters.confirms(said.by, position, now)
                 return False
@@ -159,6 +164,15 @@ class Leadership:
             case _:
                 return False
         return True
+
+    def _warranted(self, warrant: Warrant | None, now: float) -> None:
+        """An admin wants another server to lead: have it elected, as if our owner wanted it."""
+        run, newest = self.run(), self._machine.newest.manifest
+        if warrant is None or run is None:
+            return
+        by, name = newest.name_of_key(warrant.by), newest.name_of(warrant.candidate)
+        self._machine.outbox.report(What.TO_HAND_OVER, run=str(run.position.run), by=by, name=name)
+        self.handing_over.begin(warrant.candidate, now)
 
     def settle(self, now: float) -> None:
         """What was heard may change what we do."""

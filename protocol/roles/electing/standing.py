@@ -13,18 +13,19 @@ from typing import Any, Final
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.takeover import VoteFor, check_vote
 from protocol.pacing.backoff import Backoff
-from protocol.records.bodies import TakeoverCause
+from protocol.records.bodies import TakeoverCause, Warrant
 from protocol.records.signed_records import parse_record
 from protocol.roles.effects import What
 from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.electing.voted_run import VotedRun
+from protocol.roles.leader.run_plan import WonTerm
 from protocol.roles.machine import Machine
 from protocol.votes.candidacy import LIFE, Candidacy, stand
 from protocol.votes.promise import KeptVote
 from protocol.votes.silence import LEAST_SILENCE, jitter
 from protocol.votes.voter import rank
-from protocol.wire.announcements import Canvassed, Position, Refusal, VoteReady
+from protocol.wire.announcements import Canvassed, Position, Refusal, VoteReady, WarrantReady
 
 ASK_AGAIN: Final = 1.0
 """Seconds until a candidate asks again, at most: it is asked soon first, as whatever is announced again."""
@@ -35,8 +36,8 @@ USE: Final = 5.0
 GIVES_WAY: Final = 1.5
 """Seconds that a server whose app is not up lets others go first, once: as long as they wait for a silent leader."""
 
-Wins = Callable[[int, TakeoverCause, CID, tuple[Block, ...], float], None]
-"""Called with the term, the cause, the head after which it begins, the votes in rising order of voter, and the time."""
+Wins = Callable[[WonTerm, float], None]
+"""Called with the term, and the time."""
 
 
 class Standing:
@@ -80,6 +81,8 @@ class Standing:
         """Whether others could go first, since there was a leader."""
         self._handed_over_until = -math.inf
         """Until when the leader's word holds that we are to lead."""
+        self._warrant: Block | None = None
+        """By which an admin wants us to lead, as long as that counts."""
 
     @property
     def candidacy(self) -> Candidacy | None:
@@ -97,6 +100,8 @@ class Standing:
     def due(self, now: float) -> None:
         """Stand, go on, or give it up, as it is."""
         run = self._run()
+        if self._warrant is not None:
+            self._warrant = self._ballot.warrants.block(self._newest.author.member, now)
         if run is None or run.is_closed:
             self._candidacy = None
             return
@@ -132,8 +137,28 @@ class Standing:
             name = self._newest.manifest.name_of(by)
             self._outbox.report(What.HANDED_OVER, run=str(run.position.run), name=name)
 
+    def warranted(self, warrant: Warrant, now: float) -> None:
+        """An admin wants a server to lead the run. If that is us we stand at once, and otherwise not before we would if
+        the leader were silent."""
+        run = self._run()
+        if warrant.candidate != self._newest.author.member:
+            self._not_before = max(self._not_before, now + LEAST_SILENCE)
+        elif run is not None:
+            self._warrant = self._ballot.warrants.block(warrant.candidate, now)
+            self._not_before, self._attempt, self._has_given_way = now, 0, True
+            name = self._newest.manifest.name_of_key(warrant.by)
+            self._outbox.report(What.WARRANTED, run=str(run.position.run), name=name)
+
+    @property
+    def is_warranted(self) -> bool:
+        """Whether an admin wants us to lead, be there a leader or not."""
+        return self._warrant is not None
+
     def leader_speaks(self) -> None:
-        """There is a leader: what was tried before is over, unless we ask for votes already, which is a promise."""
+        """There is a leader: what was tried before is over, unless we ask for votes already, which is a promise, or an
+        admin wants us to lead in its place."""
+        if self.is_warranted:
+            return
         self._attempt, self._has_given_way = 0, False
         if self._candidacy is not None and not self._candidacy.asks and not self._votes_for_itself:
             self._candidacy = None
@@ -141,11 +166,11 @@ class Standing:
     # -- one candidacy ----------------------------------------------------------------------------------------------
 
     def _stand(self, run: VotedRun, now: float) -> None:
-        candidacy = stand(self._ballot.voter(run, now), self._reported)
+        candidacy = stand(self._ballot.voter(run, self._newest.author.member, now), self._reported)
         if isinstance(candidacy, Refusal):
             self._not_before = now + ASK_AGAIN
             return
-        if not self._attempt and now >= self._handed_over_until:
+        if not self._attempt and now >= self._handed_over_until and not self.is_warranted:
             self._outbox.report(What.STANDS, run=str(run.position.run), term=candidacy.term)
         self._candidacy, self._since, self._votes_for_itself = candidacy, now, False
         self._votes.clear()
@@ -165,6 +190,8 @@ class Standing:
     def _ask(self, candidacy: Candidacy, now: float) -> None:
         self._retry.back_off(now)
         self._retry.at = min(self._retry.at, now + ASK_AGAIN)
+        if (block := self._warrant) is not None:  # a voter that lacks it would refuse
+            self._announcer.announce(WarrantReady(candidacy.position.run, block.cid), (block,))
         self._announcer.announce(candidacy.question)
 
     def _fails(self, candidacy: Candidacy, now: float) -> None:
@@ -237,12 +264,15 @@ class Standing:
             head, votes = candidacy.position.head, tuple(self._votes[each] for each in candidacy.won_with)
             run_id = str(candidacy.position.run)
             self._outbox.report(What.ELECTED, run=run_id, term=candidacy.term, votes=len(votes))
-            cause = TakeoverCause.HANDOVER if now < self._handed_over_until else TakeoverCause.SILENCE
-            self.wins(candidacy.term, cause, head, votes, now)
+            warrant = self._ballot.warrants.block(candidacy.member, now)
+            is_wanted = warrant is not None or now < self._handed_over_until
+            cause = TakeoverCause.HANDOVER if is_wanted else TakeoverCause.SILENCE
+            self._warrant = None
+            self.wins(WonTerm(candidacy.term, cause, head, votes, warrant), now)
         elif (
             candidacy.may_ask and not self._votes_for_itself and run is not None and run.position == candidacy.position
         ):
-            if self._ballot.voter(run, now).why_not(candidacy.member, candidacy.question) is not None:
+            if self._ballot.voter(run, candidacy.member, now).why_not(candidacy.member, candidacy.question) is not None:
                 self._candidacy = None  # we have voted for another since we began to ask, or hear the leader again
                 return
             self._votes_for_itself = True

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from protocol.blocks.cid import CID
+from protocol.records.bodies import Warrant
 from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.electing.leader_silence import LeaderSilence
@@ -26,6 +27,7 @@ from protocol.wire.announcements import (
     Hello,
     Position,
     VoteAsked,
+    WarrantReady,
 )
 
 STUCK: Final = 2.0
@@ -58,6 +60,8 @@ class Voting:
         """Called when the leader is heard. A standby sets it."""
         self.handed_over: Callable[[bytes, bytes, float], None] = lambda _by, _to, _now: None
         """Called with the leader, with whom it wants to lead, and the time. A standby sets it."""
+        self.warranted: Callable[[Warrant, float], None] = lambda _warrant, _now: None
+        """Called with an admin's warrant, and the time. A standby sets it."""
         self._handed_over: tuple[Position, float] | None = None
         """With which head the leader has handed its run over, and until when that holds."""
         self._came_to: tuple[CID | None, float] = None, 0.0
@@ -116,6 +120,10 @@ class Voting:
                 return position is not None and self._is_outvoted(said.by, position, now)
             case HandsOver(position, to):
                 self._hands_over(said.by, position, to, now)
+                return True
+            case WarrantReady() as ready:
+                if (warrant := self.ballot.warrants.heard(ready, said.blocks, now)) is not None:
+                    self.warranted(warrant, now)
                 return True
             case Bye():
                 del self._heard[said.by]

@@ -154,7 +154,7 @@ class AppRequests:
     def _begin_term(self, won: WonTerm, now: float) -> None:
         self._won = None
         if won.head == self._writer.chain.head:  # the votes name it
-            self._writer.take_over(won, now, self._took_over)
+            self._writer.take_over(won.at(now), now, self._took_over)
 
     def _next_call(self, now: float) -> ServerCall | None:
         """The next call of the app's. As long as the disk has no room, or witnesses are away, one that sends messages

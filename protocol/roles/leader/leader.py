@@ -11,10 +11,10 @@ from functools import partial
 from typing import Final
 
 from protocol.app.calls import AppReady, Examined
-from protocol.blocks.cid import CID, Block
+from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Member, Role, TakeoverCause
+from protocol.records.bodies import Member, Role
 from protocol.roles.collecting.awaited_replies import AwaitedReplies
 from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.collecting.late_replies import LateReplies
@@ -54,6 +54,7 @@ from protocol.wire.announcements import (
     Recall,
     Recalled,
     ReplyReady,
+    WarrantReady,
     topic_all,
 )
 from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
@@ -227,9 +228,9 @@ class Leader:
         self.machine.announcer.say(Hello, now)
         self._app.take_over(app)
 
-    def _leads_again(self, term: int, cause: TakeoverCause, head: CID, votes: tuple[Block, ...], now: float) -> None:
+    def _leads_again(self, won: WonTerm, now: float) -> None:
         """A majority has voted for us in a term that no voter has left behind."""
-        self._requests.won(WonTerm(term, cause, head, votes), self._led_again)
+        self._requests.won(won, self._led_again)
 
     def _led_again(self, now: float) -> None:
         chain = self.chain
@@ -289,7 +290,7 @@ class Leader:
                 self._forgotten.heard(by, body, now)
             case Head(position):
                 return self.other_leaders.heard(by, position, inline, now)
-            case Alive() | ProposalReady() | HandsOver():
+            case Alive() | ProposalReady() | HandsOver() | WarrantReady():
                 return False  # proposals are for admins' desks
         return True
 

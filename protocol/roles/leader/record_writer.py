@@ -97,8 +97,18 @@ class RecordWriter:
     def take_over(self, won: WonTerm, now: float, then: Then) -> None:
         """Begin a term that we have won."""
         votes, more = pack([vote.cid for vote in won.votes])
+        warrant = [] if won.warrant is None else [won.warrant]
         self._terms.append(TermStart(self.chain.height + 1, won.term))
-        self.write(Takeover, now, then, [*won.votes, *more], term=won.term, cause=won.cause, votes=votes)
+        self.write(
+            Takeover,
+            now,
+            then,
+            [*won.votes, *more, *warrant],
+            term=won.term,
+            cause=won.cause,
+            votes=votes,
+            warrant=None if won.warrant is None else won.warrant.cid,
+        )
 
     def write_roster(self, now: float, then: Then) -> None:
         """Bring the newest manifest into force, or name that in force again if it is the newest: in the very block of

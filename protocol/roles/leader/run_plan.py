@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
@@ -15,7 +15,7 @@ from protocol.chain.chain import Chain
 from protocol.federation.run_keys import Epoch, RunKeys, private_fields
 from protocol.keeping.best import BestBy
 from protocol.keeping.plan import KEEP_EVERYTHING, KeepPlan
-from protocol.records.bodies import RecomputedAck, Run, RunConfig, RunPrivate, TakeoverCause
+from protocol.records.bodies import RecomputedAck, Run, RunConfig, RunPrivate, TakeoverCause, Warrant
 from protocol.records.contexts import RunPlace, SentContent, content_key
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
@@ -134,6 +134,16 @@ class WonTerm:
     """The record after which it begins: the votes name it."""
     votes: tuple[Block, ...]
     """In rising order of voter."""
+    warrant: Block | None = None
+    """By which an admin wanted it; None if none did."""
+
+    def at(self, now: float) -> WonTerm:
+        """It, as it is told ``now``: without a warrant that has expired since."""
+        if self.warrant is None:
+            return self
+        said = parse_record(self.warrant).body
+        is_good = isinstance(said, Warrant) and now < said.expires
+        return self if is_good else replace(self, warrant=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ come when, and which part takes it.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from protocol.app.calls import AppReady, Examined
-from protocol.blocks.cid import CID, Block
+from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Close, Role, Roster, Run, Takeover, TakeoverCause
+from protocol.records.bodies import Close, Role, Roster, Run, Takeover
 from protocol.roles.catch_up import CatchUp, Fork
 from protocol.roles.effects import Effect, PinRun, Stop, StopCause, What
 from protocol.roles.electing.standing import Standing
@@ -85,7 +86,7 @@ class Standby:
         self._chance = TakeoverChance(self.takeover, machine.outbox)
         self._standing.wins, self._standing.is_up = self._wins, lambda: self.is_up()
         voting.leader_speaks = self._standing.leader_speaks
-        voting.handed_over = self._standing.handed_over
+        voting.handed_over, voting.warranted = self._standing.handed_over, self._standing.warranted
         self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
         self._told = told = ToldAcks(machine)
         self._acks = acks = OwnAcks(kept, forgotten, told, followed, machine)
@@ -318,11 +319,13 @@ class Standby:
 
     def _may_stand_from(self) -> float | None:
         """From when on it may stand for the run that it follows; None if it could not lead it."""
-        return None if self.why_not_lead() else self._voting.silence.over
+        if self.why_not_lead():
+            return None
+        return -math.inf if self._standing.is_warranted else self._voting.silence.over
 
-    def _wins(self, term: int, cause: TakeoverCause, head: CID, votes: tuple[Block, ...], now: float) -> None:
-        self.won = WonTerm(term, cause, head, votes)
-        if (run := self._followed.run) is not None and run.chain.head == head:
+    def _wins(self, won: WonTerm, now: float) -> None:
+        self.won = won
+        if (run := self._followed.run) is not None and run.chain.head == won.head:
             run.give_up()  # what else somebody says there is of it counts no more, and nobody may have that
 
     def succession(self) -> Succession | None:

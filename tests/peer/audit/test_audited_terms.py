@@ -19,6 +19,7 @@ from peer.audit.audit import Audit
 from peer.audit.report import Report
 from peer.base.errors import ExitCode
 from peer.engine.local.engine import LocalEngine
+from peer.history.reigns import reign_value
 from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict
@@ -142,7 +143,7 @@ def test_the_change_is_told_as_people_say_it(audited: Audited) -> None:
 @pytest.mark.parametrize(
     ("cause", "leader", "why"),
     [
-        (TakeoverCause.HANDOVER, SECOND, "as server or an admin handed the run over"),
+        (TakeoverCause.HANDOVER, SECOND, "as server handed the run over"),
         (TakeoverCause.SILENCE, SERVER, "server was elected again"),
     ],
 )
@@ -150,6 +151,16 @@ def test_each_cause_has_its_words(cause: TakeoverCause, leader: SigningKey, why:
     run = led()
     run.scribe.lead(leader=leader, cause=cause, voters=(leader, ALICE, BOB))
     assert why in audited(run).reigns[1].in_words()
+
+
+def test_a_takeover_by_warrant_says_which_admin_wanted_it(audited: Audited) -> None:
+    run = led()
+    warrant = run.scribe.sign(run.scribe.warrant(), ADMIN)
+    run.scribe.lead(cause=TakeoverCause.HANDOVER, warrant=warrant.cid)
+    report = audited(run)
+    assert report.verdict is Verdict.VERIFIED
+    assert "an admin, wanted by warrant" in report.reigns[1].in_words()
+    assert reign_value(report.reigns[1])["warrant"] == report.reigns[1].warrant
 
 
 def test_an_audit_says_that_most_servers_were_against_a_record_and_finds_no_fault_in_who_voted(
