@@ -5,8 +5,10 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import processes_said
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hypothesis import HealthCheck, settings
 
 from crypto import dsse
 from crypto.remembered import Remembered
@@ -14,6 +16,9 @@ from peer.engine.interface import EngineError
 from peer.engine.kubo.node import KuboNode
 from peer.engine.kubo.program import find_ipfs
 from peer.engine.local.engine import LocalEngine
+
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("ours")  # a test does not fail because the machine is busy
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,10 +42,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_runtest_logstart() -> None:
+    """Nothing that ran before is about the test that begins."""
+    processes_said.forget()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Escape lone surrogates in what a test printed or logged: apps under test do, and pytest-xdist dies of them."""
+    """Say in a failure what the processes of the test said. Escape lone surrogates in what it printed or logged: apps
+    under test do, and pytest-xdist dies of them."""
     report = yield
+    if report.failed:
+        report.sections += processes_said.sections()
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import processes_said
+
 from crypto.identity import Identity
 from peer.audit.audit import Audit
 from peer.cli.main import run
@@ -42,6 +44,9 @@ PATIENCE: Final = 90.0
 
 LOOK_AGAIN: Final = 0.03
 
+CRASHES: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
+"""The signals of a process that broke in native code. No test ends one so."""
+
 Fields = Mapping[str, Any]
 
 
@@ -57,6 +62,7 @@ class PeerProcess:
         self.name = name
         self.log = log
         self._out = log.with_suffix(".out")
+        processes_said.remember(name, log)
         with log.open("wb") as err, self._out.open("wb") as out:
             self.process = subprocess.Popen(
                 [*within, sys.executable, "-P", "-m", self.module, *arguments],
@@ -102,11 +108,13 @@ class PeerProcess:
         return until(found, lambda: f"{self.name} never reported {event} {expected} ({count}x):\n{self.said}", over)
 
     def code(self) -> int:
-        """Its exit code, once it has ended."""
+        """Its exit code, once it has ended. An AssertionError if it does not end, or crashed."""
         try:
-            return self.process.wait(PATIENCE)
+            code = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} does not end:\n{self.said}") from None
+        assert -code not in CRASHES, f"{self.name} crashed with {signal.Signals(-code).name}:\n{self.said}"
+        return code
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -131,9 +139,9 @@ def until(found: Callable[[], Any], failure: Callable[[], str], over: Callable[[
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without the tester's settings of ``peer``."""
+    """This process's, without the tester's settings of ``peer``. An app process that crashes says where, too."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("POLLEN_")}
-    return {**ours, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**ours, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONFAULTHANDLER": "1"}
 
 
 @dataclass

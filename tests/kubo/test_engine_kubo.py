@@ -32,7 +32,7 @@ from peer.engine.kubo.reach import Reach
 from protocol.blocks.cid import BlockMismatch, cbor_block, raw_block
 
 KEY = bytes(range(32))
-SOON = 30.0
+SOON = 60.0
 
 needs_kubo = pytest.mark.kubo
 

@@ -24,7 +24,7 @@ from protocol.blocks.cid import cbor_block, raw_block
 pytestmark = [pytest.mark.kubo, pytest.mark.usefixtures("ipfs_program")]
 
 KEY = bytes(range(32))
-SOON = 30.0
+SOON = 60.0
 
 
 @pytest.fixture

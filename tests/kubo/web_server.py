@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "web-server"
 NAME = "peers.hospital.org"
 """The name in the examples."""
 PROXY_PORT = 8888
-_SOON = 20.0
+_SOON = 60.0
 
 
 def certificates(folder: Path) -> tuple[Path, Path, Path]:

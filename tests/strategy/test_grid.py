@@ -186,7 +186,7 @@ any_text = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=2
 
 
 @given(sent=records, answered=st.lists(records, min_size=1, max_size=2), group=any_text, reason=any_text)
-@settings(deadline=None, max_examples=40, print_blob=True)
+@settings(max_examples=40)
 def test_any_records_and_texts_go_through_and_are_told(
     sent: RecordDict, answered: list[RecordDict], group: str, reason: str
 ) -> None:
@@ -206,7 +206,7 @@ def test_any_records_and_texts_go_through_and_are_told(
 
 
 @given(sent=records, answered=st.lists(records, min_size=1, max_size=3))
-@settings(deadline=None, max_examples=40, print_blob=True)
+@settings(max_examples=40)
 def test_any_records_are_examined_and_judged_in_words(sent: RecordDict, answered: list[RecordDict]) -> None:
     store = MemoryStore()
     root = ContentWriter(store).write(sent, None)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from any_runs import AnyRun, runs
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from inspected_runs import WrittenRun
 from terminals import obeyed
 
@@ -20,7 +20,7 @@ from peer.base.errors import ExitCode
 from peer.cli.main import run
 from protocol.blocks.car import write_car
 
-few = settings(deadline=None, max_examples=12, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=12)
 
 
 @contextlib.contextmanager

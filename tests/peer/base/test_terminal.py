@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from terminals import HOSTILE, ROOT, obeyed, on_a_terminal, unstyled
 
@@ -182,7 +182,6 @@ def test_a_command_is_never_folded(out: io.StringIO, monkeypatch: pytest.MonkeyP
 
 
 @given(any_text)
-@settings(deadline=None)
 def test_what_is_shown_is_harmless_and_stays_as_it_is(text: str) -> None:
     assert obeyed(visible(text)) == set()
     assert visible(visible(text)) == visible(text)
@@ -190,7 +189,6 @@ def test_what_is_shown_is_harmless_and_stays_as_it_is(text: str) -> None:
 
 
 @given(any_text)
-@settings(deadline=None)
 def test_a_quotation_ends_where_we_end_it(text: str) -> None:
     shown = quoted(text)
 

@@ -15,7 +15,7 @@ from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, Subscription, TooLarge, Unreachable
 from protocol.blocks.cid import CHUNK_SIZE, Block, MissingBlock, cbor_block, raw_block
 
-SOON = 20.0
+SOON = 60.0
 """Seconds that a test waits for what must come; it comes in milliseconds."""
 
 

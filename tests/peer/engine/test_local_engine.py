@@ -19,7 +19,7 @@ from peer.engine.local.engine import LocalEngine
 from protocol.blocks.cid import Block, BlockMismatch, cbor_block, raw_block
 from protocol.blocks.listing import pack
 
-SOON = 20.0
+SOON = 60.0
 
 
 def file_of(directory: Path, block: Block) -> Path:

@@ -41,7 +41,7 @@ def there_and_back(records: RecordDict) -> RecordDict:
 
 
 @given(records)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_record_dict_arrives_as_through_flowers_own_protobuf(sent: RecordDict) -> None:
     received = there_and_back(sent)
 
@@ -315,7 +315,7 @@ plain = st.recursive(
     | plain.map(encode_cbor)
     | plain.map(lambda junk: encode_cbor([FORMAT, [["r", "config", junk]]]))
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_random_bodies_are_a_content_error_or_an_empty_record(body: bytes) -> None:
     root, blocks = write_manifest(body, [])
 

@@ -36,7 +36,7 @@ def chunks(encoded: Encoded) -> list[CID]:
 
 
 @given(records)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_reader_gets_what_it_gets_of_a_plain_content(sent: RecordDict) -> None:
     plain, encrypted = Blocks(), Blocks()
 

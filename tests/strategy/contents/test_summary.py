@@ -9,7 +9,7 @@ from typing import Any
 
 from any_records import Blocks, records, values
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strategy.contents.codec import encode
@@ -25,7 +25,6 @@ any_value = st.one_of(
 @example([{"num-examples": 10**400, "loss": 1.0}, {"num-examples": 1, "loss": 10**400}])
 @example([{"num-examples": math.nan, "loss": 1.0}])
 @example([{"num-examples": 5e-324, "loss": 1.7e308}, {"num-examples": 1.7e308, "loss": -1.7e308}])
-@settings(deadline=None)
 def test_any_metrics_have_means_that_can_be_shown(given: list[dict[str, Any]]) -> None:
     means = mean_metrics(given)
 
@@ -34,13 +33,11 @@ def test_any_metrics_have_means_that_can_be_shown(given: list[dict[str, Any]]) -
 
 
 @given(any_value)
-@settings(deadline=None)
 def test_any_value_can_be_shown_as_json(value: Any) -> None:
     json.dumps(to_json(value), allow_nan=False)
 
 
 @given(records)
-@settings(deadline=None)
 def test_any_records_have_a_summary_that_can_be_shown(sent: RecordDict) -> None:
     blocks = Blocks()
 

@@ -173,14 +173,14 @@ def varied(draw: st.DrawFn) -> list[RecordDict]:
 any_replies = st.one_of(varied(), varied(), st.lists(st.one_of(usual, odd), min_size=1, max_size=4))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(any_replies, st.booleans())
 def test_fed_avg_raises_on_nothing_that_passes(replies: list[RecordDict], train: bool) -> None:
     left = taken(replies, refusals(newer.FedAvg(), replies, train=train))
     aggregates(newer.FedAvg(), left, train=train)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(any_replies, st.booleans())
 def test_nothing_is_refused_that_fed_avg_takes(replies: list[RecordDict], train: bool) -> None:
     refused = refusals(newer.FedAvg(), replies, train=train)
@@ -188,7 +188,7 @@ def test_nothing_is_refused_that_fed_avg_takes(replies: list[RecordDict], train:
     assert not by_layout or raises(newer.FedAvg(), replies, train=train)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(usual, odd, st.integers(0, 3), st.sampled_from([*MEANS, newer.FedMedian, newer.FedTrimmedAvg, newer.Krum]))
 def test_one_odd_reply_of_four_does_not_end_the_run(
     usual: RecordDict, odd: RecordDict, place: int, kind: Callable[[], newer.FedAvg]
@@ -247,7 +247,7 @@ OLDER = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(older_replies, st.sampled_from(OLDER))
 def test_no_older_strategy_raises_on_what_passes(
     replies: list[RecordDict], kind: Callable[[], older_strategies.Strategy]
@@ -255,7 +255,7 @@ def test_no_older_strategy_raises_on_what_passes(
     older_aggregates(kind(), taken(replies, older_refusals(kind(), replies)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(older_replies)
 def test_nothing_is_refused_that_the_older_fed_avg_takes(replies: list[RecordDict]) -> None:
     refused = older_refusals(older_strategies.FedAvg(), replies)
