@@ -72,6 +72,7 @@ __all__ = [
     "EngineError",
     "Exchange",
     "Finding",
+    "LateReply",
     "MissingBlock",
     "Model",
     "NoSuchModel",
@@ -104,7 +105,7 @@ class Participant:
     errors: int
     """Messages with an error in place of an answer."""
     left_out: int
-    """How many of those because an exchange did not wait for it."""
+    """Messages for whose answer the exchange did not wait, by the run's own rule."""
     late: int
     """Its replies that came after their exchange had closed."""
     confirmed: int | None
@@ -238,6 +239,18 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class LateReply:
+    """A reply that came after its exchange had closed. The app did not get it."""
+
+    name: str
+    """The participant."""
+    exchange: int
+    """The number of the exchange that it came too late for."""
+    reply: str
+    """The CID of the reply record."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """Messages that the server sent together, and their answers: the training of a round, or its evaluation."""
 
@@ -255,12 +268,18 @@ class Exchange:
     """The participants that were asked."""
     answers: tuple[Answer, ...]
     unanswered: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """The participants for whose answer it did not wait, by the run's own rule."""
+    late: tuple[LateReply, ...]
+    """Replies of which it tells, and which came too late for an earlier exchange."""
     metrics: Mapping[str, float]
     """The mean of each number that all answers have, weighted by ``num-examples`` if all have that."""
     confirmed_by: tuple[str, ...]
     """The members that have confirmed the whole exchange with acks."""
     recomputed_by: tuple[str, ...]
     """The servers whose own app sent the same, as they sign."""
+    contradicted_by: tuple[str, ...]
+    """The servers whose own app sent something else, as they sign."""
     settled: bool
     """Whether the whole exchange is settled, by the acks that are at hand."""
 
@@ -652,9 +671,12 @@ def _exchange(row: dict[str, Any], report: audited.Report) -> Exchange:
         participants=tuple(row["participants"]),
         answers=tuple(map(_answer, row["answers"])),
         unanswered=tuple(row["unanswered"]),
+        left_out=tuple(answer["name"] for answer in row["answers"] if answer["left_out"]),
+        late=tuple(LateReply(each["name"], each["exchange"], each["reply"]) for each in row["late"]),
         metrics=MappingProxyType({name: float(value) for name, value in row["metrics"].items()}),
         confirmed_by=tuple(report.confirmed_by(row["last_height"])),
         recomputed_by=tuple(report.recomputed_by(row["height"])),
+        contradicted_by=tuple(report.contradicted_by(row["height"])),
         settled=report.is_settled(row["last_height"]),
     )
 

@@ -38,7 +38,7 @@ class Tally:
     answered: int = 0
     errors: int = 0
     left_out: int = 0
-    """How many of the errors are because an exchange did not wait for it."""
+    """Its messages for whose reply an exchange did not wait: no errors of its own."""
     late: int = 0
     """Its replies that came after their exchange had closed."""
 
@@ -79,15 +79,15 @@ class Settled:
         newest = "the close" if closed else "the newest record"
         if self.height == height:
             return f"all of it: a majority has confirmed {newest} ({self._counted})"
-        known = f"no majority is known here to have confirmed {newest} ({self._counted}, and it takes {self.majority})"
-        return f"nothing; {known}" if self.height is None else f"up to height {self.height}; {known}"
+        known = f"{self._counted} are known here to have confirmed {newest}, and it takes {self.majority}"
+        return f"not known here: {known}" if self.height is None else f"up to height {self.height}: {known}"
 
     def unsettled_close(self) -> str:
         """What it means that the close is not settled."""
         return (
-            f"the run is closed, and no majority is known here to have confirmed the close ({self._counted}, and it "
-            f"takes {self.majority}). Until one has, another server that takes over may go on from before it, and the "
-            "run may end otherwise"
+            f"{self._counted} are known here to have confirmed the close, and it takes {self.majority}. The last "
+            "leader was told of the others: peer history in its home counts them. Only if too few have, another server "
+            "may still take over from before the close, and end the run otherwise"
         )
 
     @property
@@ -215,9 +215,10 @@ class Report:
             tally = self.participants.setdefault(answer.name, Tally())
             if answer.code is None:
                 tally.answered += 1
+            elif answer.left_out:
+                tally.left_out += 1
             else:
                 tally.errors += 1
-                tally.left_out += answer.left_out
         for each in exchange.late:
             self.participants.setdefault(each.name, Tally()).late += 1
         self.rounds = self.exchanges if self.highest_round is None else self.highest_round

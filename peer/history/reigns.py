@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -53,13 +54,14 @@ class Reign:
     """The greatest height of this term that a member has confirmed above ``until``, in a tail that the next takeover
     left out; None if nobody is known to have."""
 
-    def in_words(self) -> str:
-        """How it began, in a sentence. What others chose is quoted."""
+    def in_words(self, *, with_term: bool = True) -> str:
+        """How it began, in a sentence. What others chose is quoted. ``with_term``: it says in which term."""
         leader, before = named(self.leader), named(self.before)
+        term = f", in term {self.term}" if with_term else ""
         if self.cause is None:
-            return f"{leader} led from the start, in term {self.term}"
-        votes = f"({self.votes} of {self.voters} votes)"
-        where = f"at height {self.since}, in term {self.term},"
+            return f"{leader} led from the start{term}"
+        votes, comma = f"({self.votes} of {self.voters} votes)", "," if with_term else ""
+        where = f"at height {self.since}{term}{comma}"
         if self.leader == self.before:
             return f"{leader} was elected again {where} {_why_again(self.cause)} {votes}"
         why = _why(self.cause, before, named(self.warrant) if self.warrant else "")
@@ -115,6 +117,11 @@ class Reigns:
     def leader_of(self, term: int) -> bytes | None:
         """The member id of the leader of a term; None if that is not in the chain."""
         return self._leaders.get(term)
+
+    def at(self, height: int) -> Reign | None:
+        """Who led when the record at ``height`` was written; None if that is not told."""
+        at = bisect_right(self.told, height, key=lambda reign: reign.since) - 1
+        return self.told[at] if at >= 0 and height <= self.told[at].until else None
 
     def finished(
         self, acked: Mapping[int, int], settled: Mapping[int, int], lost: Mapping[int, int]

@@ -44,6 +44,7 @@ class Late:
 
     name: str
     """The participant's."""
+    node: int
     exchange: int
     """The number of the exchange that it came too late for."""
     reply: CID
@@ -105,9 +106,9 @@ class Rounds:
         self._source = source
         self._size_of = size_of
         self._waiting: dict[CID, Exchange] = {}
-        self._left_out: dict[bytes, tuple[str, int]] = {}
-        """Of each message that was left out and of which no late reply is told: its addressee's name, and the number of
-        its exchange."""
+        self._left_out: dict[bytes, tuple[str, int, int]] = {}
+        """Of each message that was left out and of which no late reply is told: its addressee's name and node id, and
+        the number of its exchange."""
         self._count = 0
 
     def take(self, step: Step, in_force: InForce) -> Iterator[Exchange]:
@@ -124,7 +125,7 @@ class Rounds:
             exchange.answers.append(self._answer(answered, in_force, name, left_out=is_left_out))
             exchange.waiting.discard(answered.message.id)
             if is_left_out:
-                self._left_out[answered.message.id] = name, exchange.number
+                self._left_out[answered.message.id] = name, answered.message.node, exchange.number
             assert isinstance(body, Chained)
             exchange.last_height, exchange.ended = body.height, body.time
             if not exchange.waiting:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from peer.history.rounds import Exchange
+
+LEFT_OUT: Final = "pollen.left-out"
+"""A metric of ours: 1 for each message to a participant whose reply the exchange did not wait for."""
+
+LATE: Final = "pollen.late"
+"""A metric of ours: how many exchanges late a reply came of which this exchange tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +40,17 @@ class Point:
 
 
 def points_of(exchange: Exchange) -> Iterator[Point]:
-    """The means of an exchange, then what each participant measured."""
+    """The means of an exchange, then what each participant measured, or that it was left out or late."""
     time = exchange.time if exchange.ended is None else exchange.ended
     kind = "+".join(exchange.types)
     for metric, value in exchange.mean_metrics().items():
         yield Point(exchange.number, exchange.round, time, kind, "", None, metric, value)
+    for late in exchange.late:
+        lateness = float(exchange.number - late.exchange)
+        yield Point(exchange.number, exchange.round, time, kind, late.name, late.node, LATE, lateness)
     for answer in exchange.answers:
+        if answer.left_out:
+            yield Point(exchange.number, exchange.round, time, kind, answer.name, answer.node, LEFT_OUT, 1.0)
         for metric, number in answer.metrics.items():
             if isinstance(number, int | float) and not isinstance(number, bool):
                 try:

@@ -190,7 +190,7 @@ class Participant:
     answered: int
     errors: int
     left_out: int
-    """How many of the errors are because an exchange did not wait for it."""
+    """Its messages for whose reply an exchange did not wait: no errors of its own."""
     late: int
     """Its replies that came after their exchange had closed."""
     confirmed: int | None

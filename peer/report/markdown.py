@@ -89,7 +89,8 @@ def _reigns(report: RunReport) -> Iterator[str]:
 
 def _members(report: RunReport) -> Iterator[str]:
     yield from _heading("Who took part")
-    header = ["label", "name", "roles", "since", "until", "asked", "answered", "errors", "confirmed"]
+    late = ["left out", "late"] if any(each.left_out for each in report.participants) else []
+    header = ["label", "name", "roles", "since", "until", "asked", "answered", "errors", *late, "confirmed"]
     yield from _table(
         header,
         (
@@ -100,6 +101,7 @@ def _members(report: RunReport) -> Iterator[str]:
                 words.place(each.since),
                 words.place(each.until) if each.until else "the end",
                 *map(str, (each.asked, each.answered, each.errors)),
+                *(map(str, (each.left_out, each.late)) if late else ()),
                 "" if each.confirmed is None else f"up to height {each.confirmed}",
             ]
             for each in report.participants

@@ -127,7 +127,7 @@ def reign(row: Reign) -> list[str]:
         named(row.leader),
         place(Place(row.since, row.began)),
         place(Place(row.until, row.ended)),
-        f"{row.in_words()}{f'. {lost[:1].upper()}{lost[1:]}' if lost else ''}",
+        f"{row.in_words(with_term=False)}{f'. {lost[:1].upper()}{lost[1:]}' if lost else ''}",
         f"{row.acked} members" if row.acked != 1 else "1 member",
         "nothing known" if row.settled is None else f"height {row.settled}",
     ]

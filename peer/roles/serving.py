@@ -73,9 +73,9 @@ class Serving:
         if ending.why or not self.server.contradicted:
             return ending
         why = "this server computed something else than what the run records, and has signed that"
-        return replace(
-            ending, why=why, cause=StopCause.REPLAY, fix="peer audit RUN --replay says what differs, with both words"
-        )
+        run = "" if self.server.chain is None else f"{self.server.chain.run.label} "
+        fix = f"peer audit {run}--replay says what differs, with both words"
+        return replace(ending, why=why, cause=StopCause.REPLAY, fix=fix)
 
 
 def serving(

@@ -434,9 +434,18 @@ class Runner:
         self.interrupt()
 
     def _fix_of(self, cause: StopCause) -> str:
-        """How to fix that something could not be kept, by the engine's or the home's error."""
-        failure = self._durable_failure
-        return failure.fix if cause is StopCause.MEANS and isinstance(failure, EngineError | PeerError) else ""
+        """How to fix that something could not be kept, by the engine's or the home's error; or that the run which is
+        led is contradicted."""
+        failure, run = self._durable_failure, self._machine.status(self._clock.now()).run
+        if cause is StopCause.MEANS and isinstance(failure, EngineError | PeerError):
+            return failure.fix
+        if cause is StopCause.DISPUTE and run is not None:
+            goes_on = "" if run.closed else ", and this run goes on when it is started again"
+            return (
+                f"find out who is wrong: peer dispute {run.run.label} -o dispute.car, then peer audit dispute.car. If "
+                f"it is the other server, an admin takes it out (peer federation remove NAME){goes_on}"
+            )
+        return ""
 
     def _keep(self, effect: Durable) -> Event | None:
         """Carry out one durable effect. None after one has failed, so that no head is kept without its record."""

@@ -38,7 +38,7 @@ from peer.membership.waiting_changes import waiting_changes
 from peer.status.journal_status import journal_status
 from peer.status.peer_status import PeerStatus
 from peer.web.here import BlocksHere
-from peer.web.run_view import RunView
+from peer.web.run_view import Recomputed, RunView
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import Chain
 from protocol.federation.run_keys import read_private
@@ -402,27 +402,37 @@ class Board:
         if (by := (beside, view.height)) == reading.confirmed_by:
             return False
         view.confirmed, view.recomputed, view.settled = _confirmed(self.home, view, chain)
+        view.witnesses = chain.witnesses_needed
         reading.confirmed_by = by
         return True
 
 
-def _confirmed(home: Home, view: RunView, chain: Chain) -> tuple[dict[str, int], dict[str, str], int | None]:
+def _confirmed(home: Home, view: RunView, chain: Chain) -> tuple[dict[str, int], dict[str, Recomputed], int | None]:
     """The height up to which each member has confirmed this very chain, with an ack by the key that it has now; what
-    the newest says of those that have replayed it; and up to where that settles the run, by the voters of now."""
+    the apps of other servers made of it; and up to where that settles the run, by the voters of now."""
     heights: dict[str, int] = {}
-    words: dict[str, str] = {}
+    recomputed: dict[str, Recomputed] = {}
     heads = list(view.heads_of_leaders())
+    for ack in sorted(_acks_of(home, view, chain), key=lambda each: each.height):
+        name = chain.manifest.name_of(ack.by)
+        if isinstance(ack, RecomputedAck):
+            told = recomputed.setdefault(name, Recomputed())
+            if ack.recomputed.comparison is Comparison.EQUAL:
+                told.equal(ack.recomputed.since, ack.height)
+            else:
+                told.otherwise = ack.height
+        heights[name] = ack.height
+        heads.append((ack.by, Position(view.run, ack.head, ack.height, ack.term)))
+    return dict(sorted(heights.items())), recomputed, settled_by(heads, chain)
+
+
+def _acks_of(home: Home, view: RunView, chain: Chain) -> Iterator[Ack]:
+    """The acks of records of this very chain, by the keys that their authors have now."""
     for block in beside_here(home, view.run).acks:
         record = parse_record(block)
         ack = record.body
         if isinstance(ack, Ack) and view.record_at(ack.height) == ack.head and is_its_authors(record, chain):
-            name = chain.manifest.name_of(ack.by)
-            if isinstance(ack, RecomputedAck) and ack.by != chain.by and ack.height > heights.get(name, -1):
-                equal = ack.recomputed.comparison is Comparison.EQUAL
-                words[name] = f"equal up to height {ack.height}" if equal else f"otherwise at height {ack.height}"
-            heights[name] = max(heights.get(name, -1), ack.height)
-            heads.append((ack.by, Position(view.run, ack.head, ack.height, ack.term)))
-    return dict(sorted(heights.items())), words, settled_by(heads, chain)
+            yield ack
 
 
 def _federation(stored: StoredFederation) -> dict[str, Any]:

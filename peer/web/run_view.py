@@ -46,6 +46,8 @@ class Round:
     """How many of those that failed the exchange did not wait for."""
     late: int
     """Replies of which it tells, which came too late for earlier exchanges."""
+    height: int
+    """Of the record that sent its messages."""
     dispatch: CID
     means: dict[str, float]
 
@@ -64,6 +66,29 @@ class Failure:
 
 
 @dataclass(slots=True)
+class Recomputed:
+    """What another server's own app made of a run, as it signs."""
+
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    """From where to where it did what is recorded; both heights are inside."""
+    otherwise: int | None = None
+    """Where it did something else."""
+
+    def equal(self, since: int, until: int) -> None:
+        """It did what is recorded there, above all that was noted before."""
+        if self.spans and since <= self.spans[-1][1] + 1:
+            since = min(since, self.spans.pop()[0])
+        self.spans.append((since, until))
+
+    @property
+    def in_words(self) -> str:
+        """How far it is."""
+        if self.otherwise is not None:
+            return f"otherwise at height {self.otherwise}"
+        return f"equal up to height {self.spans[-1][1]}" if self.spans else ""
+
+
+@dataclass(slots=True)
 class RunView:
     """What was read of a run. Safe to use from several threads."""
 
@@ -73,8 +98,10 @@ class RunView:
     curves: Curves = field(default_factory=Curves)
     confirmed: dict[str, int] = field(default_factory=dict)
     """The height up to which each member has confirmed the chain."""
-    recomputed: dict[str, str] = field(default_factory=dict)
-    """What each standby made of it, in words."""
+    recomputed: dict[str, Recomputed] = field(default_factory=dict)
+    """What the apps of other servers made of it."""
+    witnesses: int = 0
+    """How many of them clients wait for before they train."""
     app: str = ""
     federation: str = ""
     reigns: Reigns = field(default_factory=Reigns)
@@ -120,6 +147,7 @@ class RunView:
             len(failed),
             sum(answer.left_out for answer in failed),
             len(exchange.late),
+            exchange.height,
             exchange.dispatch,
             {visible(name): value for name, value in kept(exchange.mean_metrics().items())},
         )
@@ -175,6 +203,7 @@ class RunView:
                 "leader": visible(self.reigns.told[-1].leader) if self.reigns.told else "",
                 "reigns": [self._reign(each) for each in self.reigns.told[-MAX_REIGNS:]] if self.reigns.changed else [],
                 "settled": self.settled,
+                "witnesses": self.witnesses,
                 "closed": self.closed,
                 "keep": self.keep,
                 "closing": self.closing,
@@ -183,7 +212,9 @@ class RunView:
                 "newest": json_value(newest),
                 "trouble": self.trouble,
                 "confirmed": [
-                    {"who": visible(who), "height": height, "recomputed": self.recomputed.get(who, "")}
+                    {"who": visible(who), "height": height, "recomputed": self.recomputed[who].in_words}
+                    if who in self.recomputed
+                    else {"who": visible(who), "height": height, "recomputed": ""}
                     for who, height in self.confirmed.items()
                 ],
                 "failures": json_value(self.failures[::-1]),
@@ -203,8 +234,24 @@ class RunView:
         """Rows of the table of rounds, the newest first: those with a number under ``before``."""
         with self._lock:
             end = len(self.rounds) if before is None else max(0, min(before - 1, len(self.rounds)))
-            rows = self.rounds[max(0, end - count) : end][::-1]
-        return {"rows": json_value(rows), "more": end > count}
+            rows = [self._row(row) for row in self.rounds[max(0, end - count) : end][::-1]]
+            recomputed = bool(self.witnesses or self.recomputed)
+            return {"rows": rows, "more": end > count, "recomputed": recomputed, "changed": self.reigns.changed}
+
+    def _row(self, row: Round) -> dict[str, Any]:
+        """A row, with who led when its messages were sent, and which other servers came to the same."""
+        reign = self.reigns.at(row.height)
+        leader = "" if reign is None else reign.leader
+        others = [(visible(name), told) for name, told in self.recomputed.items() if name != leader]
+        return {
+            **dict(json_value(row)),
+            "leader": visible(leader),
+            "term": None if reign is None else reign.term,
+            "recomputed_by": [
+                name for name, told in others if any(since <= row.height <= until for since, until in told.spans)
+            ],
+            "contradicted_by": [name for name, told in others if told.otherwise == row.height],
+        }
 
     def records(self, before: int | None, count: int) -> dict[str, Any]:
         """Records, the newest first: those under the height ``before``."""

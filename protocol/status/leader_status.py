@@ -10,6 +10,7 @@ from protocol.roles.collecting.awaited_replies import AwaitedReplies
 from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.electing.leadership import Leadership
 from protocol.roles.leader.app_process import AppProcess
+from protocol.roles.leader.app_requests import AppRequests
 from protocol.roles.leader.clients_here import ClientsHere
 from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
@@ -47,6 +48,7 @@ class LeaderStatus:
         app: AppProcess,
         forgotten: ForgottenRecords,
         leadership: Leadership,
+        requests: AppRequests,
         writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
@@ -59,6 +61,7 @@ class LeaderStatus:
         self._app = app
         self._forgotten = forgotten
         self._leadership = leadership
+        self._requests = requests
         self._writer = writer
         self._machine = machine
 
@@ -166,12 +169,20 @@ class LeaderStatus:
             yield from self._witnesses_awaited(manifest, now)
         if answer_by and state in (LeaderState.LEADING, LeaderState.APPENDING):
             whom = tuple(sorted(names.get(node, f"node {node}") for node in answer_by))
-            yield Wait(Lack.REPLIES, whom, max(answer_by.values()))
+            yield self._replies_awaited(whom, max(answer_by.values()), now)
         if state is LeaderState.ENDING:
             behind = self._clients.presence.lacking(self._writer.chain.head, manifest)
             yield Wait(Lack.CLOSE_HEARD, tuple(sorted(names[node] for node in behind)))
             if keepers := self._clients.keepers_behind():
                 yield Wait(Lack.KEPT, tuple(sorted(names.get(node, f"node {node}") for node in keepers)))
+
+    def _replies_awaited(self, whom: tuple[str, ...], until: float, now: float) -> Wait:
+        early = self._requests.closes_early(now)
+        if early is None:
+            return Wait(Lack.REPLIES, whom, until)
+        if early.at is not None:
+            until = min(until, early.at)
+        return Wait(Lack.REPLIES, whom, until, here=early.here, needed=early.needed)
 
     def _witnesses_awaited(self, manifest: Manifest, now: float) -> Iterable[Wait]:
         """What clients wait for before they train."""

@@ -91,9 +91,10 @@ class Wait:
     whom: tuple[str, ...] = ()
     """The names of the members, if it is known whom it waits for."""
     until: float | None = None
-    """When it goes on without that; None if never."""
+    """When it goes on without that; None if never. Of replies of which not all are needed: when it does if those are
+    in, and if they are not once that time is over, when it gives the others up."""
     here: int | None = None
-    """How many clients are here, or servers have vouched, if it waits for more of them."""
+    """How many clients are here, replies are in, or servers have vouched, if it waits for more of them."""
     needed: int | None = None
 
 

@@ -183,7 +183,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
             f"{named(report.federation_name or str(report.federation))}, {counted(report.members, 'member')}",
         )
         yield "app", _app(report)
-        yield "leader", named(report.leader) + (f", in term {report.term}" if report.term > 1 else "")
+        yield "leader", named(report.leader)
         yield from _terms(report)
         ended = report.outcome.value if report.outcome else "still open"
         yield "ended", f"{ended}{f': {quoted(report.reason)}' if report.reason else ''}"
@@ -210,7 +210,7 @@ def _terms(report: Report) -> Iterator[tuple[str, str]]:
     """Who led when, if that changed; and up to where the run is settled, if anything shows that."""
     if len(report.reigns) > 1:
         for reign in report.reigns[:_REIGNS]:
-            yield f"term {reign.term}", reign.in_words()
+            yield f"term {reign.term}", reign.in_words(with_term=False)
             if reign.lost is not None:
                 yield "lost", reign.lost_in_words()
         more = len(report.reigns) - _REIGNS + report.reigns_left_out

@@ -42,7 +42,7 @@ def fix_of(ending: Ending, session: Session, stays: str) -> str:
     if ending.fix:
         return f"{ending.fix}; {stays}"
     match ending.cause:
-        case StopCause.MEANS | StopCause.OWNER:
+        case StopCause.MEANS | StopCause.OWNER | StopCause.DISPUTE:
             return f"remove the cause; {stays}"
         case StopCause.APP:
             return f"see its log in {session.home.path / 'logs'}; {stays}"
@@ -52,12 +52,6 @@ def fix_of(ending: Ending, session: Session, stays: str) -> str:
             return (
                 "ask an admin whether that was meant; to come back, use a new ticket (`peer join`), or "
                 f"`peer federation add` there and `peer federation join FILE` here; {stays}"
-            )
-        case StopCause.DISPUTE:
-            return (
-                "find out who is wrong: peer dispute RUN -o dispute.car, then peer audit dispute.car. If it is the "
-                "other server, an admin takes it out (peer federation remove NAME), and this run goes on when it is "
-                f"started again; {stays}"
             )
         case StopCause.REPLAY:
             return (

@@ -66,7 +66,7 @@ def lead(
     with live() as show:
         ending = led.ended(run_alone(led.prepared, show))
     closed = led.closed()
-    if closed is None or ending.cause is StopCause.REPLAY:
+    if closed is None or ending.cause is StopCause.REPLAY:  # or this server, as a standby, contradicts it
         return unfinished(session, ending, _stays_open(named, new_run=new_run))
     if closed.outcome is Outcome.STOPPED and not as_json:
         say(f"the run was stopped: {quoted(closed.reason)}")
@@ -91,6 +91,8 @@ def lead(
         say(f"the final model is in {saved}" if saved else "the run is done")
         options = _audit_options(session.home, choice.folder, None if choice.folder else model_class(dict(config)))
         say(f"next: peer audit {closed.head} --replay{options}")
+    if ending.cause is StopCause.DISPUTE:  # another server contradicts what was recorded last
+        return unfinished(session, ending, "the run is closed")
     return ExitCode.APP_FAILED if closed.outcome is Outcome.RAISED else ExitCode.DONE
 
 

@@ -192,6 +192,8 @@ def _wait(wait: Wait, now: float) -> str:
             what = f"clients: {wait.here} of {wait.needed} are here"
         case Lack.CLIENTS:
             what = f"more clients than the {wait.here} that are here, as its app asks"
+        case Lack.REPLIES if wait.needed is not None:
+            what = f"the answers of {_some(wait.whom)}: {wait.here} are in, and {wait.needed} are enough"
         case Lack.REPLIES:
             what = f"the answers of {_some(wait.whom)}"
         case Lack.CLOSE_HEARD:

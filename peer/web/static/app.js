@@ -90,12 +90,28 @@ const LACKS = {
 
 const OF = {
   "past": (whom) => `${whom} to say what they have of ours`, "close-heard": (whom) => `${whom} to verify the last record`, "kept": (whom) => `${whom} to have all of the run`,
+  "witnesses": (whom) => `${whom} to recompute what clients train on`,
 };
+
+const NO_TAKEOVER = {
+  "other-server": () => "the federation has no other server",
+  "standby": () => "no other server stands by (peer start --role server --standby)",
+  "voters": (told) => `besides the leader, ${told.here} of ${told.of} voters are here, and ${told.needed} are needed`,
+  "fitness": (told) => `this server could not lead the run: ${told.why}`,
+};
+
+function takeover(told) {
+  if (told.lack === null) return `possible: ${told.here} of ${told.of} voters are here besides the leader`;
+  const why = `not possible: ${NO_TAKEOVER[told.lack](told)}`;
+  return told.lack === "other-server" ? why : el("span", { class: "warn" }, bdi(why));
+}
 
 function waiting(wait, now) {
   let what = LACKS[wait.lack] || wait.lack;
   if (wait.lack === "clients") what = wait.needed === null ? `more clients than the ${wait.here} that are here, as its app asks` : `clients: ${wait.here} of ${wait.needed} are here`;
   else if (wait.whom.length) what = (OF[wait.lack] || ((whom) => `${what} of ${whom}`))(`${wait.whom.slice(0, 5).join(", ")}${wait.whom.length > 5 ? ` and ${wait.whom.length - 5} more` : ""}`);
+  if (wait.lack === "replies" && wait.needed !== null) what += `: ${wait.here} are in, and ${wait.needed} are enough`;
+  if (wait.lack === "witnesses" && wait.needed !== null) what += `: ${wait.here} of ${wait.needed} have`;
   if (wait.until !== null) what += `, at most ${duration(wait.until - now)} more`;
   return what;
 }
@@ -154,6 +170,9 @@ function partPanel(part, status) {
     ["recomputed", told ? `${told.exchanges} exchanges as the server did${told.height === null ? "" : `, up to height ${told.height}`}${told.undecided ? `, and ${told.undecided} of which this machine cannot tell` : ""}` : null],
     ["otherwise", role.recomputed && role.recomputed.contradicted !== null ? el("span", { class: "bad" }, `computed something else at height ${role.recomputed.contradicted}, and signs that`) : null],
     ["untold", role.recomputed && role.recomputed.why ? bdi(role.recomputed.why) : null],
+    ["takeover", role.takeover ? takeover(role.takeover) : null],
+    ["witnesses", role.witnesses.length ? role.witnesses.map((each) => el("div", {}, bdi(each.name), " is ", el("span", { class: DOING[each.doing] }, each.doing),
+      each.height === null ? ", and has recomputed nothing yet" : `, and has recomputed up to height ${each.height}`)) : null],
     ["works", role.work ? bdi(`on a ${role.work.type} message, for ${duration(status.at - role.work.since)}`) : null],
     ["keeps", keeps ? `runs: ${keeps.open} open, ${keeps.whole} closed and whole${keeps.incomplete ? `, ${keeps.incomplete} closed and not whole yet` : ""}` : null],
     ["lacks", keeps && keeps.lacking ? el("span", { class: "warn" }, `${contents(keeps.lacking)} not here yet`) : null],
@@ -344,6 +363,7 @@ class RunPage {
     return el("section", { class: "panel" }, facts([
       ["app", bdi(about.app)], ["federation", bdi(about.federation)], ["server", bdi(about.leader)],
       ["terms", about.reigns.length ? el("ul", {}, ...about.reigns.map((each) => el("li", {}, bdi(each.words)))) : null],
+      ["witnesses", about.witnesses ? `${about.witnesses === 1 ? "1 server" : `${about.witnesses} servers`} besides the leader, before clients train` : null],
       ["settled", about.settled === null ? null : about.settled === about.height ? "all of it, a majority has confirmed it" : `up to record ${about.settled} of ${about.height}`],
       ["state", about.closed ? "closed" : el("span", { class: "good" }, "open")],
       ["exchanges", about.newest ? `${about.exchanges}${about.newest.round === null ? "" : `, round ${about.newest.round}`}` : behind ? null : "none is complete yet"],
@@ -373,12 +393,14 @@ class RunPage {
   async page(what) {
     const before = this.before[what];
     const found = await ask(`api/runs/${this.run}/${what}${before === null ? "" : `?before=${before}`}`);
+    const byOthers = found.recomputed, ledByOthers = found.changed;
     const rows = what === "rounds" ? found.rows.map((row) => [
       String(row.number), row.round === null ? "" : String(row.round), moment(row.time), row.types, `${row.answered} of ${row.asked}`,
       row.failed > row.left_out ? el("span", { class: "bad" }, String(row.failed - row.left_out)) : "",
-      row.left_out ? el("span", { class: "warn" }, String(row.left_out)) : "", row.late ? String(row.late) : "", el("td", { class: "reason" }, bdi(measured(Object.entries(row.means)))), cidLink(row.dispatch),
+      row.left_out ? el("span", { class: "warn" }, String(row.left_out)) : "", row.late ? String(row.late) : "", el("td", { class: "reason" }, bdi(measured(Object.entries(row.means)))),
+      ...(ledByOthers ? [[bdi(row.leader), ` (${row.term})`]] : []), ...(byOthers ? [recomputedBy(row)] : []), cidLink(row.dispatch),
     ]) : found.rows.map((row) => [String(row.height), row.type, moment(row.time), cidLink(row.cid)]);
-    const header = what === "rounds" ? ["exchange", "round", "sent", "type", "answered", "failed", "left out", "late", "mean", "record"] : ["height", "type", "time", "record"];
+    const header = what === "rounds" ? ["exchange", "round", "sent", "type", "answered", "failed", "left out", "late", "mean", ...(ledByOthers ? ["leader (term)"] : []), ...(byOthers ? ["recomputed by"] : []), "record"] : ["height", "type", "time", "record"];
     const last = found.rows.length ? (what === "rounds" ? found.rows[found.rows.length - 1].number : found.rows[found.rows.length - 1].height) : null;
     const newest = el("button", { type: "button", disabled: before === null }, "Newest");
     const older = el("button", { type: "button", disabled: !found.more }, "Older");
@@ -386,6 +408,11 @@ class RunPage {
     older.addEventListener("click", () => { this.before[what] = last; this.page(what).catch(fail); });
     swap(this.parts[what], table("The newest first", header, rows), el("div", { class: "pager" }, newest, older));
   }
+}
+
+function recomputedBy({ recomputed_by: equal, contradicted_by: otherwise }) {
+  if (!equal.length && !otherwise.length) return el("span", { class: "quiet" }, "nobody");
+  return [...equal.map((name) => el("div", {}, bdi(name))), ...otherwise.map((name) => el("div", { class: "bad" }, bdi(name), ": otherwise"))];
 }
 
 // -- blocks, federation, disk ---------------------------------------------------------------------------------------

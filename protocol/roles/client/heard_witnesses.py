@@ -186,7 +186,7 @@ class HeardWitnesses:
             name, leader = (self._newest.manifest.called(by) for by in (against.by, run.chain.by))
             note = (
                 f"{name} has computed something else than {leader} recorded at height {against.height}: "
-                "peer dispute says what both sign, and peer audit who is wrong"
+                f"peer dispute {run.chain.run.label} says what both sign, and peer audit who is wrong"
             )
         if note != self._said and self._part.note in ("", self._said):
             self._said = note

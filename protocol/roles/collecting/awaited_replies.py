@@ -181,6 +181,14 @@ class AwaitedReplies:
         good -= {id for each in self._judged(good, rules) for id in each.refused}
         return enough()
 
+    def count(self, asked: Iterable[bytes], rule: ClosingRule) -> tuple[int, int]:
+        """How many replies with a content are here, and how many it takes by ``rule``, of all dispatches of the asked
+        messages that are open. Not judged yet: `are_enough` is."""
+        open = [id for id in asked if id in self._open]
+        sent = Counter(message.dispatch for message in self._open.values())
+        here = sum(id in self._arrived and self._arrived[id].body.content is not None for id in open)
+        return here, sum(rule.needs(sent[dispatch]) for dispatch in {self._open[id].dispatch for id in open})
+
     def collect(
         self,
         asked: Iterable[bytes],

@@ -47,6 +47,17 @@ from protocol.roles.machine import Machine
 from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
 
 
+@dataclass(frozen=True, slots=True)
+class ClosesEarly:
+    """An exchange that the run's own rule closes early."""
+
+    at: float | None
+    """Not before this time, in seconds since 1970; None once that is over."""
+    here: int
+    """How many good replies are in, of those that are needed."""
+    needed: int
+
+
 @dataclass(slots=True)
 class _Waiting:
     """The app waits for the replies to messages of its."""
@@ -312,6 +323,16 @@ class AppRequests:
             call.messages, chain.closing, chain.in_force, now, dict(call.rules)
         )
 
+    def closes_early(self, now: float) -> ClosesEarly | None:
+        """When the exchange that the app waits for closes without the rest; None if it waits for all."""
+        rule = self._writer.chain.closing
+        if rule is None or not self._waits:
+            return None
+        wait = self._waits[0]
+        at = self._awaited_replies.closes_at(wait.call.messages, wait.since, rule)
+        here, needed = self._awaited_replies.count(wait.call.messages, rule)
+        return ClosesEarly(None if wait.may_close or now >= at else at, here, needed)
+
     def _collect(self, call: Pull | Wait, now: float, closes: ClosingRule | None = None) -> None:
         got = self._awaited_replies.collect(call.messages, self._writer.chain.in_force, now, dict(call.rules), closes)
         for message, why in got.refused.items():
@@ -328,7 +349,7 @@ class AppRequests:
         self._writer.write(
             Collect,
             now,
-            partial(self._collected, Replies(call.call, got.handed)),
+            partial(self._collected, Replies(call.call, got.handed), len(got.left_out)),
             [*recorded.blocks, *more, *of_left_out, *of_late, *got.blocks],
             private=recorded.private,
             answers=recorded.listing,
@@ -353,9 +374,11 @@ class AppRequests:
             self._said_unused = True
             self._outbox.report(What.CLOSING_UNUSED, closing=str(closing))
 
-    def _collected(self, answer: Replies, now: float) -> None:
+    def _collected(self, answer: Replies, left_out: int, now: float) -> None:
+        """The messages that were ``left_out`` are told of by themselves."""
         height, head = self._writer.chain.height, str(self._writer.chain.head)
-        replies, errors = len(answer.replies), sum(reply.code is not None for reply in answer.replies)
+        replies = len(answer.replies) - left_out
+        errors = sum(reply.code is not None for reply in answer.replies) - left_out
         told = Report(What.COLLECTED, {"height": height, "head": head, "replies": replies, "errors": errors})
         self._hand(answer, told)
 

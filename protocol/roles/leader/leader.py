@@ -113,7 +113,18 @@ class Leader:
             settings, enough, awaited, witnesses, replies, clients, app, forgotten, leadership, writer, machine
         )
         status = LeaderStatus(
-            plan, clients, awaited, witnesses, replies, enough, app, forgotten, leadership, writer, machine
+            plan,
+            clients,
+            awaited,
+            witnesses,
+            replies,
+            enough,
+            app,
+            forgotten,
+            leadership,
+            self._requests,
+            writer,
+            machine,
         )
 
         self._to_hear: frozenset[int] = frozenset()
@@ -341,14 +352,18 @@ class Leader:
         If most servers agree against us, the chain lets one of them lead on from before that record
         (`protocol.chain.takeover_dispute`). No peer asks for the votes yet.
         """
+        if not self.chain.closed and (why := self._why_disputed()):
+            self.machine.outbox.cannot_go_on(why, now, StopCause.DISPUTE)
+
+    def _why_disputed(self) -> str:
+        """Who contradicts a run that needs witnesses, in words; empty if nobody does."""
         manifest = self.machine.newest.manifest
-        if self.chain.closed or (against := self._witnesses.contradiction(manifest)) is None:
-            return
-        why = (
+        if (against := self._witnesses.contradiction(manifest)) is None:
+            return ""
+        return (
             f"{manifest.called(against.by)} has run the app on the same replies, and came to something else than this "
             f"server recorded at height {against.height}"
         )
-        self.machine.outbox.cannot_go_on(why, now, StopCause.DISPUTE)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -377,7 +392,8 @@ class Leader:
                 self.machine.outbox.report(What.CLOSE_UNSETTLED, run=str(self.chain.run))
             self._say_bye(Stopping(), now)
             self.machine.take(Turn.STOPS)
-            self.machine.outbox.emit(Stop(""))
+            why = self._why_disputed()
+            self.machine.outbox.emit(Stop(why, StopCause.DISPUTE) if why else Stop(""))
 
     def _tell_of_keepers(self, since: float, until: float, now: float) -> None:
         if self._told_of_keepers or now < since + self._settings.linger:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from command_line import Peer
 from hurried import RULE, late_reply
 from inspected_runs import WrittenRun
 
+from peer.api import open_run
 from peer.base.errors import ExitCode
 from protocol.blocks.car import write_car
 
@@ -48,7 +51,7 @@ def peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Peer:
 def test_an_audit_counts_who_was_left_out_and_whose_reply_was_late(car: Path, peer: Peer) -> None:
     report = peer("audit", car, "--json").json
     assert report["closing"] == RULE
-    assert report["participants"]["bob"] == {"asked": 2, "answered": 1, "errors": 1, "left_out": 1, "late": 1}
+    assert report["participants"]["bob"] == {"asked": 2, "answered": 1, "errors": 0, "left_out": 1, "late": 1}
     first, second = report["exchanges"]
     assert [(answer["name"], answer["left_out"]) for answer in first["answers"]] == [("alice", False), ("bob", True)]
     assert [(late["name"], late["exchange"]) for late in second["late"]] == [("bob", 1)]
@@ -66,6 +69,23 @@ def test_a_report_says_it_and_what_nobody_can_check(car: Path, peer: Peer, tmp_p
     file = tmp_path / "report.json"
     peer("report", car, "-o", file)
     report = json.loads(file.read_text("utf-8"))
+    assert [(each["errors"], each["left_out"]) for each in report["participants"] if each["name"] == "bob"] == [(0, 1)]
     assert [error["left_out"] for error in report["errors"]] == [True]
     assert [[late["name"] for late in round["late"]] for round in report["rounds"]] == [[], ["bob"]]
     assert any("How long the server waited" in each for each in report["judgement"]["not_checked"])
+
+
+def test_a_script_sees_who_was_left_out_and_whose_reply_was_late(car: Path) -> None:
+    with open_run(car) as run:
+        first, second = run.exchanges()
+    assert (first.left_out, first.late) == (("bob",), ())
+    assert [(late.name, late.exchange) for late in second.late] == [("bob", 1)]
+
+
+def test_exported_numbers_say_who_was_left_out_and_how_late_a_reply_came(car: Path, peer: Peer) -> None:
+    rows = csv.DictReader(io.StringIO(peer("metrics", car, "--csv").out))
+    ours = [(row["exchange"], row["participant"], row["metric"], row["value"]) for row in rows]
+    assert [row for row in ours if row[2].startswith("pollen.")] == [
+        ("1", "bob", "pollen.left-out", "1.0"),
+        ("2", "bob", "pollen.late", "1.0"),
+    ]

@@ -26,7 +26,7 @@ from peer.web.board import Board
 from peer.web.running import serve
 from protocol.blocks.cid import CID
 from protocol.blocks.listing import Listing
-from protocol.records.bodies import Ack, Role
+from protocol.records.bodies import Ack, Comparison, Recomputed, RecomputedAck, Role
 from protocol.records.signed_records import sign_record
 
 
@@ -58,6 +58,14 @@ class Growing:
         with Journal(self.home.journal) as journal:
             journal.keep_head(head)
             journal.remember_engine(self.engine.address)
+
+    def recomputed(self, member: SigningKey, since: int, height: int, head: CID, comparison: Comparison) -> None:
+        """The home has got another server's word of what its own app made of the run."""
+        told = Recomputed(since=since, comparison=comparison, message=None, content=None)
+        place = {"run": self.written.run, "term": 1, "height": height, "head": head, "replies": Listing(())}
+        body = RecomputedAck(by=id_of(member), time=TIME, recomputed=told, **place)
+        with Journal(self.home.journal) as journal:
+            journal.keep_beside(self.written.run, [sign_record(body, [member])])
 
     def ack(self, member: SigningKey, height: int, head: CID, signer: SigningKey | None = None) -> None:
         """The home has got a member's word that ``head`` is the record at a height."""

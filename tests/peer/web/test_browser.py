@@ -23,7 +23,8 @@ from peer.keeping.stock import Stock
 from peer.status.peer_status import Part, PeerStatus
 from peer.web import board
 from protocol.records.bodies import Role
-from protocol.status.role_status import Kept, Lack, Recomputation, Wait
+from protocol.status.role_status import Doing, Kept, Lack, Recomputation, Wait, WitnessStatus
+from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 
 pytestmark = pytest.mark.skipif(not IS_HERE, reason="no chromium or chromedriver here: Debian's packages have them")
 
@@ -96,7 +97,14 @@ def test_what_a_keeper_a_standby_and_a_paused_server_do_is_seen(
     assert of_server.role.run is not None
     planned = dataclasses.replace(of_server.role.run, keep=keep)
     parts = (
-        a_part(status, Role.SERVER, run=planned, waits=(Wait(Lack.ROOM),)),
+        a_part(
+            status,
+            Role.SERVER,
+            run=planned,
+            waits=(Wait(Lack.ROOM),),
+            witnesses=(WitnessStatus("hospital-b", Doing.HERE, 4),),
+            takeover=TakeoverStatus(TakeoverLack.STANDBY, 0, 5, 3),
+        ),
         a_part(status, Role.SERVER, recomputed=Recomputation(3, 6, 1, why=HOSTILE)),
         a_part(status, Role.KEEPER, keeps=Kept(1, 2, 3, 4)),
     )
@@ -109,6 +117,8 @@ def test_what_a_keeper_a_standby_and_a_paused_server_do_is_seen(
         shown = window.text()
     for words in (keep, "room on the disk", "3 exchanges as the server did, up to height 6, and 1", HOSTILE):
         assert words in shown
+    assert "hospital-b is here, and has recomputed up to height 4" in shown
+    assert "not possible: no other server stands by" in shown
     assert "runs: 1 open, 3 closed and whole, 2 closed and not whole yet" in shown
     assert "1 of 1 members are here" in shown
 

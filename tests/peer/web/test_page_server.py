@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from chains import ALICE, BOB
+from chains import ALICE, BOB, SECOND
 from pages import Growing, Served, served
 
 from peer.engine.local.engine import LocalEngine
@@ -21,7 +21,7 @@ from peer.home.journal import Journal
 from peer.web import board, running
 from peer.web.access import metrics_token
 from protocol.blocks.cid import CID, Block
-from protocol.records.bodies import Chained
+from protocol.records.bodies import Chained, Comparison
 from protocol.records.signed_records import parse_record
 
 
@@ -174,6 +174,20 @@ def test_only_a_members_own_ack_of_this_very_chain_confirms_it(visitor: httpx.Cl
         {"who": "alice", "height": 2, "recomputed": ""},
         {"who": "bob", "height": 1, "recomputed": ""},
     ]
+
+
+def test_each_round_names_who_led_and_which_servers_recomputed_it(visitor: httpx.Client, growing: Growing) -> None:
+    until_read(visitor, growing)
+    path = f"/api/runs/{growing.written.run}"
+    heads = {row["height"]: CID.parse(row["cid"]) for row in read(visitor, f"{path}/records")["rows"]}
+    growing.recomputed(SECOND, 1, 2, heads[2], Comparison.EQUAL)
+    growing.recomputed(SECOND, 3, 3, heads[3], Comparison.DIVERGED)
+    for _ in range(2000):
+        if (rounds := read(visitor, f"{path}/rounds"))["recomputed"] and rounds["rows"][0]["contradicted_by"]:
+            break
+    told = [(row["height"], row["leader"], row["recomputed_by"], row["contradicted_by"]) for row in rounds["rows"]]
+    assert told == [(3, "server", [], ["second server"]), (1, "server", ["second server"], [])]
+    assert not rounds["changed"]
 
 
 def test_every_record_opens(visitor: httpx.Client, growing: Growing) -> None:

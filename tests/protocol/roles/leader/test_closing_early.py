@@ -20,6 +20,7 @@ from protocol.replies.closing_rule import AT_ONCE, ClosingRule, Count, Share
 from protocol.roles.effects import Hand, Store, What
 from protocol.roles.events import AppCalled, EngineAnswered, ManifestChanged
 from protocol.status.lateness import Lateness
+from protocol.status.role_status import Lack
 from protocol.wire.announcements import Bye, ReplyReady
 
 HALF_IN_30_S = ClosingRule(Share(500), 30.0)
@@ -101,6 +102,30 @@ def test_it_closes_once_enough_replies_are_in_and_the_deadline_is_over() -> None
     assert collect.messages_left_out.value == (bob.message,)
     (told,) = leader.reported(What.LEFT_OUT)
     assert (told["whom"], told["clients"]) == ("bob", 1)
+    (told,) = leader.reported(What.COLLECTED)
+    assert (told["replies"], told["errors"]) == (1, 0)
+
+
+def test_the_status_says_how_many_replies_are_enough_and_until_when_the_others_may_come() -> None:
+    leader = hurried()
+
+    def awaited() -> tuple[int | None, int | None, float | None]:
+        (wait,) = (wait for wait in leader.machine.machine.status(leader.now).waits if wait.lack is Lack.REPLIES)
+        return wait.here, wait.needed, wait.until
+
+    assert awaited() == (0, 1, TIME + 30)
+    goes_by(leader, AFTER_THE_DEADLINE)
+    here, needed, until = awaited()
+    assert (here, needed) == (0, 1)
+    assert until is not None
+    assert until > leader.now, "it gives them up by its client time-out"
+
+
+def test_without_a_deadline_more_than_enough_are_not_awaited_and_the_status_says_how_many_that_are() -> None:
+    leader = hurried(ClosingRule(Count(2), AT_ONCE))
+    answers(leader, ALICE)
+    (wait,) = (wait for wait in leader.machine.machine.status(leader.now).waits if wait.lack is Lack.REPLIES)
+    assert (wait.whom, wait.here, wait.needed) == (("bob",), 1, 2)
 
 
 def test_if_all_replies_are_in_it_closes_at_once_and_nobody_is_left_out() -> None:

@@ -8,7 +8,7 @@ import pytest
 from attacked import Attacked
 from chains import ADMIN, ALICE, APP, BOB, CONTENT, ENVIRONMENT, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of, node_of
 
-from protocol.app.calls import AppReady, Outgoing, Push, Wait
+from protocol.app.calls import AppReady, Finished, Outgoing, Push, Wait
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import Block
 from protocol.blocks.listing import Listing
@@ -17,11 +17,11 @@ from protocol.records.bodies import Comparison, Dispatch, Recomputed, Recomputed
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepAcks, StartApp, Stop, StopCause, Store, What
 from protocol.roles.events import AppCalled
-from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader import LONGEST_LINGER, Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.status.role_status import Doing, Lack
-from protocol.wire.announcements import AckReady
+from protocol.wire.announcements import AckReady, Beat, PeerState, Position
 
 CLIENT_TIMEOUT, WITNESS_TIMEOUT = 60.0, 300.0
 
@@ -102,6 +102,20 @@ def test_a_contradicted_leader_keeps_the_word_and_stops() -> None:
     assert [keep.blocks for keep in leader.all(KeepAcks)] == [(against,)]
     (stop,) = leader.all(Stop)
     assert (stop.cause, "second server" in stop.why, "height 1" in stop.why) == (StopCause.DISPUTE, True, True)
+
+
+def test_a_leader_that_is_contradicted_at_its_close_alone_ends_with_that() -> None:
+    leader = leading()
+    tell(leader, word(leader))
+    leader.wait(CLIENT_TIMEOUT + 1)
+    chain = leader.machine.chain
+    here = Position(chain.run, chain.head, chain.height, chain.term)
+    leader.say(SECOND, Beat(leader.manifest, PeerState.WORKING, here))
+    leader.feed(AppCalled(Finished(3, None, "")))
+    assert chain.closed
+    tell(leader, word(leader, Comparison.DIVERGED))
+    leader.wait(LONGEST_LINGER)
+    assert [stop.cause for stop in leader.all(Stop)] == [StopCause.DISPUTE]
 
 
 @pytest.mark.parametrize("comparison", Comparison)
