@@ -7,22 +7,15 @@ that moves one of these names fails in ``tests/strategy/test_flower_compat.py``,
 from __future__ import annotations
 
 import inspect
-import os
-import re
-import stat
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
-import click
-import tomli_w
 from flwr.app import ArrayRecord, Context, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message
-from flwr.common.config import flatten_dict, fuse_dicts, get_project_config, parse_config_args
+from flwr.common.config import get_project_config
 from flwr.common.constant import FAB_CONFIG_FILE, SUPERLINK_NODE_ID, MessageTypeLegacy
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS as SECAGG_RECORD
 from flwr.common.typing import Code
@@ -72,18 +65,15 @@ __all__ = [
     "Run",
     "adds_up",
     "aggregate_metricrecords",
-    "config_overrides",
-    "fab_contents",
+    "check_project_config",
+    "fab_paths",
     "load_app",
     "log",
     "older_strategies",
-    "parsed_pairs",
-    "project_config",
     "read_older",
     "received_message",
     "recorddict_compat",
     "replace_legacy_machinery",
-    "run_config",
     "run_number",
     "says_it_failed",
     "server_run",
@@ -95,10 +85,6 @@ __all__ = [
 
 GET_PARAMETERS: Final = MessageTypeLegacy.GET_PARAMETERS
 """The type of the message that asks a client of an older app for the first model."""
-
-FlatConfig = dict[str, bool | int | float | str]
-_PAIR: Final = re.compile(r"(\S+?)=(\'[^\']*\'|\"[^\"]*\"|\S+)")
-"""As in ``flwr.common.config.parse_config_args``."""
 
 Exchange = Callable[..., tuple[list[Any], list[Any]]]
 
@@ -143,123 +129,34 @@ def received_message(metadata: Metadata, content: RecordDict | Error) -> Message
 # -- apps and their configs ----------------------------------------------------------------------------------------
 
 
-def project_config(app_dir: Path) -> dict[str, Any]:
-    """An app's ``pyproject.toml``, with the fields that Flower requires.
+def check_project_config(app_dir: Path) -> None:
+    """Check that an app's ``pyproject.toml`` has the fields that Flower requires.
 
     Raises:
-        ValueError: if there is no such file, or it lacks a field; the message says which.
+        ValueError: if it lacks one; the message says which.
     """
     try:
-        text = (app_dir / FAB_CONFIG_FILE).read_text(encoding="utf-8")
-        _parsed_pyproject(text)  # Flower assumes that each section is one
-        config = get_project_config(app_dir)
-    except FileNotFoundError as error:
-        raise ValueError(f"Cannot find {FAB_CONFIG_FILE} in {app_dir}") from error
+        get_project_config(app_dir)
     except (OSError, RecursionError) as error:
         raise ValueError(f"{FAB_CONFIG_FILE} cannot be read: {error}") from error
-    return config
 
 
-_SECTIONS: Final = ("project", "tool", "tool.flwr", "tool.flwr.app", "tool.flwr.app.components", "tool.flwr.app.config")
-"""The sections that Flower reads in an app's ``pyproject.toml``."""
-_TEXTS: Final = ("project.name", "project.version", "tool.flwr.app.publisher")
-
-
-def _parsed_pyproject(text: str) -> dict[str, Any]:
-    """An app's ``pyproject.toml``. Each section that Flower reads is a section, if it is there.
-
-    Raises:
-        ValueError: if it is no TOML, or has something else instead of a section or a text; the message names it.
-        RecursionError: if it is nested too deep.
-    """
-    config = tomllib.loads(text)
-    for names, kind, what in ((_SECTIONS, dict, "a section"), (_TEXTS, str, "a text")):
-        for name in names:
-            found: object = config
-            for part in name.split("."):
-                found = found.get(part) if isinstance(found, dict) else None
-            if found is not None and not isinstance(found, kind):
-                raise ValueError(f"{name} in {FAB_CONFIG_FILE} is {found!r:.80}, and has to be {what}")
-    return config
-
-
-def run_config(config: dict[str, Any]) -> FlatConfig:
-    """The default run config in an app's ``pyproject.toml``, flat."""
-    return flatten_dict(config["tool"]["flwr"]["app"].get("config", {}))
-
-
-def config_overrides(defaults: FlatConfig, texts: Sequence[str]) -> FlatConfig:
-    """``defaults``, overridden by the ``key=value`` pairs of ``texts``, or of the TOML file that a single text names.
-
-    Raises:
-        ValueError: if ``texts`` cannot be read, or name a key that the app does not have.
-    """
-    overrides = parsed_pairs(texts)
-    unknown = [key for key in overrides if key not in defaults]
-    if unknown:
-        raise ValueError(f"the app has no setting {unknown[0]!r}; it has {', '.join(sorted(defaults)) or 'none'}")
-    return fuse_dicts(defaults, overrides)
-
-
-def parsed_pairs(texts: Sequence[str]) -> FlatConfig:
-    """The ``key=value`` pairs of ``texts``, or of the TOML file that a single text names. The last of a key counts.
-
-    Raises:
-        ValueError: if ``texts`` cannot be read.
-    """
-    for text in texts:
-        unread = _PAIR.sub("", text).strip()
-        if unread and not text.endswith(".toml"):  # Flower ignores what it does not understand
-            raise ValueError(f"{unread!r} is not of the form key=value")
-    try:
-        pairs: FlatConfig = parse_config_args(list(texts))
-    except click.ClickException as error:
-        raise ValueError(error.message) from error
-    except OSError as error:
-        raise ValueError(str(error)) from error
-    return pairs
-
-
-@dataclass(frozen=True, slots=True)
-class FabContents:
-    """What Flower's bundle (FAB) takes from an app's folder."""
-
-    pyproject: bytes
-    """As Flower writes it: without comments, and without the federations that this machine knows."""
-    taken: Mapping[str, Path]
-    """The other files, by their paths with ``/``, in order."""
-    left: tuple[str, ...]
-    """The paths of the files that stay at home."""
-
-
-def fab_contents(app_dir: Path) -> FabContents:
-    """What ``flwr build`` and ``flwr run`` take from a folder: by ``.gitignore``, ``fab-include``, ``fab-exclude`` and
-    Flower's own patterns. The steps of ``flwr.cli.build.build_fab_from_files``, without the zip file.
+def fab_paths(files: Mapping[str, Path], config: dict[str, Any]) -> list[str]:
+    """Which of a folder's files, by their paths in it, `flwr build` and `flwr run` take besides ``pyproject.toml``,
+    which says ``config``: by ``.gitignore``, ``fab-include``, ``fab-exclude`` and Flower's own patterns. The steps of
+    ``flwr.cli.build.build_fab_from_files``.
 
     Raises:
         ValueError: if Flower makes no bundle of the folder; the message says why.
         OSError: if a file cannot be read.
     """
-    from flwr.cli.build import get_filtered_fab_paths  # takes 0.4 s, and most processes bundle no folder
-    from flwr.cli.utils import collect_files, filter_paths_for_publish
+    from flwr.cli.build import get_filtered_fab_paths  # imports a web framework, and few processes come here
+    from flwr.cli.utils import filter_paths_for_publish
 
-    root = app_dir.resolve()
-    files = {path: file for path, file in collect_files(root).items() if stat.S_ISREG(os.lstat(file).st_mode)}
     published = filter_paths_for_publish(files)
     if FAB_CONFIG_FILE not in published:
         raise ValueError(f"there is no {FAB_CONFIG_FILE}, or its .gitignore names it")
-    try:
-        config = _parsed_pyproject((root / FAB_CONFIG_FILE).read_text(encoding="utf-8"))
-        config.get("tool", {}).get("flwr", {}).pop("federations", None)
-        pyproject = tomli_w.dumps(config).encode()
-    except RecursionError as error:
-        raise ValueError(f"{FAB_CONFIG_FILE} is nested too deep") from error
-    taken = sorted(get_filtered_fab_paths(published, config))
-    return FabContents(
-        pyproject=pyproject,
-        taken={path: files[path] for path in taken},
-        left=tuple(sorted(files.keys() - {FAB_CONFIG_FILE, *taken})),
-    )
+    return get_filtered_fab_paths(published, config)
 
 
 def says_it_failed(reply: RecordDict) -> bool:

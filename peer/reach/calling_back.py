@@ -19,8 +19,8 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+from peer.base.sockets import shut_down
 from peer.engine.interface import AskingOff, EngineError, OtherEngines, Streams
-from peer.engine.kubo.api import shut_down
 from protocol.pacing.token_bucket import TokenBucket
 from protocol.wire.asking import BadMessage, Channel
 from protocol.wire.calling_back import (

@@ -6,7 +6,7 @@ import hashlib
 import os
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from crypto.symmetric import SymmetricKey
 from peer.apps.app_python import machine_of
@@ -33,8 +33,10 @@ from protocol.roles.newest_manifest import TrustedManifest
 from protocol.roles.server.server import LeadPlan
 from protocol.roles.standby.standby_plan import RunToReplay, SignedAcks, StandbyPlan
 from protocol.witnesses.needed import possible_witnesses, witnesses_needed
-from strategy.models.initial_model import InitialModel
 from strategy.replay.format import REPLAY_FORMAT, server_environment
+
+if TYPE_CHECKING:
+    from strategy.models.initial_model import InitialModel  # imports flwr, which is slow
 
 CLOSING_TIMEOUT: Final = 60.0
 """Seconds; a run that is only closed sends its clients nothing."""

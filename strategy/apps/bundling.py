@@ -1,7 +1,7 @@
 """App bundles and folders: which files of a Flower app's folder travel with a run, and folders made from bundles.
 
-A bundle takes what Flower's own (FAB) takes, by Flower's own functions, so that data and secrets that Flower leaves at
-home stay at home here: by ``.gitignore``, ``fab-include`` and ``fab-exclude``, and only files with source or settings.
+A bundle takes what Flower's own (FAB) takes, so that data and secrets that Flower leaves at home stay at home here: by
+``.gitignore``, ``fab-include`` and ``fab-exclude``, and only files with source or settings.
 Besides, it takes no hidden file: none is part of an app, and some run code when somebody opens the folder.
 """
 
@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import unicodedata
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+import tomli_w
+
 from protocol.blocks.bundle import MAX_FILES, MAX_SIZE, BundledFile, BundleError, write_bundle
 from protocol.blocks.cid import CID, Block, BlockSource
+from strategy.apps.plain_app import PYPROJECT, is_plain, parsed_pyproject, plain_paths
 
 _IGNORE_FILE: Final = ".gitignore"
 _NO_PART_OF_AN_APP: Final = frozenset(
@@ -50,17 +54,15 @@ def read_folder(app_dir: Path) -> AppFolder:
         BundleError: if the folder holds what a bundle does not take, or is no app's.
         OSError: if a file cannot be read.
     """
-    from strategy.flower_compat import fab_contents  # it imports flwr, which is slow, and unpacking needs none
-
     check_is_folder(app_dir)
     _check_ignore_file(app_dir / _IGNORE_FILE)
     try:
-        contents = fab_contents(app_dir)
+        fab = _fab_contents(app_dir)
     except ValueError as error:  # a TOML error is one
         raise BundleError(f"{app_dir} cannot be bundled: {error}") from error
-    files = [("pyproject.toml", contents.pyproject)]
-    size = len(contents.pyproject)
-    for path, file in contents.taken.items():
+    files = [(PYPROJECT, fab.pyproject)]
+    size = len(fab.pyproject)
+    for path, file in fab.taken.items():
         if _is_hidden(path):
             continue
         size += file.stat().st_size
@@ -70,7 +72,51 @@ def read_folder(app_dir: Path) -> AppFolder:
                 "move data and results out of the app's folder, or name them in its .gitignore"
             )
         files.append((unicodedata.normalize("NFC", path), file.read_bytes()))
-    return AppFolder(tuple(files), tuple(path for path in contents.left if _may_be_missed(path)))
+    return AppFolder(tuple(files), tuple(path for path in fab.left if _may_be_missed(path)))
+
+
+@dataclass(frozen=True, slots=True)
+class _FabContents:
+    """What Flower's bundle (FAB) takes from an app's folder."""
+
+    pyproject: bytes
+    """As Flower writes it: without comments, and without the federations that this machine knows."""
+    taken: Mapping[str, Path]
+    """The other files, by their paths with ``/``, in order."""
+    left: tuple[str, ...]
+    """The paths of the files that stay at home."""
+
+
+def _fab_contents(app_dir: Path) -> _FabContents:
+    """What ``flwr build`` and ``flwr run`` take from a folder, without the zip file.
+
+    Raises:
+        ValueError: if Flower makes no bundle of the folder; the message says why.
+        OSError: if a file cannot be read.
+    """
+    files = _files(app_dir.resolve())
+    if PYPROJECT not in files:
+        raise ValueError(f"there is no {PYPROJECT}, or its .gitignore names it")
+    try:
+        config = parsed_pyproject(files[PYPROJECT].read_text(encoding="utf-8"))
+        config.get("tool", {}).get("flwr", {}).pop("federations", None)
+        pyproject = tomli_w.dumps(config).encode()
+    except RecursionError as error:
+        raise ValueError(f"{PYPROJECT} is nested too deep") from error
+    paths = plain_paths(files) if is_plain(config) else None
+    if paths is None:
+        from strategy.flower_compat import fab_paths  # imports flwr, which is slow
+
+        paths = fab_paths(files, config)
+    taken = {path: files[path] for path in sorted(paths)}
+    return _FabContents(pyproject, taken, tuple(sorted(files.keys() - {PYPROJECT, *taken})))
+
+
+def _files(root: Path) -> dict[str, Path]:
+    """The regular files in a folder, by their paths in it with ``/``; no symbolic link is followed. As Flower's
+    ``flwr.cli.utils.collect_files``."""
+    paths = (Path(folder) / name for folder, _, names in os.walk(root) for name in names)
+    return {path.relative_to(root).as_posix(): path for path in paths if stat.S_ISREG(path.lstat().st_mode)}
 
 
 def check_is_folder(place: Path) -> None:

@@ -1,4 +1,4 @@
-"""An app's ``pyproject.toml``, and the configs of runs and nodes, read with Flower's own readers."""
+"""An app's ``pyproject.toml``, and the configs of runs and nodes, read as Flower reads them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from protocol.records.bodies import RunConfig
-from strategy.flower_compat import FlatConfig, config_overrides, parsed_pairs, project_config, run_config
+from strategy.apps.plain_app import (
+    PYPROJECT,
+    FlatConfig,
+    config_overrides,
+    flat,
+    is_plain,
+    parsed_pairs,
+    parsed_pyproject,
+)
 
 
 class AppError(Exception):
@@ -39,8 +48,8 @@ def read_app(app_dir: Path) -> AppConfig:
         AppError: if its ``pyproject.toml`` is absent, or lacks what Flower requires.
     """
     try:
-        config = project_config(app_dir)
-        defaults = run_config(config)
+        config = _project_config(app_dir)
+        defaults = flat(config["tool"]["flwr"]["app"].get("config", {}))
     except (ValueError, RecursionError) as error:  # a TOML error is a ValueError; settings may be nested without end
         raise AppError(f"{app_dir} is not a Flower app: {error}") from error
     components = config["tool"]["flwr"]["app"]["components"]
@@ -55,6 +64,25 @@ def read_app(app_dir: Path) -> AppConfig:
         run_config=recordable(defaults),
         dependencies=_texts(config["project"].get("dependencies")),
     )
+
+
+def _project_config(app_dir: Path) -> dict[str, Any]:
+    """An app's ``pyproject.toml``, with the fields that Flower requires.
+
+    Raises:
+        ValueError: if there is no such file, or it lacks a field; the message says which.
+    """
+    try:
+        config = parsed_pyproject((app_dir / PYPROJECT).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"Cannot find {PYPROJECT} in {app_dir}") from error
+    except (OSError, RecursionError) as error:
+        raise ValueError(f"{PYPROJECT} cannot be read: {error}") from error
+    if not is_plain(config):
+        from strategy.flower_compat import check_project_config  # imports flwr, which is slow
+
+        check_project_config(app_dir)
+    return config
 
 
 def check_components(pyproject: bytes, paths: Collection[str]) -> None:

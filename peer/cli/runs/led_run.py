@@ -115,27 +115,34 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
         PeerError: if the app returned without a model, or with one that the file format cannot hold. Also if the disk
             fails; then the run is not finished, and the same command tries again.
     """
-    from peer.engine.contents import EngineBlocks
-    from peer.engine.sound_blocks import SoundBlocks
-    from strategy.models.model_files import NoModel, save_model
-
-    saved, why = None, ""
-    if path is not None and closed.model is not None:
-        try:
-            metadata = {"run": str(closed.run)}
-            save_model(closed.model, EngineBlocks(SoundBlocks(session.engine)), closed.key, path, metadata)
-            saved = path
-        except NoModel as error:
-            why = f"no model file was written: {error}"
-        except OSError as error:
-            raise PeerError(
-                f"the final model cannot be written to {path}: {error.strerror}",
-                fix=f"fix that and start again, or peer model {closed.head} -o FILE",
-                code=ExitCode.UNFINISHED,
-            ) from error
-    elif path is not None:
-        why = "the app has no final model to write"
+    why = "" if path is None else _written(session, closed, path)
     session.journal.finish(closed.run)
     if why and closed.outcome is Outcome.RETURNED:  # a raised error was told before, and explains more
         raise PeerError(why, fix=f"the run is done: peer history {closed.head}", code=ExitCode.APP_FAILED)
-    return saved
+    return None if why else path
+
+
+def _written(session: Session, closed: ClosedRun, path: Path) -> str:
+    """Write the final model to ``path``. Returns why it was not, if it has none that the file format can hold.
+
+    Raises:
+        PeerError: if the disk fails.
+    """
+    from peer.engine.contents import EngineBlocks  # here: most leaders write no file, and these import flwr
+    from peer.engine.sound_blocks import SoundBlocks
+    from strategy.models.model_files import NoModel, save_model
+
+    if closed.model is None:
+        return "the app has no final model to write"
+    try:
+        metadata = {"run": str(closed.run)}
+        save_model(closed.model, EngineBlocks(SoundBlocks(session.engine)), closed.key, path, metadata)
+    except NoModel as error:
+        return f"no model file was written: {error}"
+    except OSError as error:
+        raise PeerError(
+            f"the final model cannot be written to {path}: {error.strerror}",
+            fix=f"fix that and start again, or peer model {closed.head} -o FILE",
+            code=ExitCode.UNFINISHED,
+        ) from error
+    return ""

@@ -17,6 +17,7 @@ import httpx
 import ipfshttpclient
 import ipfshttpclient.exceptions
 
+from peer.base.sockets import shut_down
 from peer.engine.interface import AskingOff, EngineError, EngineUnavailable, StorageFull
 from peer.engine.kubo.address import KuboAddress
 
@@ -303,12 +304,6 @@ class KuboApi:
             "start it (the home's own: peer doctor --start-daemon; yours: ipfs daemon), or do without IPFS: "
             "--ipfs local:DIR"
         )
-
-
-def shut_down(wire: socket.socket) -> None:
-    """End the reads of other threads on ``wire``, which closing it would not. Harmless if it has ended."""
-    with contextlib.suppress(OSError):
-        wire.shutdown(socket.SHUT_RDWR)
 
 
 def _multipart(upload: Iterable[bytes] | None) -> dict[str, Any]:

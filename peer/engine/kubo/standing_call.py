@@ -9,8 +9,9 @@ from typing import Final
 
 import httpx
 
+from peer.base.sockets import shut_down
 from peer.engine.interface import EngineError, EngineUnavailable
-from peer.engine.kubo.api import KuboApi, shut_down
+from peer.engine.kubo.api import KuboApi
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0

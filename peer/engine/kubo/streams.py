@@ -22,8 +22,9 @@ from typing import Final
 
 import httpx
 
+from peer.base.sockets import shut_down
 from peer.engine.interface import AskingOff, EngineError, Unanswered
-from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, shut_down
+from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout
 from peer.engine.kubo.dial_errors import outcome_of, outcome_through_proxy
 from peer.engine.kubo.pubsub import forget_highest
 from peer.engine.kubo.standing_call import StandingCall
