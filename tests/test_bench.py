@@ -93,6 +93,20 @@ def test_flower_compares_systems_that_come_to_one_model(tmp_path: Path) -> None:
     assert (tmp_path / "compared.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.all
+@pytest.mark.slow
+def test_hops_tells_what_is_hashed_and_read_at_each(tmp_path: Path) -> None:
+    done = bench("hops", "--engines", "local", "--megabytes", "2", "--turns", "1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    hashed = {
+        encrypted: [round(r["bytes_hashed"]) for r in results if r["encrypted"] is encrypted]
+        for encrypted in (False, True)
+    }
+    assert hashed == {False: [0, 1, 0, 0, 1, 0], True: [0, 2, 0, 0, 2, 0]}  # the second for the nonce
+    assert [round(result["bytes_read_from_files"]) for result in results] == [0, 0, 0, 0, 1, 0] * 2
+
+
 def test_flower_fails_if_two_systems_come_to_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
     flower = runpy.run_path(str(BENCHMARKS / "flower.py"))

@@ -26,10 +26,11 @@ from peer.engine.interface import (
     StorageFull,
     Unreachable,
 )
+from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.config import configure, environment, prepare
 from peer.engine.kubo.node import KuboNode
 from peer.engine.kubo.reach import Reach
-from protocol.blocks.cid import BlockMismatch, cbor_block, raw_block
+from protocol.blocks.cid import BlockMismatch, MissingBlock, cbor_block, raw_block
 
 KEY = bytes(range(32))
 SOON = 60.0
@@ -59,6 +60,26 @@ def pins(program: Path, node: KuboNode) -> dict[str, str]:
         [program, "pin", "ls"], env=environment(node.repository), capture_output=True, text=True, check=True
     )
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if not line.startswith("Qm"))
+
+
+@needs_kubo
+def test_a_node_of_this_machine_is_not_asked_for_blocks_that_it_has(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = [raw_block(b"chunk %d" % number) for number in range(3)]
+    root = cbor_block({"links": [chunk.cid for chunk in chunks]})
+    engine.put_content(root.cid, [root, *chunks])
+    calls: list[str] = []
+    call = KuboApi.open
+    monkeypatch.setattr(
+        KuboApi, "open", lambda api, path, *args, **more: calls.append(path) or call(api, path, *args, **more)
+    )
+    assert list(engine.read_content(root.cid)) == [root, *chunks]
+    assert [engine.get(chunk.cid) for chunk in chunks] == [chunk.data for chunk in chunks]
+    assert calls == []
+    with pytest.raises(MissingBlock):
+        engine.get_here(raw_block(b"of nobody").cid)
+    assert calls == ["block/get"]
 
 
 # -- with the plain ipfs program -----------------------------------------------------------------------------------
@@ -130,7 +151,7 @@ def test_an_engine_is_unavailable_while_its_node_is_down_and_works_after(engine:
     engine.put([block])
     node.stop()
     for call in (
-        lambda: engine.get(block.cid),
+        lambda: engine.get(raw_block(b"of nobody").cid),
         lambda: engine.put([block]),
         lambda: engine.publish("t", b"x"),
         lambda: engine.subscribe("t", print),

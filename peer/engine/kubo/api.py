@@ -10,6 +10,7 @@ import secrets
 import socket
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -101,6 +102,8 @@ class KuboApi:
     def __init__(self, address: str) -> None:
         parsed = KuboAddress.parse(address)
         self.address, self.shown = parsed.text, parsed.shown
+        self.socket = None if parsed.socket is None else Path(parsed.socket)
+        """The Unix socket at which the node listens, if it does."""
         self.is_near = parsed.is_near
         """Whether the node is on this machine, so that its ports are ours."""
         self._wires: WeakSet[socket.socket] = WeakSet()

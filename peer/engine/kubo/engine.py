@@ -19,7 +19,8 @@ from peer.engine.kubo.pubsub import KuboPublisher, KuboSubscription
 from peer.engine.kubo.reach import ANYWHERE, Reach
 from peer.engine.kubo.streams import KuboStreams
 from peer.engine.kubo.web_proxy import dialled
-from peer.engine.linked_blocks import complete, links_of, reached
+from peer.engine.linked_blocks import complete, links_of, reached, walk
+from peer.engine.node_files import NodeFiles
 from protocol.blocks.car import CarCutShort, read_car, write_car
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock, checked_block
 
@@ -63,6 +64,7 @@ class KuboEngine:
 
     def __init__(self, address: str, *, managed: bool = False, reach: Reach = ANYWHERE, owner: str = "") -> None:
         self._api = KuboApi(address)
+        self._files = None if self._api.socket is None else NodeFiles.beside(self._api.socket)
         self._homes = None if managed or not owner else HomesOfNode(self._api, owner)
         self._reach = reach
         self._publisher = KuboPublisher(self._api, may_reset=managed)
@@ -154,10 +156,8 @@ class KuboEngine:
         if cid.is_raw:
             return ()
         try:
-            return links_of(checked_block(cid, self._api.call("block/get", str(cid), offline=True)))
-        except KuboRefused as error:
-            if not error.is_not_found:
-                raise
+            return links_of(Block(cid, self.get_here(cid)))
+        except MissingBlock:
             return ()
 
     def has(self, cid: CID) -> bool:
@@ -170,6 +170,8 @@ class KuboEngine:
         return True
 
     def get_here(self, cid: CID) -> bytes:
+        if (data := self._from_files(cid)) is not None:
+            return data
         try:
             return checked_block(cid, self._api.call("block/get", str(cid), offline=True)).data
         except KuboRefused as error:
@@ -177,7 +179,16 @@ class KuboEngine:
                 raise MissingBlock(cid) from error
             raise
 
+    def _from_files(self, cid: CID) -> bytes | None:
+        """A block, checked, from the node's own files; None if the node has to be asked."""
+        if self._files is None or (data := self._files.read(cid)) is None:
+            return None
+        return checked_block(cid, data).data
+
     def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
+        if (data := self._from_files(cid)) is not None:
+            return data
+
         def ask(patience: float) -> bytes:
             return self._api.call("block/get", str(cid), within=patience)
 
@@ -218,6 +229,21 @@ class KuboEngine:
         _ask_until(root, deadline, pin)
 
     def read_content(self, root: CID) -> Iterable[Block]:
+        """As `peer.engine.interface.Engine` says. A node that has to be asked is asked once, for all of it."""
+        if self._from_files(root) is None:
+            return self._exported(root)
+        return self._walked(root)
+
+    def _walked(self, root: CID) -> Iterator[Block]:
+        try:
+            yield from walk(root, lambda cid: Block(cid, self.get_here(cid)))
+        except MissingBlock as error:
+            raise self._not_whole(root, error) from error
+
+    def _not_whole(self, root: CID, error: MissingBlock) -> Unreachable:
+        return Unreachable(error.cid, f"{root} is not whole: {error.cid} is not on the Kubo node at {self._api.shown}")
+
+    def _exported(self, root: CID) -> Iterator[Block]:
         try:
             response = self._api.open("dag/export", str(root), progress=False, offline=True)
             with contextlib.closing(response), self._api.translated():
@@ -225,8 +251,7 @@ class KuboEngine:
         except (KuboRefused, CarCutShort) as error:
             raise Unreachable(root, f"{root} is not whole on the Kubo node at {self._api.shown}") from error
         except MissingBlock as error:
-            why = f"{root} is not whole: {error.cid} is not on the Kubo node at {self._api.shown}"
-            raise Unreachable(error.cid, why) from error
+            raise self._not_whole(root, error) from error
 
     def pin(self, cid: CID, *, recursive: bool) -> None:
         if not recursive:

@@ -24,6 +24,7 @@ from peer.engine.kubo.peer_id import former_addresses, identify
 from peer.engine.kubo.program import find_ipfs
 from peer.engine.kubo.reach import Listen, Reach
 from peer.engine.local.block_files import translated
+from peer.engine.node_files import REPOSITORY
 from peer.home.home import PRIVATE_FILE, PRIVATE_FOLDER
 from protocol.wire.node_address import HostKind
 
@@ -115,6 +116,7 @@ class KuboNode:
         swarm_port = _port_for(self._reach.listen, earlier_port(self.repository))
         api = _socket_for(self.repository)
         api.unlink(missing_ok=True)  # a killed node leaves it, and Kubo would find it taken
+        self._link_from(api.parent)
         configure(self.repository, self._reach, swarm_port=swarm_port, api=f"/unix{api}")
         if collect:
             self._collect(program)
@@ -169,6 +171,14 @@ class KuboNode:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _link_from(self, folder: Path) -> None:
+        """Make the repository known beside the socket, so that whoever opens the socket finds the block files."""
+        link = folder / REPOSITORY
+        if folder != self.repository and not (link.is_symlink() and link.readlink() == self.repository):
+            with translated(folder):
+                link.unlink(missing_ok=True)
+                link.symlink_to(self.repository)
 
     def _await_unlocked(self, deadline: float) -> None:
         """Wait for the node of a peer that was killed, which takes a moment to end. Then clear what it left."""

@@ -3,7 +3,7 @@
 *Production* is as in "Enable TLS connections", "Authenticate SuperNodes" and "Persist the state of the SuperLink":
 TLS on all connections, also between a SuperNode and its apps; SuperNodes that are registered by their keys; and a
 database on disk. *Fast* has all that its options and settings offer: no TLS, everything in memory, more objects sent
-at once and in larger pieces, and the shortest poll of those that can be chosen. In both the node runs app processes
+at once and in larger pieces, and a shorter poll. In both the node runs app processes
 by itself (``--isolation subprocess``, the default), nothing is installed for the app, and nothing is reported to
 anybody.
 """
@@ -43,9 +43,9 @@ _THREADS: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """As `peer.demo.processes` has it for Pollen's."""
 
 _FASTEST: Final = {
-    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.01",
-    "FLWR_PRIVATE_MAX_CONCURRENT_OBJ_PUSHES": "8",
-    "FLWR_PRIVATE_MAX_CONCURRENT_OBJ_PULLS": "8",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",  # a shorter one keeps a small machine busy with polls
+    "FLWR_PRIVATE_MAX_CONCURRENT_OBJ_PUSHES": "4",
+    "FLWR_PRIVATE_MAX_CONCURRENT_OBJ_PULLS": "4",
     "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(20 << 20),
 }
 
