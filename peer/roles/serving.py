@@ -15,7 +15,7 @@ from peer.run.session import Session
 from protocol.blocks.cid import CID, Block
 from protocol.blocks.content import ContentKey
 from protocol.federation.run_keys import read_private
-from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role, RunConfig
+from protocol.records.bodies import Ack, Close, Comparison, Outcome, ReasonPrivate, RecomputedAck, Role, RunConfig
 from protocol.records.signed_records import parse_record
 from protocol.replies.checks_and_limits import Check
 from protocol.roles.effects import StopCause
@@ -152,4 +152,6 @@ def _signed_acks_of(journal: Journal, run: CID, member: bytes) -> SignedAcks:
         body = parse_record(block).body
         if isinstance(body, Ack) and body.by == member:
             kept.keep(body, block)
+        if isinstance(body, RecomputedAck) and body.recomputed.comparison is Comparison.DIVERGED:
+            kept.disputes.append(block)
     return kept

@@ -37,6 +37,8 @@ _LINES: Final[Mapping[What, str]] = {
     "Ctrl-C ends this at once",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.LEADER_CHANGED: "{name} leads run {run} from here on (term {term})",
+    What.LAID_DOWN: "most servers contradict the dispatch of run {run} after height {height}, and came to one other "
+    "content: it and what follows ({count} records) are left behind; one of those servers is to lead on from there",
     What.RECORDS_LOST: "the newest {count} records of run {run} are lost: another server was elected, and goes on "
     "after height {height}; what this peer answered is kept",
     What.CLAIM_REFUSED: "{name} says that it was elected to lead run {run}, and is not believed: {why}",

@@ -53,6 +53,8 @@ class Fork:
     """Of the newest record that stays; -1 if the run is verified anew, from its beginning."""
     lost: Position
     """The head that we had."""
+    against: CID | None = None
+    """The dispatch that most servers contradict, if that is why: nobody has led around it yet."""
 
 
 @dataclass(slots=True)
@@ -103,6 +105,10 @@ class CatchUp:
         """The chain as it was, the newest last."""
         self._terms: list[tuple[int, int]] = []
         """The height at which each term began, and the term."""
+        self.laid_down: set[CID] = set()
+        """Dispatches that most servers contradict: no chain is followed that has one of them."""
+        self._laid_down_from: dict[int, int] = {}
+        """The terms in which a record was laid down, and from which height on."""
 
     @property
     def caught_up(self) -> bool:
@@ -164,7 +170,7 @@ class CatchUp:
 
     def hear(self, position: Position, blocks: Sequence[Block]) -> None:
         """The leader announced a head of this run; ``blocks`` came with it."""
-        if rank(position) <= self._rank:
+        if rank(position) <= self._rank or self.has_laid_down(position):
             return
         if self._way is None:
             self._aim(position)
@@ -175,7 +181,12 @@ class CatchUp:
     def may_claim(self, server: bytes, position: Position) -> bool:
         """Whether a head is worth a look that a server announces which does not lead the run, as far as we know: it is
         in a higher term, and no other of its heads is looked into."""
-        return position.term > self.chain.term and server not in self._claims and self.forks is not None
+        is_higher = position.term > self.chain.term and not self.has_laid_down(position)
+        return is_higher and server not in self._claims and self.forks is not None
+
+    def has_laid_down(self, position: Position) -> bool:
+        """Whether a head is of a chain with a dispatch that we have laid down, since one server leads a term."""
+        return position.height >= self._laid_down_from.get(position.term, position.height + 1)
 
     def claim(self, server: bytes, position: Position, blocks: Sequence[Block]) -> None:
         """Look into a head that `may_claim` says is worth it; `ended` is called once it was."""
@@ -290,12 +301,17 @@ class CatchUp:
                 return
             yield step
 
+    def _check_not_laid_down(self, cid: CID) -> None:
+        if cid in self.laid_down:
+            raise Lost(f"most servers contradict {cid}")
+
     def _append_next(self, way: WalkBack) -> tuple[Step, Mapping[CID, bytes]] | None:
         """Append the next record, if it is here. At the target, aim at the newest head heard meanwhile."""
         chain = self.chain
         cid = way.at(chain.height + 1)
         if cid is None or (blocks := self._held.get(cid)) is None:
             return None
+        self._check_not_laid_down(cid)
         before = chain.copy() if self.forks is not None else None
         step = chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
         self._held.drop(cid)
@@ -328,6 +344,7 @@ class CatchUp:
                 assert cid is not None  # the last one has a higher term
                 if (blocks := claim.held.get(cid)) is None:
                     return False
+                self._check_not_laid_down(cid)
                 step = trial.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
                 if trial.term > chain.term:
                     self._check_around_rosters(step, trial)
@@ -355,14 +372,41 @@ class CatchUp:
             self._way, way.start = way, base
             return
         assert lost is not None
+        way.start = base
+        self._go_back(base, way if base.head is not None else WalkBack(way.target))
         assert self.forks is not None
+        self.forks(Fork(base.height, lost))
+
+    def _go_back(self, base: Chain, way: WalkBack | None) -> None:
+        """Go on from ``base``, which the chain was once, on ``way``."""
         for other in list(self._claims):  # their ways may go on from what is lost; they say it again
             self._drop(other, "")
-        self.chain = way.start = base
-        self._way = way if base.head is not None else WalkBack(way.target)
+        self.chain, self._way = base, way
         self._past = deque((each for each in self._past if each.height < base.height), REMEMBERED)
         self._terms = [(height, term) for height, term in self._terms if height <= base.height]
-        self.forks(Fork(base.height, lost))
+
+    def lay_down(self, against: CID, before: CID, height: int) -> None:
+        """Go back to ``before``, the record before a dispatch in the chain that most servers contradict, and follow no
+        chain that has that dispatch. ``height`` is the dispatch's."""
+        assert self.record_at(self._term_at(height), height) in (against, None)
+        lost = self.position
+        assert lost is not None
+        self.laid_down.add(against)
+        for term in {self._term_at(height), *(term for at, term in self._terms if at > height)}:
+            self._laid_down_from[term] = min(height, self._laid_down_from.get(term, height))
+        newest = Position(self.run, before, height - 1, self._term_at(height - 1))
+        base = next((chain for chain in self._past if chain.head == before), None) or self._empty()
+        self._go_back(base, None if base.head is not None else WalkBack(newest))
+        self._newer = None
+        if base.head is not None:
+            self.server = base.by
+        assert self.forks is not None
+        self.forks(Fork(base.height, lost, against))
+
+    def take_up_again(self, against: CID) -> None:
+        """A dispatch that was laid down may be followed again: too few servers contradict it that still count."""
+        self.laid_down.discard(against)
+        self._laid_down_from.clear()
 
     def _last_on(self, way: WalkBack) -> Chain:
         """The newest of what we have verified that is on a way; the empty chain if that is too long ago, or the run

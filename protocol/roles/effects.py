@@ -244,6 +244,8 @@ class What(StrEnum):
     RUN_LOST = "run-lost"
     LEADER_CHANGED = "leader-changed"
     """Another server leads a run that is followed, or the same one in a new term."""
+    LAID_DOWN = "laid-down"
+    """Most servers contradict a dispatch together: it and all after it are not followed any more."""
     RECORDS_LOST = "records-lost"
     """A takeover leads around the newest records that were verified of a run."""
     CLAIM_REFUSED = "claim-refused"

@@ -7,11 +7,11 @@ from dataclasses import replace
 from protocol.records.bodies import Role
 from protocol.roles.client.answering import Answering
 from protocol.roles.client.forgotten_replies import ForgottenReplies
-from protocol.roles.client.heard_witnesses import HeardWitnesses
 from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.following.heard_witnesses import HeardWitnesses
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.machine import Machine

@@ -35,6 +35,8 @@ class Candidacy:
     """No report above it is believed (`MAX_RAISE`)."""
     highest: int
     """The highest term that is known, by our own promise and by what others report."""
+    against: CID | None = None
+    """The dispatch that it leaves out, with all after it, because most servers contradict that (`Voter.against`)."""
     asks: bool = False
     """Whether it asks for votes; before, it canvasses."""
     willing: frozenset[bytes] = frozenset()
@@ -53,7 +55,7 @@ class Candidacy:
     def question(self) -> Canvass | VoteAsked:
         """What the candidate announces now."""
         kind = VoteAsked if self.asks else Canvass
-        return kind(self.position, self.electorate.manifest, self.term)
+        return kind(self.position, self.electorate.manifest, self.term, self.against)
 
     # -- what it hears ----------------------------------------------------------------------------------------------
 
@@ -121,7 +123,8 @@ def stand(voter: Voter, reported: int = 0) -> Candidacy | Refusal:
     vote may stand."""
     ceiling = voter.highest + MAX_RAISE
     term = max(voter.highest, min(reported, ceiling), voter.floor or 0) + 1
-    refusal = voter.why_not(voter.member, Candidature(voter.newest, voter.electorate.manifest, term))
+    asked = Candidature(voter.newest, voter.electorate.manifest, term, voter.against)
+    refusal = voter.why_not(voter.member, asked)
     if refusal is not None:
         return refusal
-    return Candidacy(voter.member, voter.newest, voter.electorate, term, ceiling, term - 1)
+    return Candidacy(voter.member, voter.newest, voter.electorate, term, ceiling, term - 1, voter.against)

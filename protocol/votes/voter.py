@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from protocol.blocks.cid import CID
 from protocol.votes.electorate import Electorate
 from protocol.votes.promise import Promise
 from protocol.wire.announcements import Candidature, Position, Refusal
@@ -38,10 +39,15 @@ class Voter:
     leader: bytes = b""
     """Who leads the run, by its newest record."""
     hears_leader: bool = False
-    """Whether the leader has spoken so lately that it is taken to be alive, or is the member itself."""
+    """Whether the leader has spoken so lately that it is taken to be alive, or is the member itself. One that most
+    servers contradict is not heard, whatever it says."""
     is_closed: bool = False
     is_copied: bool = False
     """Whether another process may have its key: that one may have voted."""
+    against: CID | None = None
+    """The dispatch after ``newest`` that it has laid down, because most servers contradict it."""
+    seen: int = 0
+    """The highest term of the records that it has laid down."""
     distrusted: frozenset[bytes] = frozenset()
     """Members that have signed two records at one place."""
     floor: int | None = 0
@@ -51,7 +57,7 @@ class Voter:
     @property
     def highest(self) -> int:
         """The highest term that it has promised or seen."""
-        return max(self.newest.term, 0 if self.promise is None else self.promise.term)
+        return max(self.newest.term, self.seen, 0 if self.promise is None else self.promise.term)
 
     def has_voted_so(self, candidate: bytes, asked: Candidature) -> bool:
         """Whether its newest vote is just what is asked for: then it is given again, whatever has happened since. It
@@ -97,4 +103,6 @@ class Voter:
             return Refusal.AHEAD
         if theirs.head != ours.head:
             return Refusal.FORKED  # its leader signed both: no majority may have one, and that is for people to see
+        if asked.against != self.against:
+            return Refusal.DISPUTED  # a takeover shows why it leaves out what may be settled, or it leaves out nothing
         return None if asked.manifest == self.electorate.manifest else Refusal.OTHER_MANIFEST

@@ -262,10 +262,11 @@ class Refusal(StrEnum):
     """The member's home may have forgotten a vote, and the term may be one that it has promised."""
     COPIED = "copied"
     """Another process may have the member's key."""
+    DISPUTED = "disputed"
+    """The candidate stands against a record that the member has not laid down, or not against the one that it has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidature:
+class Candidature(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `Canvass` and `VoteAsked` say: with what the author would lead a run, or means to."""
 
     position: Position
@@ -274,10 +275,12 @@ class Candidature:
     """The one in force after that head."""
     term: Natural
     """The term in which it would lead."""
+    against: CID | None = None
+    """The dispatch after ``position`` that most servers contradict, if that is why (`Vote.against`). If there is none
+    the field is left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Canvass(Candidature):
+class Canvass(Candidature, frozen=True, omit_defaults=True):
     """Who would vote for the author? It binds nobody. A member that may have forgotten its own votes asks as well, to
     hear of which terms the others know."""
 
@@ -299,8 +302,7 @@ class Canvassed:
     """The newest head of the run that it has verified; None if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class VoteAsked(Candidature):
+class VoteAsked(Candidature, frozen=True, omit_defaults=True):
     """The author asks for votes, and has voted for itself."""
 
 

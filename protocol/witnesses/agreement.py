@@ -7,11 +7,63 @@ whoever would have the leader's record stand has to believe that more than half 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from protocol.blocks.cid import CID, Block
 from protocol.federation.manifest import Manifest
 from protocol.federation.voters import majority_of
-from protocol.records.bodies import Comparison, RecomputedAck
+from protocol.records.bodies import Comparison, Dispatch, RecomputedAck, Role
+from protocol.records.signed_records import parse_record
 from protocol.witnesses.needed import possible_witnesses
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A dispatch, and the words of more than half of the servers that contradict it."""
+
+    against: Block
+    """The dispatch."""
+    words: tuple[Block, ...]
+    """In rising order of server, each once."""
+
+    @property
+    def dispatch(self) -> Dispatch:
+        """What is in ``against``."""
+        body = parse_record(self.against).body
+        assert isinstance(body, Dispatch)
+        return body
+
+    @property
+    def before(self) -> CID:
+        """The record before the dispatch: a takeover against it goes on from there."""
+        before = self.dispatch.prev
+        assert before is not None  # a dispatch follows a run record
+        return before
+
+    @property
+    def by(self) -> frozenset[bytes]:
+        """The servers. One of them may lead on."""
+        return frozenset(parse_record(word).body.by for word in self.words)
+
+    def why_not(self, manifest: Manifest, newest: Manifest) -> str:
+        """Why it does not hold; empty if it does. ``manifest`` is in force at the dispatch. Who is no server in the
+        ``newest`` manifest, or has signed with a key that is revoked there, does not count any more."""
+        words: list[RecomputedAck] = []
+        for block in self.words:
+            word = parse_record(block)
+            assert isinstance(word.body, RecomputedAck)
+            if word.body.by in newest.ids_of(Role.SERVER) and not set(word.signers) & set(newest.revoked):
+                words.append(word.body)
+        return why_no_agreement(words, manifest, self.dispatch.by)
+
+
+def agreement(against: Block, words: Iterable[Block]) -> Agreement | None:
+    """``words`` against a record, in order; None if that is no dispatch: a contradicted close is left to people. Which
+    of the words count is judged by `Agreement.why_not`."""
+    if not isinstance(parse_record(against).body, Dispatch):
+        return None
+    by_author = {parse_record(word).body.by: word for word in words}
+    return Agreement(against, tuple(by_author[by] for by in sorted(by_author)))
 
 
 def why_no_agreement(words: Iterable[RecomputedAck], manifest: Manifest, leader: bytes) -> str:

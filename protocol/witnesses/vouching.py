@@ -6,12 +6,12 @@ come to the same.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.blocks.cid import Block
+from protocol.blocks.cid import CID, Block
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Comparison, RecomputedAck
 from protocol.witnesses.needed import possible_witnesses
@@ -31,6 +31,7 @@ class Contradiction:
     """The key that signed it."""
     height: int
     """Of the record that differs."""
+    record: CID
     ack: Block
 
 
@@ -54,7 +55,7 @@ class Vouching:
         """Note what an ack says that was signed with ``key``."""
         told = ack.recomputed
         if told.comparison is Comparison.DIVERGED:
-            self._contradictions.setdefault(key, Contradiction(ack.by, key, ack.height, block))
+            self._contradictions.setdefault(key, Contradiction(ack.by, key, ack.height, ack.head, block))
             return
         spans = self._vouched.setdefault(key, _Vouched(ack.by, deque(maxlen=SPANS))).spans
         if spans and told.since <= spans[-1][1] + 1:
@@ -92,6 +93,20 @@ class Vouching:
         possible = possible_witnesses(manifest, leader)
         counted = (each for each in self._contradictions.values() if _counts(each.key, each.by, possible, manifest))
         return min(counted, key=lambda each: (each.height, each.by), default=None)
+
+    def most_against_one(self) -> tuple[Contradiction, ...]:
+        """The contradictions of one record that most servers contradict. That of a server which vouches for the same
+        record does not count: clients have trained on its word, and it cannot take that back."""
+        against: dict[CID, list[Contradiction]] = defaultdict(list)
+        for each in self._contradictions.values():
+            if not self._vouches(each.by, each.height):
+                against[each.record].append(each)
+        groups = sorted(against.values(), key=len)
+        return tuple(groups[-1]) if groups else ()
+
+    def _vouches(self, by: bytes, height: int) -> bool:
+        of_member = (each for each in self._vouched.values() if each.by == by)
+        return any(since <= height <= until for each in of_member for since, until in each.spans)
 
 
 def _counts(key: bytes, by: bytes, possible: Container[bytes], manifest: Manifest) -> bool:

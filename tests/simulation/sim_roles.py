@@ -18,7 +18,7 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import manifest_at, node_id
-from protocol.records.bodies import Ack
+from protocol.records.bodies import Ack, Comparison, RecomputedAck
 from protocol.records.environment import Environment, Kernel, Numerics
 from protocol.records.signed_records import parse_record, read_chained
 from protocol.replies.checks_and_limits import Admission, NormBound
@@ -134,6 +134,8 @@ class Server:
         for block in disk.acks.values():
             if isinstance(ack := parse_record(block).body, Ack) and ack.by == self.identity.member:
                 kept.setdefault(ack.run, SignedAcks()).keep(ack, block)
+            if isinstance(ack, RecomputedAck) and ack.recomputed.comparison is Comparison.DIVERGED:
+                kept.setdefault(ack.run, SignedAcks()).disputes.append(block)
         remembers = partial(_remembers, disk)
         settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION, remembers=remembers)
         if self._patient:
@@ -204,6 +206,9 @@ class TrainingClient:
                 run.states[reply.message] = reply.state
         for ack in acks_of(self.identity.member, disk):
             kept.setdefault(ack.run, KeptRun()).keep_ack(ack)
+        for block in disk.acks.values():
+            if isinstance(body := parse_record(block).body, RecomputedAck):  # a server's word against the run
+                kept.setdefault(body.run, KeptRun()).disputes.append(block)
         if self._names_app:
             plan = ClientPlan(BUNDLE.cid, bytes(32), once=True, remembers=partial(_remembers, disk))
             disk.unpacked.add(BUNDLE.cid)

@@ -30,6 +30,8 @@ class Terms:
         self._confirmed: dict[CID, set[bytes]] = {}
         self._settled: dict[int, CID] = {}
         """The newest settled record of each term."""
+        self._contradicted: set[CID] = set()
+        """The dispatches that takeovers are against: each may be lost, with all after it, though it is settled."""
         self._votes: dict[tuple[bytes, int], CID] = {}
         self.forgives = False
         """Whether a member may vote twice in a term that nobody wins: its home was restored."""
@@ -88,6 +90,8 @@ class Terms:
     def _begins(self, first: CID, body: Chained) -> None:
         if self._took_over.setdefault(body.term, first) != first:
             raise AssertionError(f"two leaders in term {body.term}")
+        if isinstance(body, Takeover) and body.against is not None:
+            self._contradicted.add(body.against)
 
     def _confirms(self, by: bytes, disk: Disk, position: Position) -> None:
         promised = disk.votes.get(position.run)
@@ -122,11 +126,21 @@ class Terms:
         """What is settled is in the chain of each later leader."""
         for term, settled in self._settled.items():
             for later, first in self._took_over.items():
-                if later > term and not self._is_before(settled, first):
-                    height = self._records[settled].height
+                kept = self._surely(settled)
+                if later > term and not self._is_before(kept, first):
+                    height = self._records[kept].height
                     raise AssertionError(
                         f"term {later} goes on without record {height} of term {term}, which is settled"
                     )
+
+    def _surely(self, settled: CID) -> CID:
+        """The newest record up to a settled one that no takeover may lose."""
+        kept, link = settled, self._records[settled].prev
+        at = settled
+        while link is not None:
+            kept = link if at in self._contradicted else kept
+            at, link = link, self._records[link].prev
+        return kept
 
     def _is_before(self, record: CID, later: CID) -> bool:
         height = self._records[record].height

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from sim_disk import Disk
+from sim_disk import Disk, chain_of
 from sim_faults import CALM, Faults
 from sim_numbers import some
 from sim_roles import Server
-from simulation import Scenario, Simulation, undisturbed
+from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
 
 from protocol.blocks.cid import CID
-from protocol.records.bodies import Comparison, DispatchPrivate, RecomputedAck, Reply
+from protocol.records.bodies import Comparison, DispatchPrivate, RecomputedAck, Reply, Takeover, TakeoverCause
 from protocol.records.private_parts import parse_private
 from protocol.records.signed_records import parse_record, read_chained, read_record
+from protocol.roles.leader.leader import Leader
 
 ROUGH = Faults(loss=0.4, duplication=0.4, delay=0.02, stragglers=0.1, crash_chance=0.02, crashes=4, downtime=1.0)
 WITHIN = 120.0
@@ -45,6 +47,33 @@ def test_no_client_trains_on_what_a_leader_sends_that_its_witness_contradicts_no
     assert max(height for height, _ in answered) <= against.height
     assert 0 < max(height for height, kind in answered if kind == "train") < against.height
     assert run.server.disk.closed is None
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["stops", "goes-on"])
+def test_two_servers_that_contradict_a_third_lead_on_from_before_and_the_model_is_the_honest_one(
+    stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = witnessed(Scenario(clients=2, rounds=4, standbys=2, elects=True, honest=False), CALM, 1)
+    if stops:  # as an honest server does if another contradicts it; and nobody starts it again
+        monkeypatch.setattr(run.server, "_stopped", lambda why: run.server.lose())
+    else:
+        monkeypatch.setattr(Leader, "_stop_if_disputed", lambda self, now: None)
+    told = run.run()
+    (takeover,) = (each for each in told if each["type"] == "takeover")
+    assert (
+        takeover["height"] == 7
+    )  # in the place of the dispatch that it cheated in: the model after round 2's training
+    assert seen_by_the_app(told) == seen_by_the_app(undisturbed(Scenario(clients=2, rounds=4)))
+    (written,) = (body for body in _takeovers(run) if body.against is not None)
+    assert (written.cause, written.height) == (TakeoverCause.DISPUTE, 7)
+
+
+def _takeovers(run: Simulation) -> Iterator[Takeover]:
+    server = next(each for each in run.standbys if each.disk.closed is not None)
+    assert server.disk.closed is not None
+    for record in chain_of(server.disk.closed, server.disk):
+        if isinstance(record.body, Takeover):
+            yield record.body
 
 
 def _answered(disk: Disk, reply: CID) -> tuple[int, str]:

@@ -25,7 +25,6 @@ from protocol.replies.checks_and_limits import is_update
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.app_process import AppProcess, AppState
 from protocol.roles.client.forgotten_replies import ForgottenReplies
-from protocol.roles.client.heard_witnesses import HeardWitnesses
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.client.own_acks import OwnAcks
@@ -33,6 +32,7 @@ from protocol.roles.client.own_key import OwnKey, own_key
 from protocol.roles.effects import FetchContent, Hand, KeepReply, Store, What
 from protocol.roles.events import AppLost
 from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.following.heard_witnesses import HeardWitnesses
 from protocol.roles.machine import Machine
 from protocol.roles.state_table import IllegalEvent
 from protocol.roles.waiting import Awaited

@@ -19,7 +19,6 @@ from protocol.roles.client.answering import Answering
 from protocol.roles.client.app_process import AppProcess
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.forgotten_replies import ForgottenReplies
-from protocol.roles.client.heard_witnesses import HeardWitnesses
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.client.own_acks import OwnAcks
@@ -29,6 +28,8 @@ from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.following.follower_states import FollowerState, Turn
 from protocol.roles.following.heard_leaders import HeardLeaders
+from protocol.roles.following.heard_witnesses import HeardWitnesses
+from protocol.roles.following.laid_down import LaidDown
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
@@ -74,14 +75,15 @@ class Client:
         self._servers = servers = MembersHere(machine)
         self._followed = followed = FollowedRun(verified, servers, machine)
         self._leaders = leaders = HeardLeaders(part, servers, followed, machine)
-        self._voting = Voting(followed, plan.remembers, machine)
         self._replies = replies = OwedReplies(kept, machine)
         self._forgotten = forgotten = ForgottenReplies(kept, servers, followed, replies, machine)
         self._told = told = ToldAcks(machine)
         self._acks = acks = OwnAcks(kept, forgotten, told, followed, machine)
         self._process = process = AppProcess(plan, machine)
         self._app = AppApproval(plan, part, process, machine)
-        self._witnesses = witnesses = HeardWitnesses({run: of.disputes for run, of in kept.items()}, part, machine)
+        self._witnesses = witnesses = HeardWitnesses(lambda run: kept[run].disputes, part, machine)
+        self._laid_down = laid_down = LaidDown(followed, witnesses, machine)
+        self._voting = Voting(followed, laid_down, plan.remembers, machine)
         self._answering = Answering(plan.secret, kept, replies, forgotten, acks, witnesses, process, machine)
         self._status = ClientStatus(
             part, servers, followed, forgotten, self._app, replies, witnesses, self._answering, machine
@@ -175,10 +177,11 @@ class Client:
     def _go_on(self, run: CatchUp, now: float) -> None:
         for step in self._followed.steps(run, now):
             self._stepped(run, step, now)
+        self._laid_down.go_on(run, now)
         self._voting.settle(now)
         self._forgotten.ask(now)
         if self.machine.state is FollowerState.FOLLOWING:
-            self._witnesses.tell(run, now)
+            self._witnesses.tell(run, self._laid_down.note(), now)
             if not self._voting.has_voted_for_another():
                 self._answering.go_on(run, now)
         elif run.caught_up:
@@ -267,7 +270,8 @@ class Client:
             self._turn_to_another()
         else:
             self._witnesses.fork(fork.height)
-            self._told.fork(fork.height)
+            if fork.against is None:
+                self._told.fork(fork.height)
             self._replies.fork(run, self._node, fork.height, now)
             self._answering.fork(run)
 

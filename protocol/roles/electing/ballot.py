@@ -112,12 +112,18 @@ class Ballot:
             electorate=electorate,
             promise=self._own.promise(run.position.run),
             leader=run.leader,
-            hears_leader=self._hears_leader(now) and not self.warrants.counts(candidate, now),
+            against=run.against,
+            seen=run.seen,
+            hears_leader=self._hears_leader(now) and not self._may_stand_anyway(candidate, run, now),
             is_closed=run.is_closed,
             is_copied=not self._copies.may_sign,
             distrusted=frozenset(each.id for each in servers if proof_against(each) is not None),
             floor=self._floor(run),
         )
+
+    def _may_stand_anyway(self, candidate: bytes, run: VotedRun, now: float) -> bool:
+        """Whether the leader is not in the way of a candidate: most servers contradict it, or an admin wants that."""
+        return run.disputed is not None or self.warrants.counts(candidate, now)
 
     def asked(self, by: bytes, asked: Canvass | VoteAsked, now: float) -> bool:
         """A member canvasses, or asks for our vote. Whether that is about our run."""
@@ -141,6 +147,9 @@ class Ballot:
             return True
         if refusal is Refusal.AHEAD:
             self.lacks(by, asked.position, now)
+        elif refusal is Refusal.DISPUTED and asked.against is not None and run.against is None:
+            at = run.position
+            self.lacks(by, Position(at.run, asked.against, at.height + 1, at.term), now)
         told = Canvassed(by, asked.position.run, asked.term, voter.highest, refusal, run.position)
         federation = self._newest.manifest.federation
         self._announcer.announce(told, topic=topic_leader(federation) if Role.SERVER in member.roles else "")
@@ -173,6 +182,7 @@ class Ballot:
             head=run.position.head,
             height=run.position.height,
             manifest=run.manifest.cid,
+            against=run.against,
         )
         kept = KeptVote.of(sign_record(vote, [self._newest.author.key_in(run.manifest)]))
         self._own.sign(vote.run, kept)

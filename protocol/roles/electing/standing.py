@@ -155,9 +155,10 @@ class Standing:
         return self._warrant is not None
 
     def leader_speaks(self) -> None:
-        """There is a leader: what was tried before is over, unless we ask for votes already, which is a promise, or an
-        admin wants us to lead in its place."""
-        if self.is_warranted:
+        """There is a leader: what was tried before is over, unless we ask for votes already, which is a promise; or an
+        admin wants us to lead in its place, or we contradict it."""
+        run = self._run()
+        if self.is_warranted or (run is not None and run.disputed is not None):
             return
         self._attempt, self._has_given_way = 0, False
         if self._candidacy is not None and not self._candidacy.asks and not self._votes_for_itself:
@@ -170,7 +171,8 @@ class Standing:
         if isinstance(candidacy, Refusal):
             self._not_before = now + ASK_AGAIN
             return
-        if not self._attempt and now >= self._handed_over_until and not self.is_warranted:
+        is_wanted = now < self._handed_over_until or self.is_warranted
+        if not self._attempt and not is_wanted and run.disputed is None:
             self._outbox.report(What.STANDS, run=str(run.position.run), term=candidacy.term)
         self._candidacy, self._since, self._votes_for_itself = candidacy, now, False
         self._votes.clear()
@@ -179,7 +181,7 @@ class Standing:
         self._took(candidacy, now)
 
     def _go_on(self, candidacy: Candidacy, run: VotedRun, now: float) -> None:
-        moved = run.position != candidacy.position
+        moved = run.position != candidacy.position or run.against != candidacy.against
         if now >= self._since + LIFE or (moved and run.position.term >= candidacy.term):
             self._fails(candidacy, now)
         elif moved and not candidacy.asks and not self._votes_for_itself:
@@ -249,7 +251,7 @@ class Standing:
     def _is_vote(self, by: bytes, block: Block, candidacy: Candidacy, run: VotedRun) -> bool:
         """Whether it is the member's vote for us, by the rules by which others will judge the takeover."""
         at = candidacy.position
-        ours = VoteFor(at.run, candidacy.term, candidacy.member, at.head, at.height, None, run.manifest)
+        ours = VoteFor(at.run, candidacy.term, candidacy.member, at.head, at.height, candidacy.against, run.manifest)
         try:
             check_vote(record := parse_record(block), ours, candidacy.electorate.all)
         except BlockError:
@@ -264,11 +266,7 @@ class Standing:
             head, votes = candidacy.position.head, tuple(self._votes[each] for each in candidacy.won_with)
             run_id = str(candidacy.position.run)
             self._outbox.report(What.ELECTED, run=run_id, term=candidacy.term, votes=len(votes))
-            warrant = self._ballot.warrants.block(candidacy.member, now)
-            is_wanted = warrant is not None or now < self._handed_over_until
-            cause = TakeoverCause.HANDOVER if is_wanted else TakeoverCause.SILENCE
-            self._warrant = None
-            self.wins(WonTerm(candidacy.term, cause, head, votes, warrant), now)
+            self._wins(candidacy, head, votes, run, now)
         elif (
             candidacy.may_ask and not self._votes_for_itself and run is not None and run.position == candidacy.position
         ):
@@ -280,6 +278,19 @@ class Standing:
                 self._ballot.vote(candidacy.member, candidacy.question, run, self._has_voted, now)
             else:
                 self._asks(candidacy, now)
+
+    def _wins(
+        self, candidacy: Candidacy, head: CID, votes: tuple[Block, ...], run: VotedRun | None, now: float
+    ) -> None:
+        """Begin the term, unless it is against a record that we contradict no more."""
+        disputed = None if run is None or run.against != candidacy.against else run.disputed
+        warrant = self._ballot.warrants.block(candidacy.member, now) if candidacy.against is None else None
+        is_wanted = warrant is not None or now < self._handed_over_until
+        cause = TakeoverCause.HANDOVER if is_wanted else TakeoverCause.SILENCE
+        cause = cause if candidacy.against is None else TakeoverCause.DISPUTE
+        self._warrant = None
+        if candidacy.against is None or disputed is not None:
+            self.wins(WonTerm(candidacy.term, cause, head, votes, disputed, warrant), now)
 
     def _has_voted(self, kept: KeptVote, now: float) -> None:
         """Our own vote is on disk: ask for the others'."""

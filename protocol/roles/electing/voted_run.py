@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import Manifest
 from protocol.federation.voters import voters_of
 from protocol.records.bodies import Role
 from protocol.votes.electorate import Electorate
 from protocol.wire.announcements import Position
+from protocol.witnesses.agreement import Agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +28,27 @@ class VotedRun:
     """As `protocol.chain.chain.Chain.voters_before`."""
     manifest_since: int = 0
     """The height of the record that brought the manifest into force."""
+    disputed: Agreement | None = None
+    """The dispatch after the head that we have laid down, because most servers contradict it."""
+    seen: int = 0
+    """The highest term of the records that we have laid down."""
 
     @classmethod
     def of(cls, chain: Chain, position: Position) -> VotedRun:
         """The run of ``chain``, whose head is at ``position``."""
         return cls(position, chain.manifest, chain.by, chain.closed, chain.voters_before, chain.manifest_since)
 
+    @property
+    def against(self) -> CID | None:
+        """The disputed dispatch."""
+        return None if self.disputed is None else self.disputed.against.cid
+
     def electorate(self, newest: Manifest) -> Electorate:
         """Who decides. A server that the ``newest`` manifest known here does not list as one is no candidate, though
         that is not in force yet."""
         candidates = self.manifest.ids_of(Role.SERVER) & newest.ids_of(Role.SERVER)
+        if self.disputed is not None:  # who leads on has to have computed what the leader before should have sent
+            candidates &= self.disputed.by
         voters = voters_of(self.manifest, self.position.run)
         before = frozenset([self.voters_before] if self.voters_before else [])
         return Electorate(self.manifest.cid, voters, candidates, before)

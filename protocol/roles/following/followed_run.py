@@ -24,6 +24,7 @@ from protocol.roles.machine import Machine
 from protocol.roles.unchecked_claims import UncheckedClaims
 from protocol.votes.voter import rank
 from protocol.wire.announcements import Announcement, Position, Recall, Recalled
+from protocol.witnesses.agreement import Agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,9 @@ class FollowedRun:
         """A candidate or a voter has verified records of the run followed that we lack, as it says; and its leader is
         silent. Every rule is checked of them, and who says it does not count."""
         run = self.run
-        if run is None or run.run != position.run or not self._may_catch_up.take(by, now):
+        if run is None or run.run != position.run or run.has_laid_down(position):
+            return
+        if not self._may_catch_up.take(by, now):
             return
         if position.term == run.chain.term and run.is_idle:
             self._judge_hearsay(run, now)
@@ -240,10 +243,23 @@ class FollowedRun:
         return followed
 
     def _forks(self, run: CatchUp, fork: Fork) -> None:
-        self._outbox.report(
-            What.RECORDS_LOST, run=str(run.run), count=fork.lost.height - fork.height, height=fork.height
-        )
+        what = What.RECORDS_LOST if fork.against is None else What.LAID_DOWN
+        self._outbox.report(what, run=str(run.run), count=fork.lost.height - fork.height, height=fork.height)
+        ours = run.position
+        if self._on_disk is not None and (ours is None or rank(ours) < rank(self._on_disk)):
+            self._on_disk = ours  # what is lost is not to be said any more
+        if fork.against is not None:
+            self._before = None
         self.forked(run, fork, self._now)
+
+    def lay_down(self, run: CatchUp, agreed: Agreement, now: float) -> int:
+        """Go back to before a dispatch of the run followed that most servers contradict. Returns the highest term that
+        we have verified of the run, in this process or one before."""
+        self._now = now
+        known = self._verified.heads.get(run.run)
+        terms = [run.chain.term, 0 if known is None else known.term]
+        run.lay_down(agreed.against.cid, agreed.before, agreed.dispatch.height)
+        return max(terms)
 
     def _may_leave(self, run: CatchUp, other: CID, server: bytes, now: float) -> bool:
         """Whether the run followed is over, or its leader has turned to another or is not followed any more, or nothing

@@ -48,6 +48,10 @@ class ToldAcks:
         """Whether members wait for our word: then it is announced for as long as they may."""
         self.is_for_all: Callable[[], bool] = lambda: False
         """Whether it is announced to all, and not to the leader alone."""
+        self.beside: Callable[[], tuple[Block, ...]] = lambda: ()
+        """The words of others that go along: their authors may be gone."""
+        self.is_kept: Callable[[CID, Block, float], None] = lambda _run, _block, _now: None
+        """Called when an ack of ours is on disk."""
 
     def sign(self, ack: Ack, manifest: Manifest, then: Callable[[float], None]) -> None:
         """Sign an ack with the key that ``manifest``, in force after its head, gives us; ``then(now)`` runs when that
@@ -56,6 +60,7 @@ class ToldAcks:
         self._outbox.must(KeepAcks, partial(self._is_kept, ack.run, block, then), ack.run, (block,))
 
     def _is_kept(self, run: CID, block: Block, then: Callable[[float], None], now: float) -> None:
+        self.is_kept(run, block, now)
         self.tell(run, block, now)
         then(now)
 
@@ -72,7 +77,8 @@ class ToldAcks:
             telling.retry.back_off(now)
             ready = AckReady(telling.run, telling.block.cid)
             topic = topic_all(self._newest.manifest.federation) if self.is_for_all() else self._announcer.topic
-            self._announcer.announce(ready, (telling.block,), topic=topic)
+            others = (block for block in self.beside() if block.cid != telling.block.cid)
+            self._announcer.announce(ready, (telling.block, *others), topic=topic)
 
     def announce_soon(self, now: float) -> None:
         """Somebody has come who may have missed it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from protocol.blocks.cid import CID
@@ -13,6 +14,7 @@ from protocol.roles.electing.leader_silence import LeaderSilence
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.following.laid_down import LaidDown
 from protocol.roles.leader.presence import silent_for
 from protocol.roles.machine import Machine
 from protocol.votes.silence import LEAST_SILENCE
@@ -41,6 +43,7 @@ class Voting:
     def __init__(
         self,
         followed: FollowedRun,
+        laid_down: LaidDown,
         remembers: Callable[[CID], bool],
         machine: Machine[FollowerState],
         least_silence: float = LEAST_SILENCE,
@@ -48,6 +51,7 @@ class Voting:
         """``remembers(run)`` is whether this home has forgotten nothing that it signed in a run; ``least_silence`` as
         `LeaderSilence` takes it."""
         self._followed = followed
+        self._laid_down = laid_down
         self._machine = machine
         self._heard: dict[bytes, float] = {}
         """When each member was heard last, as far as it speaks where we listen."""
@@ -74,7 +78,8 @@ class Voting:
             return None
         chain = run.chain
         position = Position(chain.run, run.chain.head, chain.height, chain.term)
-        return VotedRun.of(chain, position)
+        voted = VotedRun.of(chain, position)
+        return replace(voted, disputed=self._laid_down.agreed(), seen=self._laid_down.seen)
 
     def voters_here(self, run: VotedRun, now: float) -> frozenset[bytes]:
         """The voters that are heard besides the leader, ourselves among them."""

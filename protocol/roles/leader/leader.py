@@ -92,7 +92,8 @@ class Leader:
         # what it knows and writes
         presence = Presence(settings.away_after, offline)
         enough = EnoughClients(settings.min_clients, offline)
-        self._witnesses = witnesses = AwaitedWitnesses(run.chain, run.acks, settings.witness_timeout, offline)
+        standing = tuple(run.standing_acks())
+        self._witnesses = witnesses = AwaitedWitnesses(run.chain, standing, settings.witness_timeout, offline)
         self._writer = writer = RecordWriter(run, machine)
 
         # whom it hears: clients, then servers
@@ -100,7 +101,7 @@ class Leader:
         self._clients = clients = ClientsHere(settings.known_runs, presence, awaited, writer, machine)
         best, late = BestSeen(plan.best_by, resumed=bool(run.records)), LateReplies(writer, machine)
         self._replies = replies = HeardReplies(awaited, settings.admission, best, late, writer, machine)
-        self._acks = acks = HeardAcks(run.acks, witnesses, writer, machine)
+        self._acks = acks = HeardAcks(standing, witnesses, writer, machine)
         self.other_leaders = others = OtherLeaders(writer, machine)
 
         # what it has to know before it goes on, and what it goes on with
@@ -349,8 +350,8 @@ class Leader:
         """Stop if another server contradicts a run that needs witnesses: no client goes on with it either. The run
         stays open: a replay of the dispute says who is wrong, and the admins see to that.
 
-        If most servers agree against us, the chain lets one of them lead on from before that record
-        (`protocol.chain.takeover_dispute`). No peer asks for the votes yet.
+        If most servers agree against us, one of them leads on from before that record
+        (`protocol.roles.following.laid_down`).
         """
         if not self.chain.closed and (why := self._why_disputed()):
             self.machine.outbox.cannot_go_on(why, now, StopCause.DISPUTE)

@@ -99,16 +99,13 @@ class RecordWriter:
         votes, more = pack([vote.cid for vote in won.votes])
         warrant = [] if won.warrant is None else [won.warrant]
         self._terms.append(TermStart(self.chain.height + 1, won.term))
-        self.write(
-            Takeover,
-            now,
-            then,
-            [*won.votes, *more, *warrant],
-            term=won.term,
-            cause=won.cause,
-            votes=votes,
-            warrant=None if won.warrant is None else won.warrant.cid,
-        )
+        blocks = [*won.votes, *more, *warrant]
+        fields: dict[str, object] = {"warrant": None if won.warrant is None else won.warrant.cid}
+        if (disputed := won.disputed) is not None:
+            words, more = pack([word.cid for word in disputed.words])
+            blocks += [disputed.against, *disputed.words, *more]
+            fields |= {"against": disputed.against.cid, "words": words}
+        self.write(Takeover, now, then, blocks, term=won.term, cause=won.cause, votes=votes, **fields)
 
     def write_roster(self, now: float, then: Then) -> None:
         """Bring the newest manifest into force, or name that in force again if it is the newest: in the very block of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,7 +15,7 @@ from protocol.chain.chain import Chain
 from protocol.federation.run_keys import Epoch, RunKeys, private_fields
 from protocol.keeping.best import BestBy
 from protocol.keeping.plan import KEEP_EVERYTHING, KeepPlan
-from protocol.records.bodies import RecomputedAck, Run, RunConfig, RunPrivate, TakeoverCause, Warrant
+from protocol.records.bodies import Ack, RecomputedAck, Run, RunConfig, RunPrivate, TakeoverCause, Warrant
 from protocol.records.contexts import RunPlace, SentContent, content_key
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
@@ -23,6 +23,7 @@ from protocol.replies.checks_and_limits import Admission
 from protocol.replies.closing_rule import ClosingRule
 from protocol.roles.effects import AsRecorded
 from protocol.roles.leader.presence import AWAY_AFTER
+from protocol.witnesses.agreement import Agreement
 
 FIRST_TERM: Final = 1
 FIRST_EPOCH: Final = 1
@@ -134,6 +135,8 @@ class WonTerm:
     """The record after which it begins: the votes name it."""
     votes: tuple[Block, ...]
     """In rising order of voter."""
+    disputed: Agreement | None = None
+    """The dispatch that it leaves behind, if that is why it begins."""
     warrant: Block | None = None
     """By which an admin wanted it; None if none did."""
 
@@ -161,6 +164,13 @@ class ResumedRun:
     def had_standby(self) -> bool:
         """Whether a standby has confirmed something of it."""
         return any(isinstance(parse_record(each).body, RecomputedAck) for each in self.acks)
+
+    def standing_acks(self) -> Iterator[Block]:
+        """The acks of records that are in the chain: others confirm, or contradict, what was left behind."""
+        for block in self.acks:
+            ack = parse_record(block).body
+            if isinstance(ack, Ack) and ack.height < len(self.records) and self.records[ack.height] == ack.head:
+                yield block
 
 
 @dataclass(frozen=True, slots=True)

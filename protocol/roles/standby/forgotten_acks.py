@@ -1,7 +1,7 @@
 """What a standby may have signed in a run, and forgotten: its home may be an older copy of itself.
 
-It asks the run's leader before it signs anything there. If the run is closed, its leader may be gone: then it goes by
-whether its home is where it always was.
+It asks the run's leader before it signs anything there. If the run is closed, or another server contradicts its leader,
+that may be gone: then it goes by whether its home is where it always was.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class ForgottenAcks:
         self._servers = servers
         self._followed = followed
         self._newest, self._announcer, self._outbox = machine.newest, machine.announcer, machine.outbox
+        self.is_contradicted: Callable[[CatchUp], bool] = lambda _run: False
+        """Whether another server contradicts a run: an honest leader has stopped then. The standby sets it."""
         self.begin()
 
     def begin(self) -> None:
@@ -46,7 +48,9 @@ class ForgottenAcks:
 
     def are_known(self, run: CatchUp) -> bool:
         """Whether it is known what we have signed in the run."""
-        return self._has_answered or (run.chain.closed and self._remembers(run.run))
+        if self._has_answered:
+            return True
+        return (run.chain.closed or self.is_contradicted(run)) and self._remembers(run.run)
 
     def ask(self, now: float) -> None:
         """Ask the leader, if it is time."""

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from protocol.app.calls import AppReady, Examined
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Close, Role, Roster, Run, Takeover
@@ -24,6 +24,8 @@ from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.following.follower_states import FollowerState, Turn
 from protocol.roles.following.heard_leaders import HeardLeaders
+from protocol.roles.following.heard_witnesses import HeardWitnesses
+from protocol.roles.following.laid_down import LaidDown
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.following.told_acks import ToldAcks
@@ -42,6 +44,7 @@ from protocol.roles.state_table import StateTable, ignored, on, turn
 from protocol.status.standby_status import StandbyStatus
 from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 from protocol.wire.announcements import (
+    AckReady,
     Announcement,
     Beat,
     Canvassed,
@@ -81,7 +84,9 @@ class Standby:
         self._servers = servers = MembersHere(machine)
         self._followed = followed = FollowedRun(verified, servers, machine)
         self._leaders = leaders = HeardLeaders(part, servers, followed, machine)
-        self._voting = voting = Voting(followed, plan.remembers, machine, plan.least_silence)
+        self._witnesses = witnesses = HeardWitnesses(lambda run: kept[run].disputes, part, machine)
+        self._laid_down = laid_down = LaidDown(followed, witnesses, machine)
+        self._voting = voting = Voting(followed, laid_down, plan.remembers, machine, plan.least_silence)
         self._standing = Standing(voting.run, voting.ballot, self._may_stand_from, followed.catch_up_with, machine)
         self._chance = TakeoverChance(self.takeover, machine.outbox)
         self._standing.wins, self._standing.is_up = self._wins, lambda: self.is_up()
@@ -89,6 +94,7 @@ class Standby:
         voting.handed_over, voting.warranted = self._standing.handed_over, self._standing.warranted
         self._forgotten = forgotten = ForgottenAcks(kept, plan.remembers, servers, followed, machine)
         self._told = told = ToldAcks(machine)
+        told.is_kept, told.beside = self._is_signed, self._words
         self._acks = acks = OwnAcks(kept, forgotten, told, followed, machine)
         self._early = early = EarlyContents(machine)
         self._replaying = replaying = Replaying(plan, acks, early, machine)
@@ -110,6 +116,7 @@ class Standby:
         )
         leaders.begins, leaders.leaves = self._leave, self._leave
         followed.forked = self._forked
+        forgotten.is_contradicted = lambda run: witnesses.contradiction(run) is not None
         machine.wire(
             self._table(),
             moments=self._moments,
@@ -197,6 +204,7 @@ class Standby:
         if (run := self._followed.run) is not None:
             for step in self._followed.steps(run, now):
                 self._stepped(run, step, now)
+            self._laid_down.go_on(run, now)
             self._voting.settle(now)
             self._forgotten.ask(now)
             self._replaying.go_on(now)
@@ -214,9 +222,22 @@ class Standby:
         """Whether all members want to know what we make of the run: it needs witnesses."""
         return self._followed.run is not None and self._followed.run.chain.witnesses_needed > 0
 
+    def _is_signed(self, id: CID, ack: Block, now: float) -> None:
+        """Our own word is on disk."""
+        if (run := self._followed.run) is not None and run.run == id:
+            self._witnesses.signed(ack, run, now)
+
+    def _words(self) -> tuple[Block, ...]:
+        """The words against the leader, for members that lack some."""
+        agreed = self._laid_down.agreed()
+        return () if agreed is None else agreed.words
+
     def _is_awaited(self) -> bool:
-        """Whether clients wait for us to say what we recomputed, before they train."""
+        """Whether clients wait for us to say what we recomputed, before they train, or voters have to know that most
+        servers contradict the leader."""
         run = self._followed.run
+        if self._laid_down.agreed() is not None:
+            return True
         return run is not None and self._is_witness() and bool(run.chain.open) and not run.chain.closed
 
     # -- hearing and saying -----------------------------------------------------------------------------------------
@@ -239,6 +260,8 @@ class Standby:
             case VoteReady() as ready:
                 self._standing.voted(said.by, ready, said.blocks, now)
                 return True
+            case AckReady() as ready if (run := self._followed.run) is not None:
+                return self._witnesses.heard(said.by, ready, said.blocks, run, now)
             case ReplyReady() as ready:
                 return self._note_reply(HeardReply(said.by, ready, said.blocks), now)
             case _ if (server := self._leaders.author_of(said)) is not None:
@@ -318,9 +341,12 @@ class Standby:
         return TakeoverStatus(lack, *electorate.count(here), why)
 
     def _may_stand_from(self) -> float | None:
-        """From when on it may stand for the run that it follows; None if it could not lead it."""
+        """From when on it may stand for the run that it follows; None if it could not lead it. If most servers
+        contradict its leader, nobody waits for that to be silent."""
         if self.why_not_lead():
             return None
+        if (agreed := self._laid_down.agreed()) is not None:
+            return self._laid_down.since if self.machine.newest.author.member in agreed.by else None
         return -math.inf if self._standing.is_warranted else self._voting.silence.over
 
     def _wins(self, won: WonTerm, now: float) -> None:
@@ -355,6 +381,7 @@ class Standby:
             self._is_leaving = False
             self._replies.clear()
             self._early.begin()
+        self._witnesses.stepped(run, step, now)
         for answer in step.answered:
             self._replies.pop(answer.message.id, None)
             self._early.answered(answer.message.id)
@@ -367,6 +394,7 @@ class Standby:
             case Roster():
                 self._app.read_again(run, now)
             case Takeover():
+                self._told.fork(step.height - 1)
                 self._forgotten.begin()
                 self._told.announce_again(now)
                 self.machine.announcer.beat_soon(now)
@@ -382,7 +410,9 @@ class Standby:
             self._leave()
         else:
             self._replies = {id: heard for id, heard in self._replies.items() if id in run.chain.open}
-            self._told.fork(fork.height)
+            self._witnesses.fork(fork.height)
+            if fork.against is None:  # else the words against it are waited for
+                self._told.fork(fork.height)
             self._replaying.fork(fork.height)
 
     def _end(self, run: CatchUp, now: float) -> None:

@@ -62,6 +62,8 @@ class SignedAcks:
     """The newest that says what our app made of it."""
     contradicted: CID | None = None
     """The record from which on one of them says that the run diverged: nothing else is said of a run that has it."""
+    disputes: list[Block] = field(default_factory=list)
+    """The acks by which servers have contradicted the run, of all of them."""
 
     def keep(self, ack: Ack, block: Block | None = None) -> None:
         """Note an ack that is on disk, or about to be; its ``block`` if that is here."""

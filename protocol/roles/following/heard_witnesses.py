@@ -1,5 +1,5 @@
-"""What other servers sign of the run that a client follows, if it needs witnesses: nobody trains on a model that its
-leader alone vouches for, nor on any after one that another server contradicts.
+"""What servers other than the leader sign of the run that is followed, if it needs witnesses: no client trains on a
+model that its leader alone vouches for, nor on any after one that another server contradicts.
 
 A witness announces its newest ack again and again as long as messages are open, and answers those that ask. So a client
 asks for nothing: it takes what comes, as far as it can be about a record that is here.
@@ -7,7 +7,7 @@ asks for nothing: it takes what comes, as far as it can be about a record that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from crypto.dsse import BadSignature
@@ -36,14 +36,17 @@ MANIFESTS: Final = 8
 class HeardWitnesses:
     """The witnesses of the run that is followed. Of each server one ack waits, and one is verified at a time."""
 
-    def __init__(self, kept: Mapping[CID, Iterable[Block]], part: TakingPart, machine: Machine[FollowerState]) -> None:
-        """``kept`` are the contradictions that earlier processes of this peer have kept, by run."""
+    def __init__(self, kept: Callable[[CID], list[Block]], part: TakingPart, machine: Machine[FollowerState]) -> None:
+        """``kept(run)`` are the contradictions that this peer has kept of a run, in this process or one before."""
         self._kept = kept
         self._part = part
         self._newest, self._equivocations, self._outbox = machine.newest, machine.equivocations, machine.outbox
         self._claims = UncheckedClaims(1, SLOWEST_RETRY)
         self._said = ""
         """The note by which we have said that the run is disputed."""
+        self.is_of_laid_down: Callable[[Record, RecomputedAck, Block], bool] = lambda *_: False
+        """Takes a word, not verified yet, about a record that we have laid down (`protocol.roles.following.laid_down`);
+        whether it is about one."""
         self._begin()
 
     def _begin(self) -> None:
@@ -65,12 +68,18 @@ class HeardWitnesses:
             self._begin()
         if step.manifest_changed:
             self._in_force = [*self._in_force[1 - MANIFESTS :], (chain.height, chain.manifest)]
-        for block in [*self._early.values(), *self._kept.get(run.run, ())] if chain.witnesses_needed else ():
+        for block in [*self._early.values(), *self._kept(run.run)] if chain.witnesses_needed else ():
             body = parse_record(block).body
             if isinstance(body, RecomputedAck) and body.height == chain.height:
                 if self._early.get(body.by) == block:
                     del self._early[body.by]
-                self._look_into(body.by, block, run, now)
+                self._look_into(body.by, body.by, block, run, now)
+
+    def signed(self, block: Block, run: CatchUp, now: float) -> None:
+        """Our own word is on disk: it counts as that of any server."""
+        if run.chain.witnesses_needed:
+            ours = self._newest.author.member
+            self._look_into(ours, ours, block, run, now)
 
     def fork(self, height: int) -> None:
         """The records above ``height`` are lost."""
@@ -79,24 +88,38 @@ class HeardWitnesses:
         self._heights = {by: min(confirmed, height) for by, confirmed in self._heights.items()}
 
     def heard(self, by: bytes, ready: AckReady, inline: Iterable[Block], run: CatchUp, now: float) -> bool:
-        """A member says that it has confirmed the run; whether that may change anything for us."""
-        block = next((block for block in inline if block.cid == ready.record), None)
+        """A member says that it has confirmed the run; whether that may change anything for us. With its own word may
+        come those of others that contradict the same record: whoever spoke them may be gone."""
         chain = run.chain
-        if block is None or ready.run != run.run or not chain.witnesses_needed:
+        if ready.run != run.run or not chain.witnesses_needed:
             return False
-        if by not in possible_witnesses(self._newest.manifest, chain.by) or not self._claims.may_open(by, now):
+        servers, is_news = possible_witnesses(self._newest.manifest, chain.by), False
+        if by not in servers:
             return False
-        return self._look_into(by, block, run, now)
+        for block in list(inline)[: len(servers)]:
+            author = by if block.cid == ready.record else self._author_against(block)
+            if author in servers and self._claims.may_open(by, now):
+                is_news |= self._look_into(by, author, block, run, now)
+        return is_news
 
-    def _look_into(self, by: bytes, block: Block, run: CatchUp, now: float) -> bool:
-        self._claims.open(by)
+    def _author_against(self, block: Block) -> bytes:
+        """Who contradicts the run in a block; empty if nobody does."""
+        try:
+            body = parse_record(block).body
+        except BlockError:
+            return b""
+        contradicts = isinstance(body, RecomputedAck) and body.recomputed.comparison is Comparison.DIVERGED
+        return body.by if contradicts else b""
+
+    def _look_into(self, sender: bytes, by: bytes, block: Block, run: CatchUp, now: float) -> bool:
+        self._claims.open(sender)
         try:
             is_news = self._take(by, block, run, now)
         except (BlockError, AckRefused) as error:
-            self._claims.failed(by, now)
-            self._outbox.report(What.ACK_REFUSED, name=self._newest.manifest.name_of(by), why=str(error))
+            self._claims.failed(sender, now)
+            self._outbox.report(What.ACK_REFUSED, name=self._newest.manifest.name_of(sender), why=str(error))
             return False
-        self._claims.held(by)
+        self._claims.held(sender)
         return is_news
 
     def _take(self, by: bytes, block: Block, run: CatchUp, now: float) -> bool:
@@ -110,8 +133,10 @@ class HeardWitnesses:
         height = body.height if isinstance(body, RecomputedAck) else -1
         if height <= self._heights.get(by, -1):
             return False  # no word of having replayed it, or one that a newer one covers
-        record, ack = read_ack(by, block, run.run, self._in_force_at(height))
+        record, ack = read_ack(by, block, run.run, self.in_force_at(height))
         assert isinstance(ack, RecomputedAck)
+        if self.is_of_laid_down(record, ack, block):
+            return True
         if height > chain.height:
             self._early[by] = block
             return False
@@ -131,12 +156,18 @@ class HeardWitnesses:
 
     def _contradicted(self, record: Record, ack: RecomputedAck, block: Block, run: CatchUp) -> None:
         """Keep it: with the chain it is what a dispute is made of."""
-        name = self._newest.manifest.name_of(ack.by)
-        self._outbox.report(What.CONTRADICTED, name=name, height=ack.height, ack=str(record.cid))
-        if block not in self._kept.get(run.run, ()):
-            self._outbox.must(KeepAcks, lambda _: None, run.run, (block,))
+        if ack.by != self._newest.author.member:
+            name = self._newest.manifest.name_of(ack.by)
+            self._outbox.report(What.CONTRADICTED, name=name, height=ack.height, ack=str(record.cid))
+        self.keep(run.run, block)
 
-    def _in_force_at(self, height: int) -> Manifest:
+    def keep(self, run: CID, block: Block) -> None:
+        """Have a word against the run on disk."""
+        if block not in (kept := self._kept(run)):
+            kept.append(block)
+            self._outbox.must(KeepAcks, lambda _: None, run, (block,))
+
+    def in_force_at(self, height: int) -> Manifest:
         """The manifest after the record at ``height``; of a record that is not here the newest."""
         found = self._newest.manifest
         for since, manifest in self._in_force:
@@ -151,6 +182,10 @@ class HeardWitnesses:
         if not run.chain.witnesses_needed:
             return None
         return self._vouching.contradiction(self._newest.manifest, run.chain.by)
+
+    def most_against_one(self) -> tuple[Contradiction, ...]:
+        """The words against one record that most servers contradict."""
+        return self._vouching.most_against_one()
 
     def may_answer(self, run: CatchUp, message: OpenMessage) -> bool:
         """Whether enough servers vouch for what the message sends, and none contradicts it or anything before."""
@@ -179,9 +214,10 @@ class HeardWitnesses:
             for by in sorted(possible_witnesses(manifest, waiting.leader) - self._vouched_for(waiting)):
                 yield manifest.name_of(by)
 
-    def tell(self, run: CatchUp, now: float) -> None:
-        """Say in our beats that we answer no more because the run is disputed, or that we do again."""
-        against, note = self.contradiction(run), ""
+    def tell(self, run: CatchUp, laid_down: str, now: float) -> None:
+        """Say in our beats that we answer no more because the run is disputed, or that we do again. ``laid_down`` is
+        what we wait for if most servers agree on it, else empty."""
+        against, note = self.contradiction(run), laid_down
         if against is not None:
             name, leader = (self._newest.manifest.called(by) for by in (against.by, run.chain.by))
             note = (
