@@ -77,6 +77,7 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
         "vote": VoteReady(run.cid, bytes(range(32)), 2, record.cid),
         "hands-over": HandsOver(position, bytes(range(32))),
         "warrant": WarrantReady(run.cid, record.cid),
+        "canvass against a dispatch": Canvass(position, manifest.cid, 2, head.cid),
     }
     inline = {
         "head": (head,),
