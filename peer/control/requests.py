@@ -37,12 +37,13 @@ class StopRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class LeadRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="lead"):
-    """Hand a run that this peer leads over to another server: a `HandingOver` is told."""
+    """Have another server lead a run: hand it over if this peer leads it, or have the server elected as an admin. A
+    `HandingOver` is told."""
 
     run: str
     """Its CID."""
     to: str
-    """The server's name or member id."""
+    """The server's name or member id; empty: any that stands by."""
 
 
 class RunJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="run"):
@@ -107,6 +108,8 @@ class HandingOver:
     run: CID
     to: str
     """The name of the server that is to lead it."""
+    term: int | None = None
+    """In which it leads, as it says; None if this peer leads still, and hands over."""
 
 
 @dataclass(frozen=True, slots=True)

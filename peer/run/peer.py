@@ -44,7 +44,7 @@ from peer.erasure.while_running import erasing
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.home_location import location_of
-from peer.home.journal import RunHead
+from peer.home.journal import Journal, RunHead
 from peer.keeping.upkeep import Upkeep
 from peer.membership.changes import find_member
 from peer.run.asking import SharedAsking, Talker
@@ -141,6 +141,8 @@ class Peer:
         self._held: list[Held] = []
         self._since = time.time()
         self._is_stopping = False
+        self._desks: list[Session] = []
+        """Of the federations that it is here for."""
         self._askings: dict[tuple[CID, bytes], SharedAsking] = {}
         self._upkeeps: dict[str, Upkeep] = {}
         self.jobs: JobDesk | None = None
@@ -221,7 +223,7 @@ class Peer:
             case StopRun(run=run):
                 return self._stop_run(run)
             case LeadRun(run=run, to=to):
-                return self._hand_over(run, to)
+                return await self._have_led(run, to)
             case RunJob() | CancelJob() | TakeUpJob() | ResumeRun() if self.jobs is not None:
                 return await self.jobs.asked(request)
             case _:
@@ -237,12 +239,39 @@ class Peer:
         held.runner.close_run(STOPPED_BY_OWNER)
         return ClosingRun(cid)
 
-    def _hand_over(self, run: str, to: str) -> HandingOver:
+    async def _have_led(self, run: str, to: str) -> HandingOver:
+        """Have another server lead a run: by our own word if it is led here, otherwise by an admin's."""
+        if (led := self._leading(run)) is not None:
+            return self._hand_over(*led, to)
+        if (session := self._session_of(run)) is None:
+            raise PeerError(
+                f"the peer that runs with the home {self._home.path} is in no federation with the run {run[:SHOWN]}",
+                fix="ask in a home of an admin of its federation: peer lead RUN --to NAME",
+            )
+        from peer.roles.appointing import appointing  # it needs what this module has
+
+        made = await asyncio.to_thread(appointing, session, CID.parse(run), to)
+        appointed = made.appointed(await self.hold(made.prepared))
+        return HandingOver(made.run, appointed.name, appointed.term)
+
+    def _session_of(self, run: str) -> Session | None:
+        """That of the run's federation; if this home does not know the run, the only one there is."""
+        sessions = {each.federation: each for each in self._desks}
+        with Journal(self._home.journal) as journal:
+            known = journal.head_of(CID.parse(run))
+        if known is not None:
+            return sessions.get(known.federation)
+        return next(iter(sessions.values())) if len(sessions) == 1 else None
+
+    def _hand_over(self, held: Held, cid: CID, to: str) -> HandingOver:
         """Hand a run that is led here over to another server."""
-        fix = "on the machine of its leader: peer lead RUN --to NAME; one that is gone for good is taken over from"
-        held, cid = self._led(run, fix)
         machine = held.prepared.machine
         manifest = machine.newest.manifest
+        if not to:
+            ours = machine.newest.author.member
+            others = sorted(manifest.name_of(each) for each in manifest.ids_of(Role.SERVER) if each != ours)
+            names = ", ".join(others) or "there is none"
+            raise PeerError(f"which other server is to lead it? {names}", fix="peer lead RUN --to NAME")
         member = find_member(manifest, to)
         name = manifest.name_of(member.id)
         if Role.SERVER not in member.roles or member.id == machine.newest.author.member:
@@ -252,14 +281,20 @@ class Peer:
 
     def _led(self, run: str, fix: str) -> tuple[Held, CID]:
         """What leads a run here, and the run."""
+        if (led := self._leading(run)) is not None:
+            return led
+        raise PeerError(
+            f"the peer that runs with the home {self._home.path} does not lead the run {run[:SHOWN]}", fix=fix
+        )
+
+    def _leading(self, run: str) -> tuple[Held, CID] | None:
+        """As `_led`; None if nothing does."""
         for held in self._held:
             theirs = held.prepared.machine.status(time.time()).run
             leads = isinstance(held.prepared.machine.state, LeaderState)
             if theirs is not None and str(theirs.run) == run and leads:
                 return held, theirs.run
-        raise PeerError(
-            f"the peer that runs with the home {self._home.path} does not lead the run {run[:SHOWN]}", fix=fix
-        )
+        return None
 
     def stop_job(self, number: int) -> bool:
         """Close the run of a job, or end it if it has not begun. Returns whether the job is held here."""
@@ -294,6 +329,7 @@ class Peer:
     async def desk(self, session: Session) -> AsyncIterator[None]:
         """Be the desk of the home's member until the context ends: destroy the keys of what is shredded. If it is an
         admin, let newcomers in, and pass proposals on."""
+        self._desks.append(session)
         async with letting_in(session), passing_on(session, self._asking(session)), erasing(session):
             yield
 

@@ -34,7 +34,7 @@ from protocol.roles.offline_times import OfflineTimes
 from protocol.roles.outbox import Outbox, Post
 from protocol.roles.state_table import IllegalEvent, Rule, S, StateTable, on
 from protocol.status.role_status import RoleStatus
-from protocol.wire.announcements import Announcement, Beat, Bye, Drop, Hello, ProposalReady, topic_all
+from protocol.wire.announcements import Announcement, Beat, Bye, Drop, Hello, ProposalReady, WarrantReady, topic_all
 from protocol.wire.inbox import Inbox
 
 CONNECT_AGAIN: Final = 5.0
@@ -240,7 +240,8 @@ class Machine(Generic[S]):
             return
         if said.by == self.newest.author.member:
             self.announcer.heard_own_key(said, now)
-            return
+            if not isinstance(said.body, WarrantReady):  # which is the admin's word, whoever shows it
+                return
         self.parts.post.speaker = said.by
         self._connect(said.by, said.addresses, now)
         if isinstance(said.body, Hello | Beat | ProposalReady):

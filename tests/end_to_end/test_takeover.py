@@ -11,7 +11,7 @@ import pytest
 from federation import GATED, Federation, Gate
 
 from peer.home.federations import FederationStore
-from peer.membership.changes import add_member
+from peer.membership.changes import add_member, change_admin
 from protocol.records.bodies import Role
 
 CLIENTS = ("one",)
@@ -80,3 +80,33 @@ def test_a_leader_hands_its_run_over_and_stands_by(federation: Federation, gate:
     report = json.loads(federation.done("server", "audit", federation.exported("server"), "--json"))
     assert report["verdict"] == "verified"
     assert [(each["leader"], each["cause"]) for each in report["reigns"]] == [("server", None), ("second", "handover")]
+
+
+@pytest.mark.all
+def test_an_admin_at_a_home_that_took_no_part_has_a_standby_lead_while_the_leader_is_heard(
+    federation: Federation, gate: Gate
+) -> None:
+    public = federation.identity("office").public_for(bytes(federation.stored.id))
+    admin, now = federation.admin, time.time()
+    stored = add_member(federation.stored, admin, public, name="office", roles=[Role.AUDITOR], time=now)
+    stored = change_admin(stored, admin, "office", office=True, time=now)
+    for name in ("server", "second", "office", *CLIENTS):
+        FederationStore(federation.home(name)).join(stored)
+    config = f'gate="{gate.folder}" rounds=2 clients={len(CLIENTS)}'
+    gate.open("round-1", "train-1", "round-2")
+    standby = federation.start("second", "--role", "server", "--standby", "--app", GATED, "--once")
+    standby.wait_for("app-bundled")
+    server = federation.server(GATED, "--run-config", config, clients=len(CLIENTS))
+    clients = [federation.client(name, GATED, f'gate="{gate.folder}"') for name in CLIENTS]
+    server.wait_for("dispatched", round=2)
+    standby.wait_for("recomputed", height=3)
+    run = str(federation.head("server").run)
+    refused = json.loads(federation.done("second", "lead", run, "--to", "second", "--json", code=2))
+    assert "no admin" in refused["error"]
+    told = json.loads(federation.done("office", "lead", run, "--ipfs", federation.engine, "--json"))
+    assert (told["to"], told["term"]) == ("second", 2)
+    gate.open("train-2")
+    assert [each.code() for each in (standby, server, *clients)] == [0] * 3, standby.said
+
+    report = json.loads(federation.done("server", "audit", federation.exported("server"), "--json"))
+    assert [(each["leader"], each["warrant"]) for each in report["reigns"]] == [("server", None), ("second", "office")]

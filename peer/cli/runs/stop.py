@@ -1,8 +1,9 @@
-"""``peer stop`` and ``peer lead``: what the owner of a leader has it do: close its run, or hand it over."""
+"""``peer stop`` and ``peer lead``: close a run, or have another server lead it."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,17 +19,19 @@ from peer.cli.options import (
     HomeOption,
     IdentityOption,
     JsonOption,
+    MemberOptions,
     OneRunArgument,
     PassphraseFileOption,
+    grouped,
     new_app,
 )
 from peer.cli.output import put_result
 from peer.cli.runs.endings import leave
 from peer.cli.runs.opened_session import opened_session
 from peer.control.asking import ask
-from peer.control.requests import CancelJob, JobDone, LeadRun, StopRun
+from peer.control.requests import CancelJob, HandingOver, JobDone, LeadRun, StopRun
 from peer.engine.kubo.reach import AskedReach
-from peer.history.named_runs import job_without_run, run_here, shown
+from peer.history.named_runs import job_without_run, named_cid, run_here, shown
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
@@ -36,6 +39,7 @@ from peer.home.kept_jobs import CANCELLED, KeptJob
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import reader_of
+from peer.membership.changes import is_admin
 from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
 from protocol.blocks.json_values import json_value
@@ -48,6 +52,9 @@ lead_app = new_app()
 LOOK: Final = 0.25
 """Seconds between looks whether it is closed."""
 
+
+ELECTED_WITHIN: Final = 60.0
+"""Seconds within which a peer has had another server elected, or says why not."""
 
 HANDED_WITHIN: Final = HANDOVER_LASTS + 5.0
 """Seconds within which another leads, or this peer again."""
@@ -100,39 +107,97 @@ def stop(
 
 
 @lead_app.command("lead")
+@grouped
 def lead(
     run: OneRunArgument,
-    to: Annotated[str, typer.Option("--to", metavar="NAME", help="The server that is to lead it: it stands by.")],
+    options: MemberOptions,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="NAME", help="The server that is to lead it.", show_default="an admin: any that stands by"
+        ),
+    ] = "",
     full: FullOption = False,  # noqa: ARG001  # its callback does what it says
-    home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Hand a run that this home leads over to another server, to stop this machine for a while, say.
+    """Have another server lead a run, without waiting until its leader is silent.
 
-    The peer that runs with this home records nothing more and asks that server to stand; the members elect it at once,
-    and it goes on with the run. This peer stands by then, until it is stopped. If the other is not elected within 5 s,
-    this peer goes on.
+    In the home of its leader, to stop that machine for a while, say: the peer that runs there records nothing more and
+    asks that server to stand. It stands by then, until it is stopped. If the other is not elected within 5 s, it goes
+    on.
+
+    In any home with an admin's key, be the leader here or not: it signs a warrant, by which the voters elect that
+    server although they hear the leader. It takes more than half of them in any case, within 20 s.
     """
-    place = Home(home)
-    head = run_here(place, run)
-    if head.closed:
+    place = Home(options.home)
+    cid = named_cid(place, run)
+    head = _known(place, cid)
+    if head is not None and head.closed:
         raise PeerError(f"the run {shown(head.run)} is closed", fix=f"see it: peer history {shown(head.run)}")
-    handing = ask(place, LeadRun(str(head.run), to))
-    if handing is None:
+    cid = cid if head is None else head.run
+    handing = ask(place, LeadRun(str(cid), to), ELECTED_WITHIN) or _appointed_here(place, cid, head, options, to, json)
+    name, term = handing.to, handing.term
+    if term is None and head is not None:
+        newest = _head_in_term(place, cid, head.term + 1, time.monotonic() + HANDED_WITHIN)
+        term = None if newest is None else newest.term
+    if term is None:
         raise PeerError(
-            f"no peer runs with the home {place.path}",
-            fix="a run whose leader is not here is taken over by a server that stands by",
-        )
-    newest = _head_in_term(place, head.run, head.term + 1, time.monotonic() + HANDED_WITHIN)
-    if newest is None:
-        raise PeerError(
-            f"{handing.to} was not elected to lead the run {shown(head.run)}: this peer goes on with it",
+            f"{name} was not elected to lead the run {shown(cid)}: this peer goes on with it",
             fix="see that it stands by, and which voters are here: peer status",
             code=ExitCode.UNFINISHED,
         )
-    told = {"run": str(head.run), "to": handing.to, "term": newest.term}
-    put_result(told, json, f"{handing.to} leads the run {shown(head.run)} in term {newest.term}; this peer stands by")
+    by_word = "; this peer stands by" if handing.term is None else ""
+    told = {"run": str(cid), "to": name, "term": term}
+    put_result(told, json, f"{name} leads the run {shown(cid)} in term {term}{by_word}")
     return ExitCode.DONE
+
+
+def _known(home: Home, cid: CID) -> RunHead | None:
+    """How far this home knows a run, named by itself or its head; None if it has no part in it."""
+    if not home.journal.exists():
+        return None
+    with Journal(home.journal) as journal:
+        return journal.head_of(cid) or journal.run_of(cid)
+
+
+def _appointed_here(
+    home: Home, run: CID, head: RunHead | None, options: MemberOptions, to: str, quiet: bool
+) -> HandingOver:
+    """Have a server elected by an admin's warrant, in a home with which no peer runs.
+
+    Raises:
+        PeerError: if the home has no admin's key, or nobody was elected.
+    """
+    if head is not None and options.federation is None:
+        options = replace(options, federation=str(head.federation))
+    passphrases = Passphrases.of_process(options.passphrase_file)
+    person, stored = options.unlocked(passphrases)
+    if not is_admin(stored.manifest, person.public):
+        raise PeerError(
+            f"no peer runs with the home {home.path}, and its member is no admin of {stored.manifest.title}",
+            fix="have an admin say so, in any home with an admin's key: peer lead RUN --to NAME; a run whose leader is "
+            "not here is taken over by a server that stands by, without that",
+        )
+    with opened_session(
+        home,
+        person,
+        stored,
+        passphrases=passphrases,
+        ipfs=options.ipfs,
+        reach=AskedReach(),
+        threads=1,
+        python=OUR_PYTHON,
+        numerics=Numerics.PORTABLE,
+        confiner=None,
+        on_report=Narrator(None if quiet else say).tell,
+        starts=lambda _: None,
+    ) as session:
+        from peer.roles.appointing import appointing
+        from peer.run.peer import run_alone
+
+        made = appointing(session, run, to)
+        appointed = made.appointed(run_alone(made.prepared))
+    return HandingOver(run, appointed.name, appointed.term)
 
 
 def _head_in_term(home: Home, run: CID, term: int, until: float) -> RunHead | None:
