@@ -30,15 +30,17 @@ from protocol.records.bodies import Role
 
 
 class Standing:
-    """A server and two clients that stand."""
+    """A server and clients that stand."""
 
-    def __init__(self, federation: Federation, gate: Gate, side_by_side: int = 1, **variables: str) -> None:
+    def __init__(
+        self, federation: Federation, gate: Gate, side_by_side: int = 1, clients: int = 2, **variables: str
+    ) -> None:
         self.federation = federation
         self.home = federation.home("server")
         self.gate = gate
         self.server = self.serve("server", "--max-runs", str(side_by_side), **variables)
         several = ("--train-runs", str(side_by_side))
-        self.clients = [self.train(name, number, *several) for number, name in enumerate(federation.names)]
+        self.clients = [self.train(name, number, *several) for number, name in enumerate(federation.names[:clients])]
 
     def train(self, name: str, number: int, *arguments: str | Path) -> PeerProcess:
         config = f'partition-id={number} num-partitions=2 gate="{self.gate.folder}"'
@@ -59,8 +61,10 @@ class Standing:
     def run(self, name: str) -> Any:
         """Hand a job over, once the server stands."""
         until(lambda: ask(self.home, Status()), lambda: f"it never stands:\n{self.server.said}")
-        config = f'rounds=1 gate="{self.gate.folder}"'
-        return self.peer("run", GATED, "--run-config", config, "--seed", "1", "--name", name)
+        clients = len(self.clients)
+        config = f'rounds=1 clients={clients} gate="{self.gate.folder}"'
+        words = ("--run-config", config, "--min-clients", str(clients), "--seed", "1")
+        return self.peer("run", GATED, *words, "--name", name)
 
     def jobs(self) -> list[KeptJob]:
         with Journal(self.home.journal) as journal:
@@ -79,7 +83,7 @@ class Standing:
 def test_a_standing_server_that_is_killed_loses_no_job_and_begins_none_twice(
     federation: Federation, gate: Gate
 ) -> None:
-    standing = Standing(federation, gate)
+    standing = Standing(federation, gate, clients=1)
     standing.run("first")
     standing.run("second")
     standing.server.wait_for("run-opened")

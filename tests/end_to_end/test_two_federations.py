@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from federation import APPS, Federation, PeerProcess
+from federation import GATED, Federation, PeerProcess
 
 from peer.home.federations import FederationStore
 from peer.home.journal import Journal
@@ -16,19 +16,16 @@ from peer.home.passphrase import Passphrases
 from peer.membership.changes import add_member
 from protocol.records.bodies import Role
 
-APP = APPS / "numpy_fedavg"
-
 
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[tuple[Federation, Federation]]:
-    """Federation A of a server, ``one`` and ``both``; B of another server, ``other`` and the ``both`` of A."""
+    """Federation A of a server and ``both``; B of another server and the ``both`` of A."""
     a, b = (Federation(tmp_path / name, f"local:{tmp_path / 'engine'}") for name in "ab")
-    a.add("one", "both")
-    b.add("other")
+    a.add("both")
     home = a.home("both")
     public = KeyStore(home.path).load("both", Passphrases.of_process(None)).public_for(bytes(b.stored.id))
     stored = add_member(b.stored, b.admin, public, name="both", roles=[Role.CLIENT], time=time.time())
-    for store in map(FederationStore, (b.home("server"), b.home("other"), home)):
+    for store in map(FederationStore, (b.home("server"), home)):
         store.save(stored)
     yield a, b
     a.end()
@@ -38,19 +35,18 @@ def two(tmp_path: Path) -> Iterator[tuple[Federation, Federation]]:
 def both_in(two: tuple[Federation, Federation], chosen: Federation) -> PeerProcess:
     """Start the client of both in one of them."""
     option = f"--federation={chosen.stored.id}"
-    return two[0].start("both", "--role", "client", "--app", APP, "--once", "--node-config", "partition-id=1", option)
+    return two[0].start("both", "--role", "client", "--app", GATED, "--once", "--node-config", "partition-id=1", option)
 
 
 def test_a_client_of_two_federations_answers_each_in_its_own(two: tuple[Federation, Federation]) -> None:
     a, b = two
-    servers = [federation.server(APP) for federation in two]
-    others = [a.client("one", APP), b.client("other", APP)]
+    servers = [federation.server(GATED, "--run-config", "rounds=1 clients=1", clients=1) for federation in two]
 
     assert both_in(two, b).code() == 0
     assert not servers[0].events("dispatched")  # it was in B, and A still waits
     assert both_in(two, a).code() == 0
 
-    assert [peer.code() for peer in (*servers, *others)] == [0] * 4, servers[0].said
+    assert [server.code() for server in servers] == [0, 0], servers[0].said
     for federation in two:
         report = federation.audit()
         assert report["verdict"] == "verified", report["findings"]
@@ -64,6 +60,6 @@ def test_a_client_of_two_federations_answers_each_in_its_own(two: tuple[Federati
 
 def test_a_client_of_two_federations_says_in_which(two: tuple[Federation, Federation]) -> None:
     a, _ = two
-    unsaid = a.start("both", "--role", "client", "--app", APP, "--once")
+    unsaid = a.start("both", "--role", "client", "--app", GATED, "--once")
     assert unsaid.code() == 2
     assert "--federation" in unsaid.said

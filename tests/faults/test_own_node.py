@@ -18,9 +18,8 @@ from peer.base.faults import Fault, Step, Victim, When
 from peer.engine.kubo.node import KuboNode
 from peer.home.federations import FederationStore
 
-pytestmark = pytest.mark.kubo
+pytestmark = [pytest.mark.kubo, pytest.mark.all]  # nodes that are killed in a run: `tests/kubo/test_run_kubo.py`
 
-SAMPLE = "one-engine-store-after-4"
 A_RUN = 2.0
 """Seconds that a run takes once it is open, about."""
 
@@ -58,13 +57,7 @@ def run(origin: Path, tmp_path: Path, ipfs_program: Path) -> Iterator[OwnNodes]:
     made.stop_nodes()
 
 
-@pytest.mark.parametrize(
-    "cell",
-    [
-        pytest.param(cell, id=name(cell), marks=[] if name(cell) == SAMPLE else [pytest.mark.all])
-        for cell in cells(Victim.ENGINE)
-    ],
-)
+@pytest.mark.parametrize("cell", cells(Victim.ENGINE), ids=name)
 def test_a_node_killed_at_a_step_and_started_again(cell: Cell, run: OwnNodes, undisturbed: Told) -> None:
     peer, fault = cell
     run.start_all({peer: fault})
@@ -78,10 +71,10 @@ def test_a_node_killed_at_a_step_and_started_again(cell: Cell, run: OwnNodes, un
     assert run.told() == undisturbed
 
 
-@pytest.mark.all  # the rule: `tests/protocol/roles/test_offline_times.py`
 @pytest.mark.parametrize("peer", ["server", CLIENTS[0]])
 def test_a_node_that_hangs_and_goes_on(peer: str, run: OwnNodes, undisturbed: Told) -> None:
-    """As if its machine slept or its disk stalled: it takes calls, and answers none of them."""
+    """As if its machine slept or its disk stalled: it takes calls, and answers none of them. The rule is tested in
+    `tests/protocol/roles/test_offline_times.py`."""
     daemon = run.nodes[peer]._daemon
     assert daemon is not None
     run.start_all()
@@ -96,7 +89,6 @@ def test_a_node_that_hangs_and_goes_on(peer: str, run: OwnNodes, undisturbed: To
     assert run.told() == undisturbed
 
 
-@pytest.mark.all
 def test_a_server_that_is_stopped_while_its_node_is_away_leaves_its_run_open(run: OwnNodes, undisturbed: Told) -> None:
     run.start_all({"server": Fault(Victim.ENGINE, Step.WRITE_HEAD, When.AFTER, 3)})
     server = run.peers["server"]
@@ -112,7 +104,6 @@ def test_a_server_that_is_stopped_while_its_node_is_away_leaves_its_run_open(run
     assert run.told() == undisturbed
 
 
-@pytest.mark.all
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("peer", ["server", CLIENTS[0]])
 def test_a_node_stopped_in_order_at_a_random_instant(peer: str, seed: int, run: OwnNodes, undisturbed: Told) -> None:

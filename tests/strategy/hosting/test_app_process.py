@@ -40,6 +40,7 @@ def test_an_app_with_modules_named_like_pollens_packages_sees_its_own(tmp_path: 
     assert said["answered"] == said["sent"][0]  # type: ignore[index]
 
 
+@pytest.mark.all  # torch in two processes: tests/peer/demo/test_demo.py replays a run of the built-in app
 @pytest.mark.slow
 def test_a_torch_app_sends_the_same_model_from_two_processes(tmp_path: Path) -> None:
     first, second = host("tiny_torch", tmp_path), host("tiny_torch", tmp_path)
