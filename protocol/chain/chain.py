@@ -145,6 +145,8 @@ class Chain:
         """The newest recorded answer of ``get_node_ids``. A resumed run waits for these nodes."""
         self.environment: Environment | None = None
         """In what the ServerApp ran when the head was written; None if that is for other readers."""
+        self.environments = 0
+        """In how many it ran, one after the other, as far as this reader can tell: the same again counts again."""
 
     def copy(self) -> Chain:
         """The chain as it is now. What is appended to one of the two is not in the other."""
@@ -348,7 +350,8 @@ class Chain:
         self.head, self.height, self.manifest = step.record.cid, body.height, manifest
         self.keys = keys
         self.closed = isinstance(body, Close)
-        self.environment = step.environment or self.environment
+        if step.environment is not None:
+            self.environment, self.environments = step.environment, self.environments + 1
         self._recent.append(step.record.cid)
         for message in step.opened:
             self._open[message.id] = message

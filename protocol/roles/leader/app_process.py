@@ -11,6 +11,7 @@ from protocol.app.calls import (
     AppReady,
     CollectEntry,
     Compared,
+    DispatchEntry,
     Diverged,
     Finished,
     NextEntry,
@@ -158,6 +159,7 @@ class AppProcess:
 
     def _is_now(self, environment: Environment) -> None:
         """The chain is to say so, if the environment is another than the one before."""
+        self._now = environment
         chain = self._writer.chain
         was = chain.environment
         if was is not None and was != environment and cause_of(was, environment) is not Cause.NOTHING:
@@ -205,7 +207,7 @@ class AppProcess:
             key=self._writer.content_key,
             any_model=not self._settings.admission.makes(Check.MODEL),
             may_differ=Cause.NOTHING if began is None else cause_of(began, environment),
-            changes_environment=began is not None and chain.environment != began,
+            changes_environment=chain.environments > 1,
         )
         self.hand(start)
 
@@ -263,12 +265,13 @@ class AppProcess:
         if isinstance(entry, QuietEntry) and isinstance(record.body, NewEnvironment):
             was = read_private(record.body, Environment, self._writer.chain.keys)
             entry = entry if was is None or self._now is None else replace(entry, may_differ=cause_of(was, self._now))
-        # what another server was handed may not be here; what the app sends, it makes itself
-        lacking = set(contents_named(entry)) if isinstance(entry, CollectEntry) else set[CID]()
-        self._hand_with(entry, lacking, script, now)
+        # what another server was handed, or sent, may not be here; the app makes what it sends, if it computes alike
+        is_wanted = isinstance(entry, CollectEntry) or (isinstance(entry, DispatchEntry) and self._may_differ)
+        self._hand_with(entry, set(contents_named(entry)) if is_wanted else set(), script, now)
 
     def _hand_with(self, entry: ScriptEntry, lacking: set[CID], script: Iterator[CID], now: float) -> None:
-        """Hand over an entry once the contents that it names are here."""
+        """Hand over an entry once the contents that it names are here. Without what another server sent, the app can be
+        tried all the same: it may make just that."""
         if not lacking and script is self._script:
             self.hand(entry)
 
@@ -277,5 +280,20 @@ class AppProcess:
             if not lacking and script is self._script:
                 self.hand(entry)
 
+        def lost(content: CID, why: str, now: float) -> None:
+            self._outbox.report(What.FETCH_FAILED, why=why)
+            here(content, now)
+
         for content in sorted(lacking):
-            self._outbox.must(FetchContent, partial(here, content), content)
+            if isinstance(entry, DispatchEntry):
+                self._outbox.ask(FetchContent, partial(here, content), partial(lost, content), content)
+            else:
+                self._outbox.must(FetchContent, partial(here, content), content)
+
+    @property
+    def _may_differ(self) -> bool:
+        """Whether what the app sends here may have other CIDs than what is recorded."""
+        began, now = self._plan.began_in, self._now
+        if began is None or now is None:
+            return False
+        return self._writer.chain.environments > 1 or cause_of(began, now) is not Cause.NOTHING

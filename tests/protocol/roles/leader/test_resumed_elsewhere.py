@@ -8,9 +8,10 @@ import pytest
 from attacked import Attacked
 from chains import APP, ENVIRONMENT, SERVER, Scribe, id_of, reader_of
 
-from protocol.app.calls import AppReady, Diverged, NextEntry, ScriptEnd, ToApp
+from protocol.app.calls import AppReady, Diverged, NextEntry, ScriptEnd, Start, ToApp
 from protocol.blocks.bundle import NamedBundle
 from protocol.records.environment import Environment
+from protocol.replay.differences import Cause
 from protocol.roles.effects import Hand, What
 from protocol.roles.events import AppCalled
 from protocol.roles.leader.leader import Leader
@@ -72,6 +73,16 @@ def test_an_environment_in_which_the_run_went_on_before_is_not_another_one() -> 
 
     assert resumed(LATER, scribe).reported(What.ENVIRONMENT_CHANGED) == []
     assert scribe.chain.height == 1
+
+
+def test_an_app_that_is_back_where_it_began_knows_from_its_start_that_another_environment_was_in_between() -> None:
+    scribe = Scribe()
+    scribe.add(scribe.run())
+    scribe.add(scribe.environment(LATER))
+    scribe.add(scribe.environment(ENVIRONMENT))
+    (start,) = (each.value for each in resuming(ENVIRONMENT, scribe).all(Hand) if isinstance(each.value, Start))
+
+    assert (start.may_differ, start.changes_environment) == (Cause.NOTHING, True)
 
 
 def test_the_chain_says_nothing_before_the_app_has_done_again_all_that_is_recorded() -> None:

@@ -189,6 +189,27 @@ def test_an_app_that_is_behind_gets_the_rest_first() -> None:
     assert entries == [CollectEntry, DispatchEntry, QuietEntry, ScriptEnd]
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_an_app_on_another_processor_that_is_behind_gets_a_dispatch_with_its_content_if_anybody_has_it(
+    comes: bool,
+) -> None:
+    server = AServer(scribe(exchanges=0))
+    server.hears()
+    server.feed(AppReady(replace(ENVIRONMENT, machine="aarch64")))
+    server.here()
+    server.wins()
+    for call in (1, 2):
+        server.feed(AppCalled(NextEntry(call)))
+        server.give_all()
+    (content,) = server.fetching.values()
+    assert (content.cid, isinstance(server.handed, DispatchEntry)) == (CONTENT, False)
+    if comes:
+        server.here()
+    else:
+        server.fail(content)
+    assert isinstance(server.handed, DispatchEntry)
+
+
 def test_an_app_whose_process_was_not_ready_is_started_again_as_the_run_computes() -> None:
     server = AServer(scribe())
     server.hears()
