@@ -331,6 +331,9 @@ class KuboEngine:
     def close(self) -> None:
         for subscription in self._subscriptions:
             subscription.close()
+        self._api.hang_up()
+        for subscription in self._subscriptions:
+            subscription.join()
         self._api.close()
 
     def _checked_version(self) -> str:

@@ -121,6 +121,10 @@ class KuboSubscription:
         self._delivery.close()
         self._call.close()
 
+    def join(self) -> None:
+        """Wait until its thread has ended (`StandingCall.join`)."""
+        self._call.join()
+
     def _read(self, stream: httpx.Response) -> None:
         buffer = bytearray()
         for part in stream.iter_raw():

@@ -17,6 +17,9 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 """Seconds before the call is tried again."""
 
+_LAST_CALL: Final = 5.0
+"""Seconds in which a thread ends, unless it calls a node that hangs."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +57,11 @@ class StandingCall:
             self._stopping.set()
             if self._stream is not None:
                 shut_down(self._stream.extensions["network_stream"].get_extra_info("socket"))  # wakes the thread
+
+    def join(self) -> None:
+        """Wait until the thread has ended, after `close` and the API's `hang_up`, if it is not the one that calls."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_LAST_CALL)
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE

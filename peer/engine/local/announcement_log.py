@@ -139,12 +139,15 @@ class LogSubscription:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop. No call to the receiver begins after this returns."""
+        """Stop. No call to the receiver begins after this returns, and the thread has ended, if it is not the one that
+        calls."""
         self._delivery.close()
         with self._ending:
             if not self._stopping.is_set():
                 self._stopping.set()
                 os.write(self._reader, b"\0")
+        if threading.current_thread() is not self._thread:  # it closes the table: not while the process ends
+            self._thread.join()
 
     def _run(self) -> None:
         try:

@@ -424,6 +424,16 @@ def test_a_receiver_may_close_its_own_subscription(pair: Pair) -> None:
     assert done.empty()
 
 
+def test_the_thread_of_a_subscription_has_ended_once_the_engine_is_closed(pair: Pair) -> None:
+    engine = pair.reopen()
+    engine.subscribe("threads", lambda _: None)
+    engine.subscribe("others", lambda _: None).close()
+
+    engine.close()
+
+    assert not {thread.name for thread in threading.enumerate()} & {"subscription threads", "subscription others"}
+
+
 # -- who and where -------------------------------------------------------------------------------------------------
 
 
