@@ -10,7 +10,7 @@ also links the one before it, and every signature has to be right, not just enou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Final
@@ -138,6 +138,8 @@ class Manifest:
     """The admins of the version before, and how many of them had to sign; no admins for version 1."""
     _keys: Mapping[bytes, Member] = field(repr=False, compare=False)
     _nodes: Mapping[int, Member] = field(repr=False, compare=False)
+    _ids: Mapping[Role, frozenset[bytes]] = field(repr=False, compare=False)
+    _nodes_by_role: Mapping[Role, tuple[int, ...]] = field(repr=False, compare=False)
 
     @property
     def encrypted(self) -> bool:
@@ -159,11 +161,11 @@ class Manifest:
 
     def nodes_of(self, role: Role) -> tuple[int, ...]:
         """The node ids of the members with ``role``, in rising order."""
-        return tuple(sorted(node for node, member in self._nodes.items() if role in member.roles))
+        return self._nodes_by_role[role]
 
     def ids_of(self, role: Role) -> frozenset[bytes]:
         """The ids of the members with ``role``."""
-        return frozenset(member.id for member in self.members.values() if role in member.roles)
+        return self._ids[role]
 
     @property
     def title(self) -> str:
@@ -404,7 +406,13 @@ def _parse(
         _signed_by_before=(before.admins, before.threshold) if before else ((), 0),
         _keys=MappingProxyType({member.signing: member for member in members.values()}),
         _nodes=MappingProxyType(nodes),
+        _ids={role: frozenset(member.id for member in members.values() if role in member.roles) for role in Role},
+        _nodes_by_role={role: tuple(sorted(_nodes_with(role, nodes))) for role in Role},
     )
+
+
+def _nodes_with(role: Role, nodes: Mapping[int, Member]) -> Iterator[int]:
+    return (node for node, member in nodes.items() if role in member.roles)
 
 
 def _revoked_encryption(before: Manifest | None, revoked: tuple[bytes, ...]) -> frozenset[bytes]:

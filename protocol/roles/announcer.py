@@ -132,8 +132,9 @@ class Announcer:
         if self._copies.due(now):
             self.announce(self._copies.question())
 
-    def heard_own_key(self, announcement: Announcement, now: float) -> None:
-        """Our own words come back, or those of a copy of our home; or somebody sends old ones again."""
+    def heard_own_key(self, announcement: Announcement, now: float) -> bool:
+        """Our own words come back, or those of a copy of our home; or somebody sends old ones again. Whether that may
+        change anything: what this process said does not."""
         if self._copies.yields_to(announcement.body):
             self._outbox.cannot_go_on(
                 "another peer with this identity is running: this home was copied, or its keys are in two homes",
@@ -142,6 +143,9 @@ class Announcer:
             )
         elif (answer := self._copies.answer(announcement.body, now)) is not None:
             self.announce(answer)
+        elif self._copies.is_ours(announcement.counter, self._acting.counter):
+            return False
         self._copies.doubt(announcement.counter, self._acting.counter, now)
         if announcement.counter >= self._acting.counter:  # others drop what counts lower, and would hear us no more
             self._acting.counter = counter_above(announcement.counter)
+        return True

@@ -93,9 +93,13 @@ class CopiedHomes:
             return None
         return Alive(said.session, self._session, self._since, self.settled)
 
+    def is_ours(self, counter: int, next_counter: int) -> bool:
+        """Whether this process has announced something under ``counter``."""
+        return self._since <= counter < next_counter
+
     def doubt(self, counter: int, next_counter: int, now: float) -> None:
         """Something was said with our key, under ``counter``: ask soon, if it was not this process that said it."""
-        if not self._since <= counter < next_counter and self._may_doubt.take(None, now):
+        if not self.is_ours(counter, next_counter) and self._may_doubt.take(None, now):
             self._asking.at = min(self._asking.at, now)
 
     def yields_to(self, said: Said) -> bool:

@@ -239,7 +239,7 @@ class Machine(Generic[S]):
             self._unchanged = True
             return
         if said.by == self.newest.author.member:
-            self.announcer.heard_own_key(said, now)
+            self._unchanged = not self.announcer.heard_own_key(said, now)
             if not isinstance(said.body, WarrantReady):  # which is the admin's word, whoever shows it
                 return
         self.parts.post.speaker = said.by

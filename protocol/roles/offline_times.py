@@ -58,5 +58,7 @@ class OfflineTimes:
 
     def ends(self, since: float, seconds: float) -> float:
         """When ``seconds`` end that began at ``since``, the offline seconds not counted; never while we are offline."""
+        if not self._times and not self.is_offline:  # as nearly always
+            return since + seconds
         at = since + seconds + self.within(since)
         return max(at, self._now + _LOOK_AGAIN) if self.is_offline and at > self._now else at

@@ -47,9 +47,10 @@ class ClientStatus:
 
     def at(self, now: float) -> RoleStatus:
         """The status ``now``, in seconds since 1970."""
-        work = self._answering.in_hand
+        work, awaited = self._answering.in_hand, self.awaited()
+        whom = self.witnesses() if awaited is Awaited.WITNESSES else ()
         return replace(
-            self._follower.of(Role.CLIENT, self.awaited(), self._answering.round, self.awaited_witnesses()),
+            self._follower.of(Role.CLIENT, awaited, self._answering.round, whom),
             work=None if work is None else Work(work.message.type, work.since),
             answers=self._answering.answers,
         )
@@ -63,12 +64,10 @@ class ClientStatus:
         waits = run is not None and self._answering.in_hand is None and any(self._witnesses.awaited(run, owed))
         return Awaited.WITNESSES if waits else None
 
-    def awaited_witnesses(self) -> tuple[str, ...]:
-        """The servers that are to recompute what a message for us sends; none if we do not wait for that."""
+    def witnesses(self) -> tuple[str, ...]:
+        """The servers that are to recompute what a message for us sends, and have not said so."""
         run = self._followed.run
-        if run is None or self.awaited() is not Awaited.WITNESSES:
-            return ()
-        return tuple(self._witnesses.silent(run, self._replies.owed.values()))
+        return () if run is None else tuple(self._witnesses.silent(run, self._replies.owed.values()))
 
     def _lacks(self) -> Awaited | None:
         run = self._followed.run

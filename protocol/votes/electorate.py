@@ -8,6 +8,7 @@ one by those after it, none else need have a member in common.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from protocol.blocks.cid import CID
@@ -22,7 +23,7 @@ class Count(NamedTuple):
     needed: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what follows from it is computed once
 class Electorate:
     """Who decides, by the manifest that is in force after a head, and by the one before the newest roster."""
 
@@ -34,12 +35,12 @@ class Electorate:
     """The voters before the newest roster, if they are asked too (`protocol.federation.voters.voters_before`). An audit
     may have to count voters of still earlier rosters."""
 
-    @property
+    @cached_property
     def parts(self) -> tuple[frozenset[bytes], ...]:
         """The sets of voters of each of which it takes a strict majority: those of now first."""
         return (self.voters, *sorted(self.before, key=sorted))
 
-    @property
+    @cached_property
     def all(self) -> frozenset[bytes]:
         """Everybody who has a vote."""
         return self.voters.union(*self.before)

@@ -7,6 +7,7 @@ from functools import cache
 
 from sim_time import EPOCH
 
+from crypto import dsse
 from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
@@ -24,7 +25,20 @@ OTHER_SERVERS = "second", "third", "fourth"
 @cache
 def key_of(name: str) -> SigningKey:
     """The signing key of the member called ``name``."""
-    return SigningKey.from_seed(hashlib.sha256(name.encode()).digest())
+    return _Key.from_seed(hashlib.sha256(name.encode()).digest())
+
+
+class _Key(SigningKey):
+    """A key whose signatures need no verification in this process, which made them. Of one in 16 that is not believed:
+    those are verified as in a federation."""
+
+    __slots__ = ()
+
+    def sign(self, message: bytes) -> bytes:
+        signature = super().sign(message)
+        if signature[0] >= 16:
+            dsse._RIGHT.add(self.verify_key.raw + signature + hashlib.sha256(message).digest(), True)
+        return signature
 
 
 @cache

@@ -37,6 +37,7 @@ from protocol.roles.following.voting import Voting
 from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on, turn
+from protocol.roles.waiting import Awaited
 from protocol.status.client_status import ClientStatus
 from protocol.wire.announcements import (
     AckReady,
@@ -171,7 +172,8 @@ class Client:
         if (run := self._followed.run) is not None:
             self._go_on(run, now)
         if self.machine.state is not FollowerState.STOPPED:
-            awaited, whom = self._status.awaited(), ", ".join(self._status.awaited_witnesses())
+            awaited = self._status.awaited()
+            whom = ", ".join(self._status.witnesses()) if awaited is Awaited.WITNESSES else ""
             self.machine.outbox.tell_wait(awaited, self.machine.newest.manifest.version, now, whom)
 
     def _go_on(self, run: CatchUp, now: float) -> None:

@@ -11,7 +11,7 @@ from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.handing_over import HandingOver
 from protocol.roles.electing.standing import Standing, Wins
 from protocol.roles.electing.takeover_chance import TakeoverChance
-from protocol.roles.electing.voted_run import VotedRun
+from protocol.roles.electing.voted_run import NewestVotedRun, VotedRun
 from protocol.roles.electing.voters_here import VotersHere
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
@@ -54,6 +54,7 @@ class Leadership:
         self._had_standby = had_standby
         self._standbys = standbys
         self._writer = writer
+        self._newest_run = NewestVotedRun()
         self._machine = machine
         self.voters = VotersHere(self.run, machine)
         self.handing_over = handing_over = HandingOver(self.run, self._is_still, machine)
@@ -67,10 +68,8 @@ class Leadership:
 
     def run(self) -> VotedRun | None:
         """Our run, up to the newest record that is on disk."""
-        chain, durable = self._writer.chain, self._writer.durable
-        if durable is None or chain.head is None:
-            return None
-        return VotedRun.of(chain, durable)
+        durable = self._writer.durable
+        return None if durable is None else self._newest_run.of(self._writer.chain, durable)
 
     # -- what follows -----------------------------------------------------------------------------------------------
 

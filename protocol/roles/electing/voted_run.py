@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
@@ -32,6 +32,8 @@ class VotedRun:
     """The dispatch after the head that we have laid down, because most servers contradict it."""
     seen: int = 0
     """The highest term of the records that we have laid down."""
+    _decides: list[tuple[Manifest, Electorate]] = field(default_factory=list, init=False, repr=False, compare=False)
+    """Who decides, by the manifest for which that was asked last."""
 
     @classmethod
     def of(cls, chain: Chain, position: Position) -> VotedRun:
@@ -46,9 +48,36 @@ class VotedRun:
     def electorate(self, newest: Manifest) -> Electorate:
         """Who decides. A server that the ``newest`` manifest known here does not list as one is no candidate, though
         that is not in force yet."""
-        candidates = self.manifest.ids_of(Role.SERVER) & newest.ids_of(Role.SERVER)
-        if self.disputed is not None:  # who leads on has to have computed what the leader before should have sent
-            candidates &= self.disputed.by
-        voters = voters_of(self.manifest, self.position.run)
-        before = frozenset([self.voters_before] if self.voters_before else [])
-        return Electorate(self.manifest.cid, voters, candidates, before)
+        if not self._decides or self._decides[0][0] is not newest:
+            candidates = self.manifest.ids_of(Role.SERVER) & newest.ids_of(Role.SERVER)
+            if self.disputed is not None:  # who leads on has to have computed what the leader before should have sent
+                candidates &= self.disputed.by
+            voters = voters_of(self.manifest, self.position.run)
+            before = frozenset([self.voters_before] if self.voters_before else [])
+            self._decides[:] = [(newest, Electorate(self.manifest.cid, voters, candidates, before))]
+        return self._decides[0][1]
+
+
+class NewestVotedRun:
+    """What there is to vote on of a chain, built once for each head: it is looked at many times an event."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Chain, CID, VotedRun] | None = None
+
+    def of(
+        self, chain: Chain, durable: Position | None = None, disputed: Agreement | None = None, seen: int = 0
+    ) -> VotedRun | None:
+        """The run of ``chain``, up to ``durable``, or up to its head; None if it has no record yet. ``disputed`` and
+        ``seen`` as `VotedRun` has them."""
+        head = chain.head
+        if head is None:
+            return None
+        if self._known is not None:
+            of, at, run = self._known
+            is_known = of is chain and at is head and run.disputed is disputed and run.seen == seen
+            if is_known and (durable is None or run.position is durable):
+                return run
+        position = durable or Position(chain.run, head, chain.height, chain.term)
+        run = replace(VotedRun.of(chain, position), disputed=disputed, seen=seen)
+        self._known = chain, head, run
+        return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from protocol.blocks.cid import CID
@@ -11,7 +10,7 @@ from protocol.records.bodies import Warrant
 from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.electing.leader_silence import LeaderSilence
-from protocol.roles.electing.voted_run import VotedRun
+from protocol.roles.electing.voted_run import NewestVotedRun, VotedRun
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.laid_down import LaidDown
@@ -52,6 +51,7 @@ class Voting:
         `LeaderSilence` takes it."""
         self._followed = followed
         self._laid_down = laid_down
+        self._newest_run = NewestVotedRun()
         self._machine = machine
         self._heard: dict[bytes, float] = {}
         """When each member was heard last, as far as it speaks where we listen."""
@@ -74,12 +74,9 @@ class Voting:
     def run(self) -> VotedRun | None:
         """The run that is followed, as far as it is verified."""
         run = self._followed.run
-        if run is None or run.chain.head is None:
+        if run is None:
             return None
-        chain = run.chain
-        position = Position(chain.run, run.chain.head, chain.height, chain.term)
-        voted = VotedRun.of(chain, position)
-        return replace(voted, disputed=self._laid_down.agreed(), seen=self._laid_down.seen)
+        return self._newest_run.of(run.chain, disputed=self._laid_down.agreed(), seen=self._laid_down.seen)
 
     def voters_here(self, run: VotedRun, now: float) -> frozenset[bytes]:
         """The voters that are heard besides the leader, ourselves among them."""
