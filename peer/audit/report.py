@@ -79,15 +79,15 @@ class Settled:
         newest = "the close" if closed else "the newest record"
         if self.height == height:
             return f"all of it: a majority has confirmed {newest} ({self._counted})"
-        known = f"{self._counted} are known here to have confirmed {newest}, and it takes {self.majority}"
+        known = f"the word of {self._counted} for {newest} is here, and it takes {self.majority}"
         return f"not known here: {known}" if self.height is None else f"up to height {self.height}: {known}"
 
     def unsettled_close(self) -> str:
         """What it means that the close is not settled."""
         return (
-            f"{self._counted} are known here to have confirmed the close, and it takes {self.majority}. The last "
-            "leader was told of the others: peer history in its home counts them. Only if too few have, another server "
-            "may still take over from before the close, and end the run otherwise"
+            f"the word of {self._counted} for the close is here, and it takes {self.majority}. The last leader was "
+            "told of the others: peer history in its home counts them. Only if too few have confirmed it, another "
+            "server may still take over from before the close, and end the run otherwise"
         )
 
     @property

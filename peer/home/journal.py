@@ -215,9 +215,12 @@ class Journal:
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
-    def keep_head(self, head: RunHead, well_signed: Iterable[CID] = (), job: int | None = None) -> None:
+    def keep_head(
+        self, head: RunHead, well_signed: Iterable[CID] = (), job: int | None = None, *, leader: bytes | None = None
+    ) -> None:
         """Replace the run's head, and keep which records were found `well_signed`. If it is the run of a ``job``, that
-        is kept with its first head (`peer.home.kept_jobs.keep_run`)."""
+        is kept with its first head (`peer.home.kept_jobs.keep_run`). ``leader`` is who leads the run, if that is
+        known."""
         values = (
             bytes(head.run),
             bytes(head.federation),
@@ -234,15 +237,25 @@ class Journal:
             if not head.closed:  # a takeover may have lost the close
                 database.execute("DELETE FROM facts WHERE name = ?", (f"finished {head.run}",))
             _add_well_signed(database, well_signed)
+            if leader is not None:
+                told = (f"leader {head.run}", leader.hex())
+                database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", told)
             if job is not None:
                 keep_run(database, job, head.run, head.updated)
 
-    def keep_newer_head(self, head: RunHead, well_signed: Iterable[CID] = (), job: int | None = None) -> None:
+    def leader_of(self, run: CID) -> bytes | None:
+        """The member id of who led a run last, as far as this home knows; None if it does not."""
+        kept = self._fact(f"leader {run}")
+        return None if kept is None else bytes.fromhex(kept)
+
+    def keep_newer_head(
+        self, head: RunHead, well_signed: Iterable[CID] = (), job: int | None = None, *, leader: bytes | None = None
+    ) -> None:
         """As `keep_head`, unless the head that is kept is in a higher term, or further in the same one: a process that
         verifies a run again, and is killed then, would leave an older head, and records might be signed anew."""
         known = self.head_of(head.run)
         if known is None or (known.term, known.height) <= (head.term, head.height):
-            self.keep_head(head, well_signed, job)
+            self.keep_head(head, well_signed, job, leader=leader)
         else:
             self.keep_well_signed(well_signed)
 
@@ -280,7 +293,8 @@ class Journal:
             forget_job(database, run)
             database.execute("UPDATE apps SET run = NULL WHERE run = ? AND approved", (raw,))
             database.execute("DELETE FROM apps WHERE run = ? AND NOT approved", (raw,))
-            database.execute("DELETE FROM facts WHERE name IN (?, ?)", (_forgotten(run), f"finished {run}"))
+            facts = _forgotten(run), f"finished {run}", f"leader {run}"
+            database.execute("DELETE FROM facts WHERE name IN (?, ?, ?)", facts)
 
     def has_led(self, head: RunHead) -> bool:
         """Whether this peer led a run: it signed its run record, or leads it now. One that stood by only followed

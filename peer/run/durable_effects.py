@@ -53,7 +53,7 @@ class DurableEffects:
                     self.journal.keep_own(effect.blocks)
                 self.engine.put(effect.blocks, pin=[block.cid for block in effect.blocks])
             case WriteHead():
-                self.journal.keep_newer_head(self._head(effect), effect.well_signed, self.job)
+                self.journal.keep_newer_head(self._head(effect), effect.well_signed, self.job, leader=effect.leader)
             case KeepReply():
                 keep = self.journal.replace_reply if effect.anew else self.journal.keep_reply
                 keep(effect.run, effect.message, effect.reply, effect.state)

@@ -124,8 +124,11 @@ _LINES: Final[Mapping[What, str]] = {
 }
 
 
-_NAMES: Final = {"name", "app", "type", "last", "whom"}
-"""The fields with names that others have given."""
+_NAMES: Final = {"name", "app", "type", "last"}
+"""The fields with a name that others have given."""
+
+_WHOM: Final = "whom"
+"""The field with several of them."""
 
 _LABELLED: Final = frozenset({"run", "head"})
 """The fields with CIDs of which a label is enough."""
@@ -340,6 +343,8 @@ def _cut(text: str) -> str:
 
 
 def _told(key: str, value: Field) -> Field:
+    if key == _WHOM and isinstance(value, str):
+        return ", ".join(map(named, filter(None, value.split(", "))))
     return named(value) if key in _NAMES and isinstance(value, str) and value else value
 
 

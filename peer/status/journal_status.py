@@ -20,7 +20,7 @@ def journal_status(home: Home) -> PeerStatus:
     Raises:
         PeerError: if a file is damaged.
     """
-    newest, engine = _newest(home)
+    part, engine = _newest(home)
     return PeerStatus(
         home=str(home.path),
         at=time.time(),
@@ -28,23 +28,27 @@ def journal_status(home: Home) -> PeerStatus:
         pid=None,
         since=None,
         engine="" if engine is None else without_credentials(engine),
-        parts=() if newest is None else (_part(home, newest),),
+        parts=() if part is None else (part,),
         health=None,
         waits=tuple(line for each in FederationStore(home).all() for line in waiting_changes(home, each, time.time())),
     )
 
 
-def _newest(home: Home) -> tuple[RunHead | None, str | None]:
+def _newest(home: Home) -> tuple[Part | None, str | None]:
     if not home.journal.exists():
         return None, None
     with Journal(home.journal) as journal:
-        return next(iter(journal.heads()), None), journal.engine()
+        newest = next(iter(journal.heads()), None)
+        return None if newest is None else _part(home, newest, journal), journal.engine()
 
 
-def _part(home: Home, newest: RunHead) -> Part:
+def _part(home: Home, newest: RunHead, journal: Journal) -> Part:
     known = next((each.manifest for each in FederationStore(home).all() if each.id == newest.federation), None)
     name, version = ("", 0) if known is None else (known.name, known.version)
-    told = RunStatus(newest.run, newest.head, newest.height, newest.closed, app="", round=None, rounds=None)
-    run = replace(told, term=newest.term)
+    about, leader = journal.known_runs().get(newest.run), journal.leader_of(newest.run)
+    app, round = ("", None) if about is None else (about.app, about.round)
+    told = RunStatus(newest.run, newest.head, newest.height, newest.closed, app=app, round=round, rounds=None)
+    led_by = "" if leader is None or known is None else known.name_of(leader)
+    run = replace(told, term=newest.term, leader=led_by)
     role = RoleStatus(newest.role, "stopped", run, members=(), waits=(), manifest_version=version)
     return Part("", FederationStatus(newest.federation, name, version), role, newest.updated)

@@ -208,4 +208,4 @@ def read_seed(block: Block, keys: RunKeys) -> bytes:
     seed = None if plain is None else decode_cbor(plain)
     if isinstance(seed, bytes) and len(seed) == 32:
         return seed
-    raise BlockError(f"{block.cid} holds no seed that can be read here")
+    raise BlockError(f"{block.cid} holds no seed that can be read here: it takes the key of a server or an auditor")

@@ -447,4 +447,4 @@ def keep_step(
         return
     outbox.must(Store, lambda _: None, parts, own=False)
     head, closes = step.record.cid, isinstance(body, Close)
-    outbox.must(WriteHead, then, run, head, body.height, body.term, closes, step.well_signed)
+    outbox.must(WriteHead, then, run, head, body.height, body.term, closes, body.by, step.well_signed)

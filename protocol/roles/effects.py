@@ -40,6 +40,8 @@ class WriteHead:
     height: int
     term: int
     closed: bool
+    leader: bytes
+    """Who leads it in that term: a member id."""
     well_signed: tuple[CID, ...]
     """The records that were verified since the head before, and those they link (`protocol.chain.chain.Step`)."""
 

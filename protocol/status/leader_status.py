@@ -153,7 +153,7 @@ class LeaderStatus:
         if state is LeaderState.PREPARING and not self._app.is_ready:
             yield Wait(Lack.APP)
         elif state is LeaderState.PREPARING:
-            yield Wait(Lack.PAST, tuple(filter(None, [self._forgotten.names_of_silent])))
+            yield Wait(Lack.PAST, self._forgotten.names_of_silent)
         if state is LeaderState.LEADING and self._enough.is_short:
             yield Wait(
                 Lack.CLIENTS,

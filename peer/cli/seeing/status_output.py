@@ -73,7 +73,7 @@ def status_lines(status: PeerStatus, *, full: bool) -> Iterator[Line]:
 
 def _without_part(status: PeerStatus) -> str:
     if not status.running:
-        return "it has taken part in no run yet; start a peer: peer start --role client"
+        return "it has taken part in no run yet; start a peer: peer start --role client, or server"
     for_so_long = "" if status.since is None else f", for {duration(status.at - status.since)}"
     return f"a peer stands here{for_so_long}; no run goes on now: peer ls shows those that were"
 
@@ -160,8 +160,10 @@ def _run_lines(run: RunStatus, status: PeerStatus, part: Part, *, full: bool) ->
     yield (f"run         {_shown(run.run, full=full)}: {app}{state} at height {run.height}",)
     if full:
         yield (f"head        {run.head}",)
-    if run.term > 1:
-        yield (f"term        {run.term}{f', led by {named(run.leader)}' if run.leader else ''}",)
+    if run.term > 1 or (run.leader and not status.running):
+        led = f", led by {named(run.leader)}" if run.leader else ""
+        as_known = ", as this home heard last" if led and not status.running and not run.closed else ""
+        yield (f"term        {run.term}{led}{as_known}",)
     if not status.running:
         yield (f"changed     {duration(status.at - part.since)} ago",)
     if run.keep:
@@ -193,7 +195,7 @@ def _wait(wait: Wait, now: float) -> str:
         case Lack.CLIENTS:
             what = f"more clients than the {wait.here} that are here, as its app asks"
         case Lack.REPLIES if wait.needed is not None:
-            what = f"the answers of {_some(wait.whom)}: {wait.here} are in, and {wait.needed} are enough"
+            what = f"the answers of {_some(wait.whom)}: {wait.here} of the {wait.needed} that are enough"
         case Lack.REPLIES:
             what = f"the answers of {_some(wait.whom)}"
         case Lack.CLOSE_HEARD:

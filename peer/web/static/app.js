@@ -110,7 +110,7 @@ function waiting(wait, now) {
   let what = LACKS[wait.lack] || wait.lack;
   if (wait.lack === "clients") what = wait.needed === null ? `more clients than the ${wait.here} that are here, as its app asks` : `clients: ${wait.here} of ${wait.needed} are here`;
   else if (wait.whom.length) what = (OF[wait.lack] || ((whom) => `${what} of ${whom}`))(`${wait.whom.slice(0, 5).join(", ")}${wait.whom.length > 5 ? ` and ${wait.whom.length - 5} more` : ""}`);
-  if (wait.lack === "replies" && wait.needed !== null) what += `: ${wait.here} are in, and ${wait.needed} are enough`;
+  if (wait.lack === "replies" && wait.needed !== null) what += `: ${wait.here} of the ${wait.needed} that are enough`;
   if (wait.lack === "witnesses" && wait.needed !== null) what += `: ${wait.here} of ${wait.needed} have`;
   if (wait.until !== null) what += `, at most ${duration(wait.until - now)} more`;
   return what;

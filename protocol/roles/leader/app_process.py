@@ -141,7 +141,7 @@ class AppProcess:
         elif may_sign:
             self._give_it_its_run(self._environment, now)
         else:
-            lacks, whom = Awaited.PAST, self._forgotten.names_of_silent
+            lacks, whom = Awaited.PAST, ", ".join(self._forgotten.names_of_silent)
         self._outbox.tell_wait(lacks, self._machine.newest.manifest.version, now, whom)
 
     def _give_it_its_run(self, environment: Environment, now: float) -> None:

@@ -128,11 +128,11 @@ class ForgottenRecords:
         return self._expected.intersection(self._newest.manifest.nodes_of(Role.CLIENT))
 
     @property
-    def names_of_silent(self) -> str:
+    def names_of_silent(self) -> tuple[str, ...]:
         """Their names."""
         manifest = self._newest.manifest
         members = (manifest.member_by_node(node) for node in sorted(self._silent))
-        return ", ".join(sorted(manifest.name_of(member.id) for member in members if member is not None))
+        return tuple(sorted(manifest.name_of(member.id) for member in members if member is not None))
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 

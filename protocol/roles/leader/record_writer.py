@@ -199,7 +199,8 @@ class RecordWriter:
         assert chain.head is not None
         written = partial(self._head_written, own, then)
         signed, self._well_signed = tuple(self._well_signed), []
-        self._outbox.must(WriteHead, written, chain.run, chain.head, chain.height, chain.term, chain.closed, signed)
+        place = chain.run, chain.head, chain.height, chain.term
+        self._outbox.must(WriteHead, written, *place, chain.closed, chain.by, signed)
 
     def _head_written(self, own: tuple[Block, ...], then: Then, now: float) -> None:
         chain = self.chain

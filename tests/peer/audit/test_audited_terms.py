@@ -302,7 +302,7 @@ def test_a_close_that_a_majority_has_confirmed_counts(audited: Audited) -> None:
     run.ack(ALICE)
     report = audited(run)
     assert (report.verdict, remarks(report)) == (Verdict.VERIFIED, ["unsettled-close"])
-    assert "2 of 5 voters are known here to have confirmed the close, and it takes 3" in report.remarks[0].message
+    assert "the word of 2 of 5 voters for the close is here, and it takes 3" in report.remarks[0].message
     run.ack(BOB)
     assert audited(run).remarks == []
 

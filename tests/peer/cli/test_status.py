@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from chains import SECOND, Scribe, id_of
 from command_line import Peer
 
 from peer.base.errors import ExitCode
 from peer.control.answering import answering
 from peer.control.requests import Request
+from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from protocol.blocks.cid import cbor_block
+from protocol.records.bodies import Role
 
 
 @contextmanager
@@ -77,6 +82,20 @@ def test_a_peer_of_another_version_is_told_apart(peers: Callable[[str], Peer]) -
 def test_without_a_running_peer_the_journal_is_read(peers: Callable[[str], Peer]) -> None:
     outcome = peers("nobody")("status", "--json")
     assert (outcome.code, outcome.json["running"], outcome.json["parts"]) == (ExitCode.DONE, False, [])
+
+
+def test_a_stopped_home_says_who_led_its_run_when_it_heard_last(peers: Callable[[str], Peer]) -> None:
+    scribe = Scribe()
+    home = Home(peers("alice").home).create()
+    FederationStore(home).save(StoredFederation(scribe.first, dict(scribe.source), bytes(32), ()))
+    run, federation = cbor_block("run").cid, scribe.first.cid
+    with Journal(home.journal) as journal:
+        head = RunHead(run, federation, cbor_block("head").cid, 9, 2, False, Role.SERVER, "local:x", 1.0)
+        journal.keep_head(head, leader=id_of(SECOND))
+        journal.name_run(run, "fedavg", 1.0)
+    told = peers("alice")("status").out
+    assert 'term        2, led by "second server", as this home heard last' in told
+    assert "app fedavg, open at height 9" in told
 
 
 def test_asking_imports_nothing_slow() -> None:

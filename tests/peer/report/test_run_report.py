@@ -118,7 +118,7 @@ def test_it_says_who_led_when_and_why_that_changed(peers: Callable[[str], Peer],
     else:
         assert "Who led, and why that changed" in text
         assert re.search(r"took over from server at height 3 .*nothing known", text, re.DOTALL)
-        assert "voters are known here to have confirmed the newest record, and it takes" in text
+        assert "voters for the newest record is here, and it takes" in text
 
 
 def test_a_run_of_one_leader_has_no_table_of_leaders(

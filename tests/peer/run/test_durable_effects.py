@@ -32,7 +32,8 @@ def durable(tmp_path: Path) -> Iterator[DurableEffects]:
 
 
 def test_with_a_head_it_keeps_what_was_verified(durable: DurableEffects) -> None:
-    durable.carry_out(WriteHead(1, RUN.cid, HEAD.cid, 3, 1, False, (HEAD.cid, REPLY.cid)))
+    durable.carry_out(WriteHead(1, RUN.cid, HEAD.cid, 3, 1, False, b"leader", (HEAD.cid, REPLY.cid)))
+    assert durable.journal.leader_of(RUN.cid) == b"leader"
     assert [block.cid in durable.journal.well_signed for block in (HEAD, REPLY, OTHER)] == [True, True, False]
 
 

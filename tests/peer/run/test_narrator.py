@@ -24,6 +24,11 @@ def test_what_others_call_things_does_not_reach_the_terminal_as_it_is(report: Re
     assert "\\x1b[2J" in line_of(report)
 
 
+def test_each_of_several_names_is_quoted_by_itself_if_it_has_to_be() -> None:
+    waiting = Report(What.WAITING, {"lacking": Awaited.WITNESSES.value, "whom": "b, \x1b[2J, c", "version": 1})
+    assert line_of(waiting) == 'waiting for b, "\\x1b[2J", c to recompute the model before training on it'
+
+
 def test_a_client_that_cannot_run_the_built_in_app_says_why_before_a_run() -> None:
     line = line_of(Report(What.BUILT_IN_APP_UNFIT, {"why": "it lacks a part"}))
     assert line == "this client takes no part in runs of the built-in app: it lacks a part"
@@ -127,7 +132,7 @@ def test_what_happens_again_is_told_again() -> None:
 
 @pytest.mark.parametrize(
     ("clients", "whom", "said"),
-    [(1, "bob", "closed without bob: "), (7, "bob, carol", 'closed without "bob, carol" and 5 more: ')],
+    [(1, "bob", "closed without bob: "), (7, "bob, carol", "closed without bob, carol and 5 more: ")],
 )
 def test_whom_an_exchange_did_not_wait_for_is_told_with_the_reason(clients: int, whom: str, said: str) -> None:
     told = {"whom": whom, "clients": clients, "why": "2 of 3 replies were in", "round": 4}
