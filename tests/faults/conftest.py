@@ -11,6 +11,14 @@ sys.path.append(str(Path(__file__).parent.parent / "end_to_end"))
 from disturbed import Disturbed, Told, founded
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give all tests that need the undisturbed run to one worker, which does it once. With ``--all`` they are too many
+    for one."""
+    for item in items:
+        if not config.getoption("--all") and "undisturbed" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("undisturbed"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say how to try a failing cell again."""

@@ -57,7 +57,7 @@ def run(origin: Path, tmp_path: Path, ipfs_program: Path) -> Iterator[OwnNodes]:
     made.stop_nodes()
 
 
-@pytest.mark.parametrize("cell", cells(Victim.ENGINE), ids=name)
+@pytest.mark.parametrize("cell", list(cells(Victim.ENGINE)), ids=name)
 def test_a_node_killed_at_a_step_and_started_again(cell: Cell, run: OwnNodes, undisturbed: Told) -> None:
     peer, fault = cell
     run.start_all({peer: fault})

@@ -13,6 +13,8 @@ from federation import PeerProcess
 from peer.base.errors import ExitCode
 from peer.base.faults import Fault, Step, Victim, When
 
+pytestmark = pytest.mark.xdist_group("resume refused")  # one run for all of them
+
 IN_ROUND_ONE = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 3)
 
 
