@@ -130,11 +130,8 @@ def _go(way: Way, key: ContentKey | None, turn: int) -> None:
     del records, encoded
     with way.hop("4 fetch from the other node"):
         way.target.fetch(root, timeout=600, limit=2 * way.size)
-    with way.hop("5 read, check, decrypt"):
+    with way.hop("5 read, check, decrypt to numbers"):
         records = decode(root, EngineContents(way.target).open(root), key)
-        for array in records.array_records["arrays"].values():
-            len(array.data)
-    with way.hop("6 bytes to numbers (Flower)"):
         came = {name: array.numpy() for name, array in records.array_records["arrays"].items()}
     for name, array in model.items():
         if not np.array_equal(array, came[name]):

@@ -40,6 +40,7 @@ from protocol.blocks.content import (
 )
 from strategy.contents.arrays import LazyArray
 from strategy.contents.metric_values import decode_scalar, decode_value, encode_scalar, encode_value
+from strategy.contents.npy import read_numbers
 from strategy.contents.side_by_side import side_by_side
 
 FORMAT: Final = 1
@@ -317,7 +318,7 @@ class _ArrayReader:
         first = min(where, self._form.chunk_size)
         begin = partial(read_chunks, chunks[:1], first, self._source, self._form)
         stream = partial(chunk_bytes, chunks, where, self._source, self._form)
-        return LazyArray(dtype, shape, stype, where, load, begin, stream)
+        return LazyArray(dtype, shape, stype, where, load, begin, stream, read_numbers)
 
     def finish(self) -> None:
         if next(self._chunks, None) is not None:

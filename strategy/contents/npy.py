@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from flwr.app import Array
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from strategy.contents.arrays import beginning, pieces_of
+from strategy.contents.arrays import beginning, pieces_of, size_of
 
 NUMPY: Final = "numpy.ndarray"
 """Flower's ``stype`` of arrays whose bytes are in numpy's format. No others are opened."""
@@ -72,9 +73,13 @@ def declared(array: Array, *, any_type: bool = False) -> Stored | None:
     """As `stored`, but it may be incomplete: only its beginning, with the header, is read."""
     if array.stype != NUMPY and not any_type:
         return None
-    begin = beginning(array)[:_HEADER]
+    return _in_header(beginning(array))
+
+
+def _in_header(begin: bytes) -> Stored | None:
+    """What the first bytes of an array say."""
     end = 10 + int.from_bytes(begin[8:10], "little") if begin[6:7] == b"\x01" else _HEADER
-    return _declared(begin[:end])
+    return _declared(begin[: min(end, _HEADER)])
 
 
 @lru_cache(64)
@@ -91,6 +96,26 @@ def _declared(begin: bytes) -> Stored | None:
         return None  # numpy makes no such array, even if it is empty
     native = dtype.newbyteorder("=")
     return Stored(native, shape, fortran and len(shape) > 1, native != dtype, file.tell())
+
+
+def read_numbers(array: Array) -> NDArray[Any] | None:
+    """What ``numpy.load`` makes of the bytes of ``array``, read a piece at a time into the numbers' own memory. None if
+    they are not in numpy's format, or incomplete, or have a type that only ``numpy.load`` can tell or refuse."""
+    pieces = pieces_of(array)
+    piece = next(pieces, b"")
+    what = _in_header(piece) if array.stype == NUMPY else None
+    if what is None or what.start + what.size > size_of(array) or what.dtype.names is not None:
+        return None
+    dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
+    found = np.empty(what.shape[::-1] if what.fortran else what.shape, dtype)
+    into = found.reshape(-1).view(np.uint8)
+    at = -what.start
+    for each in chain((piece,), pieces):
+        begin, end = max(at, 0), min(at + len(each), what.size)
+        if begin < end:
+            into[begin:end] = np.frombuffer(each, np.uint8, end - begin, begin - at)
+        at += len(each)
+    return found.transpose() if what.fortran else found
 
 
 def opened(array: Array) -> NDArray[Any]:
