@@ -116,7 +116,7 @@ def test_a_client_whose_keys_are_rotated_signs_its_open_reply_again(federation: 
 
 def test_a_revoked_clients_reply_is_not_taken(federation: Federation, gate: Gate) -> None:
     gate.open("round-1")
-    server, *_ = start(federation, gate, "--client-timeout", "5")
+    server, *_ = start(federation, gate)
     let_train(gate, "one", round=1)
     server.wait_for("reply-arrived")
     store, admin = FederationStore(federation.home("server")), identity(federation, "server")

@@ -38,7 +38,8 @@ def answers(report: Any) -> list[dict[str, Any]]:
 
 def test_each_trouble_of_a_client_is_a_flower_error_with_its_reason(federation: Federation, gate: Gate) -> None:
     federation.add("three", "four", "five")
-    server = federation.server(GATED, "--client-timeout", "12", "--run-config", "rounds=1", clients=5)
+    config = f'rounds=1 gate="{gate.folder}"'
+    server = federation.server(GATED, "--client-timeout", "12", "--run-config", config, clients=5)
     clients = [
         federation.client("one", GATED),
         federation.client("two", GATED, "raises=true"),
@@ -46,6 +47,9 @@ def test_each_trouble_of_a_client_is_a_flower_error_with_its_reason(federation: 
         federation.client("four", GATED, "crashes=true"),
     ]
     silent = federation.client("five", GATED, f'gate="{gate.folder}"')
+    for client in (clients[0], clients[1], clients[3], silent):
+        client.wait_for("run-followed")  # their apps have started, so that those who answer do so in time
+    gate.open("round-1")
     silent.wait_for("task-started")
     silent.signal(signal.SIGSTOP)
 
