@@ -21,6 +21,7 @@ from protocol.app.errors import parse_raised
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.content import ContentError, ContentKey
 from protocol.replies.checks_and_limits import is_update
+from protocol.replies.closing_rule import LEFT_OUT
 from protocol.visible import named
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.contents.difference import difference
@@ -360,8 +361,11 @@ def _in_words(answered: Sequence[_Sent], received: Sequence[Message]) -> str:
     rounds = {sent.round for sent in answered if sent.round is not None}
     where = f"round {', '.join(map(str, sorted(rounds)))}: " if rounds else ""
     types = " and ".join(dict.fromkeys(sent.type for sent in answered))
-    failed = f", {len(received) - len(good)} failed" if len(good) < len(received) else ""
-    return f"{where}{types} by {len(good)}{failed}{f': {measured}' if measured else ''}"
+    reasons = [message.error.reason or "" for message in received if message.has_error()]
+    out = sum(reason.startswith(LEFT_OUT) for reason in reasons)
+    others = ((out, "left out"), (len(reasons) - out, "failed"))
+    more = "".join(f", {count} {how}" for count, how in others if count)
+    return f"{where}{types} by {len(good)}{more}{f': {measured}' if measured else ''}"
 
 
 def _check(message: Message) -> None:

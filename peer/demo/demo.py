@@ -260,7 +260,7 @@ def _told(exchange: Exchange) -> str:
     """As in ``round 2: train by 3: loss 0.123 (270 kB out, 811 kB back)``."""
     answered = sum(answer.code is None for answer in exchange.answers)
     metrics = ", ".join(f"{name} {value:.3g}" for name, value in exchange.mean_metrics().items())
-    errors = [answer for answer in exchange.answers if answer.code is not None]
+    errors = [answer for answer in exchange.answers if answer.code is not None and not answer.left_out]
     failed = f", {len(errors)} failed ({errors[0].name}: {_first_line(errors[0].reason)})" if errors else ""
     traffic = f"({size(exchange.sent or 0)} out, {size(exchange.received or 0)} back)"
     where = f"round {exchange.round}" if exchange.round is not None else f"exchange {exchange.number}"

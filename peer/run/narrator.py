@@ -97,8 +97,8 @@ _LINES: Final[Mapping[What, str]] = {
     "{height}): {why}",
     What.NOT_TOLD: "cannot tell if the server computed right (height {height}): {why}",
     What.NOT_SIGNED: "nothing more is signed of run {run}: {why}",
-    What.CONTRADICTED: "{name} has replayed this run and computed something else than is recorded at height {height}: "
-    "peer audit --replay says who is right",
+    What.CONTRADICTED: "{name} has replayed run {run} and computed something else than is recorded at height {height}: "
+    "peer audit {run} --replay says who is right",
     What.WITNESSES_AWAITED: "paused, because clients train only on what {needed} other servers have recomputed, and "
     "{have} have: waiting for {whom}; fix: start it (peer start --role server --standby)",
     What.WITNESSED: "enough other servers have recomputed what clients train on: going on",

@@ -62,6 +62,7 @@ from protocol.roles.effects import Report
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.server.running_role import RunningRole
 from protocol.run_names import SHOWN
+from protocol.visible import named
 from protocol.wire.asking import Channel
 
 _DESK: Final = 0
@@ -234,7 +235,7 @@ class Peer:
 
     def _stop_run(self, run: str) -> ClosingRun:
         """Close a run that is led here."""
-        fix = "only its server closes a run; to go on with one that was left open: peer resume RUN"
+        fix = "only the server that leads a run closes it; to go on with one that was left open: peer resume RUN"
         held, cid = self._led(run, fix)
         held.runner.close_run(STOPPED_BY_OWNER)
         return ClosingRun(cid)
@@ -283,9 +284,12 @@ class Peer:
         """What leads a run here, and the run."""
         if (led := self._leading(run)) is not None:
             return led
-        raise PeerError(
-            f"the peer that runs with the home {self._home.path} does not lead the run {run[:SHOWN]}", fix=fix
+        runs = (held.prepared.machine.status(time.time()).run for held in self._held)
+        leader = next(
+            (f": {named(each.leader)} does" for each in runs if each and str(each.run) == run and each.leader), ""
         )
+        home = self._home.path
+        raise PeerError(f"the peer that runs with the home {home} does not lead the run {run[:SHOWN]}{leader}", fix=fix)
 
     def _leading(self, run: str) -> tuple[Held, CID] | None:
         """As `_led`; None if nothing does."""

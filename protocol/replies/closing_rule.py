@@ -17,6 +17,9 @@ MOST_REPLIES: Final = 1_000_000
 LATEST_DEADLINE: Final = 30 * 86_400
 """Seconds: Flower's messages live for 12 hours unless the app says otherwise."""
 
+LEFT_OUT: Final = "left out: "
+"""How the reason begins of the error that an app gets in place of a reply for which its exchange did not wait."""
+
 _WHOLE: Final = 1_000
 """A share counts thousandths, so that it is exact on every machine."""
 

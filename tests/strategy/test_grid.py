@@ -182,6 +182,13 @@ def test_people_are_told_of_replies_that_are_errors(answers: Answering, store: M
     assert told_of(answers, store, good, bad) == ["train by 1, 1 failed: n 1"]
 
 
+def test_whom_an_exchange_left_out_did_not_fail(answers: Answering, store: MemoryStore) -> None:
+    good = Handed(bytes(32), 112.0, content(store, n=1))
+    out = Handed(bytes([1]) * 32, 112.0, code=2, reason="left out: 1")
+
+    assert told_of(answers, store, good, out) == ["train by 1, 1 left out: n 1"]
+
+
 any_text = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)
 
 

@@ -13,7 +13,7 @@ from peer.cli.output import bad, counted, doubtful, good, moment, put_fields, sc
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, Verdict
 from protocol.replay.differences import Difference, Outcome
-from protocol.replies.closing_rule import parse_closing
+from protocol.replies.closing_rule import LEFT_OUT, parse_closing
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # it imports flwr, which is slow: a kept report needs none
@@ -156,7 +156,7 @@ def _size(count: int | None) -> str:
 def _errors(exchange: dict[str, Any]) -> Iterator[str]:
     out = [answer for answer in exchange["answers"] if answer["left_out"]]
     if out:
-        why = f": {quoted(out[0]['reason'])}" if out[0]["reason"] else ""
+        why = f": {quoted(out[0]['reason'].removeprefix(LEFT_OUT))}" if out[0]["reason"] else ""
         yield f"closed without {', '.join(named(answer['name']) for answer in out)}{why}"
     for late in exchange["late"]:
         yield f"{named(late['name'])} came late to exchange {late['exchange']}"

@@ -15,7 +15,7 @@ from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Reply, Role
 from protocol.records.signed_records import Record
 from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
-from protocol.replies.closing_rule import ClosingRule, seconds
+from protocol.replies.closing_rule import LEFT_OUT, ClosingRule, seconds
 from protocol.replies.judged_replies import JudgedReplies, judge
 from protocol.replies.strategy_rule import StrategyRule
 from protocol.roles.equivocations import Distrust, why_distrusted
@@ -232,7 +232,7 @@ class AwaitedReplies:
                 handed.append(Handed(id, now, code=code, reason=reason))
             elif why_left_out:
                 left_out.append(id)
-                reason = answers.failed(id, ErrorCode.MESSAGE_UNAVAILABLE, f"left out: {why_left_out}", now)
+                reason = answers.failed(id, ErrorCode.MESSAGE_UNAVAILABLE, f"{LEFT_OUT}{why_left_out}", now)
                 handed.append(Handed(id, now, code=ErrorCode.MESSAGE_UNAVAILABLE, reason=reason))
             else:
                 unanswered.append(id)

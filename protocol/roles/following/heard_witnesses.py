@@ -158,7 +158,8 @@ class HeardWitnesses:
         """Keep it: with the chain it is what a dispute is made of."""
         if ack.by != self._newest.author.member:
             name = self._newest.manifest.name_of(ack.by)
-            self._outbox.report(What.CONTRADICTED, name=name, height=ack.height, ack=str(record.cid))
+            about, cid = str(run.run), str(record.cid)
+            self._outbox.report(What.CONTRADICTED, name=name, run=about, height=ack.height, ack=cid)
         self.keep(run.run, block)
 
     def keep(self, run: CID, block: Block) -> None:

@@ -140,7 +140,8 @@ class HeardAcks:
             if isinstance(ack, RecomputedAck) and ack.recomputed.comparison is Comparison.DIVERGED:
                 self._contradicting.add(by)
                 name = self._newest.manifest.name_of(by)
-                self._outbox.report(What.CONTRADICTED, name=name, height=ack.height, ack=str(record.cid))
+                run = str(ack.run)
+                self._outbox.report(What.CONTRADICTED, name=name, run=run, height=ack.height, ack=str(record.cid))
                 self._keep(self.contradicted)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
