@@ -57,7 +57,7 @@ class Voting:
         """When each member was heard last, as far as it speaks where we listen."""
         self.silence = LeaderSilence(machine.offline, least_silence)
         self.ballot = ballot = Ballot(self.run, lambda now: now < self.silence.ends, remembers, machine)
-        ballot.lacks, ballot.votes = followed.catch_up_with, self._has_voted
+        ballot.lacks, ballot.votes = self.catch_up_with, self._has_voted
         followed.may_confirm = self.may_confirm
         followed.is_outvoted = lambda position: self.ballot.is_outvoted(position.run, position.term)
         self.leader_speaks: Callable[[], None] = lambda: None
@@ -148,6 +148,15 @@ class Voting:
             self.leader_speaks()
         return False
 
+    def catch_up_with(self, by: bytes, position: Position, now: float) -> None:
+        """As `FollowedRun.catch_up_with`. What is looked for from now on has its time from now on, however long ago the
+        newest record came."""
+        run = self._followed.run
+        was_idle = run is None or run.is_idle
+        self._followed.catch_up_with(by, position, now)
+        if run is not None and was_idle and not run.is_idle:
+            self._came_to = run.chain.head, now
+
     def _hands_over(self, by: bytes, position: Position, to: bytes, now: float) -> None:
         """The leader of the run followed is heard no more, though it speaks, if that is who says it."""
         run = self.run()
@@ -155,7 +164,7 @@ class Voting:
             return
         self._handed_over = position, now + HANDOVER_LASTS
         self.silence.left()
-        self._followed.catch_up_with(by, position, now)
+        self.catch_up_with(by, position, now)
         self.handed_over(by, to, now)
 
     def _is_handed_over(self, position: Position, now: float) -> bool:

@@ -87,7 +87,7 @@ class Standby:
         self._witnesses = witnesses = HeardWitnesses(lambda run: kept[run].disputes, part, machine)
         self._laid_down = laid_down = LaidDown(followed, witnesses, machine)
         self._voting = voting = Voting(followed, laid_down, plan.remembers, machine, plan.least_silence)
-        self._standing = Standing(voting.run, voting.ballot, self._may_stand_from, followed.catch_up_with, machine)
+        self._standing = Standing(voting.run, voting.ballot, self._may_stand_from, voting.catch_up_with, machine)
         self._chance = TakeoverChance(self.takeover, machine.outbox)
         self._standing.wins, self._standing.is_up = self._wins, lambda: self.is_up()
         voting.leader_speaks = self._standing.leader_speaks

@@ -17,6 +17,7 @@ from protocol.roles.effects import FetchRecord, KeepVote, Publish, What
 from protocol.roles.electing.leader_silence import COMING
 from protocol.roles.electing.standing import GIVES_WAY
 from protocol.roles.events import Done, EngineAnswered
+from protocol.roles.following.voting import STUCK
 from protocol.votes.candidacy import LIFE
 from protocol.votes.promise import KeptVote
 from protocol.wire.announcements import (
@@ -235,6 +236,16 @@ def test_it_fetches_what_a_voter_has_and_it_lacks(standby: Candidate) -> None:
     standby.give_all()
     standby.pass_time(1.0)
     assert said(standby, Canvass)[-1].position == position(scribe)
+
+
+def test_what_a_voter_has_is_waited_for_however_long_ago_the_newest_record_came(standby: Candidate) -> None:
+    scribe = standby.scribe
+    standby.pass_time(STUCK + 3.0)
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
+    standby.answers(ALICE, refusal=Refusal.BEHIND)
+    standby.pass_time(STUCK - 0.5)
+    standby.give_all()
+    assert standby.machine.chain.head == scribe.chain.head
 
 
 def test_one_that_invents_heads_does_not_keep_it_from_what_another_has(standby: Candidate) -> None:
