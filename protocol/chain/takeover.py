@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocol.blocks.cid import CID, BlockSource
 from protocol.chain import rules
@@ -12,6 +12,7 @@ from protocol.federation.manifest import Manifest
 from protocol.federation.voters import majority_of, still_listed, voters_of
 from protocol.records.bodies import Takeover, Vote
 from protocol.records.signed_records import Record, WellSigned, checked_record, typed_items
+from protocol.votes.electorate import Electorate
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +51,19 @@ def votes_of(body: Takeover, in_force: InForce, source: BlockSource) -> tuple[Re
         votes.append(vote)
         last = vote.body.by
     voted = frozenset(vote.body.by for vote in votes)
-    _check_majority(voted, voters, "voters")
-    if before:
-        _check_majority(voted, before, "voters before the newest roster")
+    _check_majority(voted, Electorate(manifest.cid, voters, frozenset(), frozenset([before] if before else [])))
     if body.by in voters | before and body.by not in voted:
         raise rules.TakeoverMajority(f"{manifest.called(body.by)} has not voted for itself")
     return tuple(votes)
 
 
-def _check_majority(voted: frozenset[bytes], voters: frozenset[bytes], whose: str) -> None:
-    if (votes := len(voted & voters)) < majority_of(voters):
-        raise rules.TakeoverMajority(f"{votes} votes of {len(voters)} {whose}, and it takes {majority_of(voters)}")
+def _check_majority(voted: frozenset[bytes], electorate: Electorate) -> None:
+    if electorate.is_majority(voted):
+        return
+    votes, voters, needed = electorate.count(voted)
+    of_now = replace(electorate, before=frozenset())
+    whose = "voters before the newest roster" if of_now.is_majority(voted) else "voters"
+    raise rules.TakeoverMajority(f"{votes} votes of {voters} {whose}, and it takes {needed}")
 
 
 def check_vote(vote: Record, cast: VoteFor, voters: frozenset[bytes], well_signed: WellSigned = frozenset()) -> None:

@@ -115,7 +115,7 @@ def test_a_voter_whose_home_is_put_back_makes_no_second_leader_and_loses_nothing
     app, rounds, standbys = random.choice(sorted(APPS)), random.choice((3, 5)), random.choice((1, 2))
     scenario = Scenario(3, rounds, app, remembers=False, standbys=standbys, elects=True, gone=True)
     run = Simulation(scenario, random.choice((CALM, ROUGH)), number)
-    run.server._witness.forgives = run.terms.forgives = True
+    run.server._witness.forgives = True
     voter, snapshot = random.choice((*run.standbys, *run.clients)), random.randint(2, 12)
     Restored(voter, snapshot, snapshot + random.randint(1, 12), blocks=False)
     assert_as_undisturbed(run)

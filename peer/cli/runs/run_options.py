@@ -35,6 +35,18 @@ BudgetOption = Annotated[
 ]
 
 
+TakeoverAfterOption = Annotated[
+    float,
+    typer.Option(
+        "--takeover-after",
+        metavar="S",
+        min=LEAST_SILENCE,
+        help="Standby: seconds of the leader's silence, at least, after which this server asks the others to vote "
+        "for it. It waits longer where the leader is heard unevenly.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class KeepingOptions:
     """Which contents of a new run stay, and which model is marked as its best."""
@@ -235,16 +247,7 @@ class StandbyOptions:
             show_default="what the servers here lead",
         ),
     ] = None
-    takeover_after: Annotated[
-        float,
-        typer.Option(
-            "--takeover-after",
-            metavar="S",
-            min=LEAST_SILENCE,
-            help="Standby: seconds of the leader's silence, at least, after which this server asks the others to vote "
-            "for it. It waits longer where the leader is heard unevenly.",
-        ),
-    ] = LEAST_SILENCE
+    takeover_after: TakeoverAfterOption = LEAST_SILENCE
 
     def asked(self, role: Role, *, leads: bool) -> bool:
         """Whether a peer of this ``role`` stands by; ``leads``: its owner has chosen what only a leader may.

@@ -202,7 +202,10 @@ def serve(
                         [
                             *clients,
                             *await _standbys(
-                                led.values() if queue.standby else (), training.to_replay(data_dir), settings
+                                led.values() if queue.standby else (),
+                                training.to_replay(data_dir),
+                                settings,
+                                queue.takeover_after,
                             ),
                         ],
                         kept,
@@ -273,11 +276,14 @@ async def _tell_what_waits(peer: Peer, waits: Callable[[], list[str]], tell: Cal
         await asyncio.sleep(LOOK)
 
 
-async def _standbys(sessions: Iterable[Session], choice: AppChoice, settings: LeaderSettings) -> list[Serving]:
+async def _standbys(
+    sessions: Iterable[Session], choice: AppChoice, settings: LeaderSettings, takeover_after: float
+) -> list[Serving]:
     """What replays the runs that other servers lead, one for each federation."""
     from peer.roles.standing_by import standing_by
 
-    return [await asyncio.to_thread(standing_by, each, choice, settings, once=False, run=None) for each in sessions]
+    stands = partial(standing_by, once=False, run=None, takeover_after=takeover_after)
+    return [await asyncio.to_thread(stands, each, choice, settings) for each in sessions]
 
 
 async def _until_stopped(

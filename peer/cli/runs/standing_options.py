@@ -12,9 +12,10 @@ import typer
 from peer.apps.app_choice import AppChoice, given
 from peer.base.errors import PeerError
 from peer.cli.options import bytes_of
-from peer.cli.runs.run_options import DataOptions
+from peer.cli.runs.run_options import DataOptions, TakeoverAfterOption
 from protocol.jobs.queue import Limits
 from protocol.records.bodies import Role
+from protocol.votes.silence import LEAST_SILENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class QueueOptions:
             help="Server: also replay the runs that other servers lead, if their app is --app or approved here.",
         ),
     ] = False
+
+    takeover_after: TakeoverAfterOption = LEAST_SILENCE
 
     def trains(self, roles: Iterable[Role]) -> bool:
         """Whether a peer with these roles trains.

@@ -21,10 +21,10 @@ from protocol.roles.effects import KeepVote, What
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.electing.warrants import Warrants
 from protocol.roles.machine import Machine
-from protocol.votes.candidacy import LIFE
+from protocol.votes.candidacy import LIFE, MAX_RAISE
 from protocol.votes.promise import KeptVote, Promise, is_outvoted
 from protocol.votes.reports import ASK_AFTER, Reports
-from protocol.votes.voter import Voter, rank
+from protocol.votes.voter import LEAP, Voter, rank
 from protocol.wire.announcements import (
     Candidature,
     Canvass,
@@ -83,7 +83,16 @@ class Ballot:
 
     def is_outvoted(self, run: CID, term: int) -> bool:
         """Whether what a leader says in this term counts for nothing here."""
-        return is_outvoted(term, self._own.promise(run))
+        promise = self._own.promise(run)
+        return is_outvoted(term, promise) and (promise is None or self._binds(run, promise))
+
+    def _binds(self, run: CID, promise: Promise) -> bool:
+        """Whether a promise binds us to others. One that a server without a vote gives itself does not: it only keeps
+        it from another takeover in that term."""
+        now, ours = self._run(), self._newest.author.member
+        if promise.candidate != ours or now is None or now.position.run != run:
+            return True
+        return ours in now.electorate(self._newest.manifest).all
 
     def may_confirm(self, run: VotedRun) -> bool:
         """Whether we may say how far we have verified a run: its leader takes that for a word that no takeover loses
@@ -150,10 +159,23 @@ class Ballot:
         elif refusal is Refusal.DISPUTED and asked.against is not None and run.against is None:
             at = run.position
             self.lacks(by, Position(at.run, asked.against, at.height + 1, at.term), now)
-        told = Canvassed(by, asked.position.run, asked.term, voter.highest, refusal, run.position)
+        told = Canvassed(
+            by, asked.position.run, asked.term, self._known_to(voter, asked, refusal), refusal, run.position
+        )
         federation = self._newest.manifest.federation
         self._announcer.announce(told, topic=topic_leader(federation) if Role.SERVER in member.roles else "")
         return True
+
+    def _known_to(self, voter: Voter, asked: Canvass | VoteAsked, refusal: Refusal | None) -> int:
+        """The highest term that we tell of: that we have promised or seen, or may not vote in since we have forgotten.
+
+        A home that has forgotten, which asks about a term that no candidate has, hears of those too in which we would
+        have voted. A majority would have before anybody was asked for a vote, so that home votes in none of them again.
+        """
+        run, highest = voter.newest.run, max(voter.highest, voter.floor or 0)
+        if refusal is None and asked.term <= highest + MAX_RAISE:  # no lie takes it further than a report may
+            self._own.willing[run] = max(asked.term, self._own.willing.get(run, 0))
+        return max(highest, self._own.willing.get(run, 0)) if asked.term > highest + LEAP else highest
 
     def _has_its_vote(self, by: bytes, run: VotedRun, now: float) -> bool:
         """Whether we have voted for a member within the life of a candidacy, and it leads nothing yet. It is left to
@@ -188,7 +210,8 @@ class Ballot:
         self._own.sign(vote.run, kept)
         self._outbox.must(KeepVote, partial(self._is_kept, vote.run, kept, then), vote.run, vote.term, kept.block)
         name = self._newest.manifest.name_of(candidate)
-        self._outbox.report(What.VOTED, run=str(vote.run), term=vote.term, name=name)
+        if vote.by in run.electorate(self._newest.manifest).all:
+            self._outbox.report(What.VOTED, run=str(vote.run), term=vote.term, name=name)
 
     def _is_kept(self, run: CID, kept: KeptVote, then: Callable[[KeptVote, float], None], now: float) -> None:
         self._own.is_kept(run)

@@ -22,6 +22,8 @@ class OwnVotes:
         self._keeping: set[CID] = set()
         self.reports: dict[CID, Reports] = {}
         """By run."""
+        self.willing: dict[CID, int] = {}
+        """The highest term in which we would have voted, by run, as we have told a candidate."""
         self.began: float | None = None
         """When this process could be heard first, in seconds since 1970."""
 

@@ -274,10 +274,8 @@ class Standing:
                 self._candidacy = None  # we have voted for another since we began to ask, or hear the leader again
                 return
             self._votes_for_itself = True
-            if candidacy.member in candidacy.electorate.all:
-                self._ballot.vote(candidacy.member, candidacy.question, run, self._has_voted, now)
-            else:
-                self._asks(candidacy, now)
+            # without a vote, too: what is on disk keeps us from a second takeover in this term
+            self._ballot.vote(candidacy.member, candidacy.question, run, self._has_voted, now)
 
     def _wins(
         self, candidacy: Candidacy, head: CID, votes: tuple[Block, ...], run: VotedRun | None, now: float

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Final
 
 from protocol.blocks.cid import CID, Block, MemoryBlocks, ReadBlocks
 from protocol.chain.chain import Step
@@ -27,6 +28,9 @@ from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Known, Position, Recall, Recalled
+
+MOST_FALSE: Final = 64
+"""Heads of one member that have come to nothing, after which no other of it is looked for: each may be an invention."""
 
 
 class ForgottenRecords:
@@ -64,8 +68,8 @@ class ForgottenRecords:
         """Each client."""
         self._claims: dict[bytes, Position] = {}
         """What members say that they have, and we do not."""
-        self._false: set[tuple[bytes, CID]] = set()
-        """Whose word for which head has come to nothing."""
+        self._false: dict[bytes, set[CID]] = {}
+        """Each member's words for heads that have come to nothing, at most `MOST_FALSE`: then it has no word more."""
         self._ahead: CatchUp | None = None
         """The way to what one of them says, ``_claimant``."""
         self._claimant = b""
@@ -173,7 +177,8 @@ class ForgottenRecords:
             return
         if position.term < chain.term:
             return  # what was led there after the takeover is lost
-        if position.height > chain.height and (member, position.head) not in self._false:
+        false = self._false.get(member, set())
+        if position.height > chain.height and position.head not in false and len(false) < MOST_FALSE:
             self._claims[member] = position
 
     # -- taking up --------------------------------------------------------------------------------------------------
@@ -236,7 +241,7 @@ class ForgottenRecords:
     def _give_up(self) -> None:
         self._ahead = None
         if (position := self._claims.pop(self._claimant, None)) is not None:
-            self._false.add((self._claimant, position.head))
+            self._false.setdefault(self._claimant, set()).add(position.head)
 
     def _stored(self, now: float) -> None:
         self._is_storing = False

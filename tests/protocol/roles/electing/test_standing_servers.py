@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from attacked import Attacked, position, standing_by
 from chains import ALICE, BOB, CAROL, SECOND, SERVER, Scribe, begun, id_of
+from rostered import change, naming
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import cbor_block
@@ -294,6 +295,30 @@ def test_it_leaves_the_lead_to_whom_the_leader_names(standby: Candidate) -> None
     assert not said(standby, Canvass)
     standby.pass_time(2.0)
     assert said(standby, Canvass)
+
+
+def test_a_server_without_a_vote_takes_over_once_in_a_term_though_it_crashes_in_between() -> None:
+    scribe = change(naming(SERVER, ALICE, BOB)())
+    standby = asking(Candidate(scribe))
+    (kept,) = standby.all(KeepVote)
+    assert said(standby, VoteAsked)
+    standby.votes(ALICE)
+    standby.votes(BOB)
+    assert [parse_record(vote).body.by for vote in standby.machine.won.votes] == sorted([id_of(ALICE), id_of(BOB)])
+    again = Candidate(scribe, Acting(1 << 40, {scribe.chain.run: KeptVote.of(kept.vote)}))
+    again.pass_time(3.0)
+    assert {each.term for each in said(again, Canvass)} == {3}
+
+
+def test_one_without_a_vote_that_was_not_elected_follows_the_leader_as_before() -> None:
+    scribe = change(naming(SERVER, ALICE, BOB)())
+    standby = asking(Candidate(scribe))
+    standby.pass_time(2 * LIFE)
+    scribe.add(scribe.collect(scribe.taken(ALICE), scribe.taken(BOB)))
+    standby.say(SERVER, Head(position(scribe)))
+    standby.give_all()
+    standby.leader_beats(6)
+    assert said(standby, Beat)[-1].position == position(scribe)
 
 
 def test_nothing_is_due_of_a_run_that_was_left() -> None:

@@ -279,6 +279,36 @@ def test_a_restored_home_votes_above_what_a_majority_of_others_reports() -> None
     assert [type(each) for each in ask(client, vote_asked(client.scribe, 4))] == [VoteReady]
 
 
+FORGOTTEN = 1 << 61
+"""A term about which a home asks that has forgotten its votes."""
+
+
+def test_a_restored_home_hears_of_terms_in_which_others_would_have_voted_and_no_candidate_does() -> None:
+    client = orphaned()
+    assert ask(client, canvass(client.scribe, 7))[0].refusal is None
+    (answer,) = ask(client, canvass(client.scribe, FORGOTTEN), by=BOB)
+    assert answer.highest == 7
+    (answer,) = ask(client, canvass(client.scribe, 7))
+    assert (answer.refusal, answer.highest) == (None, 1), "or no candidate would ever ask for votes"
+
+
+def test_no_candidate_takes_what_a_restored_home_hears_further_than_a_report_may() -> None:
+    client = orphaned()
+    assert ask(client, canvass(client.scribe, 1000))[0].refusal is None
+    (answer,) = ask(client, canvass(client.scribe, FORGOTTEN), by=BOB)
+    assert answer.highest == 1
+
+
+def test_a_restored_home_tells_candidates_above_which_term_it_votes() -> None:
+    client = with_votes(remembers=lambda _run: False)
+    client.wait(ASK_AFTER)
+    term = said(client, Canvass)[-1].body.term
+    for other in (SECOND, BOB, SERVER):
+        client.say(other, Canvassed(id_of(ALICE), client.scribe.chain.run, term, 5, Refusal.LEAP, None))
+    (answer,) = ask(client, canvass(client.scribe, 5))
+    assert (answer.refusal, answer.highest) == (Refusal.FORGOTTEN, 5)
+
+
 def test_a_restored_home_catches_up_with_what_others_report_before_it_votes() -> None:
     client = with_votes(remembers=lambda _run: False)
     scribe = client.scribe

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from attacked import Attacked, position
+from attacked import Attacked, nowhere, position
 from chains import (
     ALICE,
     ANSWER,
@@ -44,6 +44,7 @@ from protocol.records.bodies import Chained, Dispatch, Reply, Takeover, Takeover
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import Examine, FetchRecord, Hand, Publish, StartApp, Stop, Store, What, WriteHead
 from protocol.roles.events import AppCalled, AppLost, Done, Failed, Fetched, ToClose
+from protocol.roles.leader.forgotten_records import MOST_FALSE
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, WonTerm
@@ -388,6 +389,17 @@ def test_a_client_that_names_a_head_which_nobody_has_does_not_keep_a_leader_from
     made.lead(leader=SECOND)
     server.hears(SECOND)
     assert isinstance(server.server.role, Standby)
+
+
+def test_of_a_member_that_invents_heads_a_leader_looks_for_few() -> None:
+    server = leading(scribe())
+    heads = [nowhere(at) for at in range(2 * MOST_FALSE)]
+    for head in heads:
+        ahead = position(server.scribe, head=head, height=server.scribe.chain.height + 1)
+        server.say(ALICE, Beat(server.server.newest.ref, PeerState.WORKING, ahead))
+        server.fail(*[each for each in server.fetching.values() if isinstance(each, FetchRecord) and each.cid == head])
+    looked_for = {fetch.cid for fetch in server.all(FetchRecord)}
+    assert len(looked_for.intersection(heads)) == MOST_FALSE
 
 
 def test_a_server_leads_again_what_it_was_taken_over_from() -> None:
