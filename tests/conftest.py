@@ -33,6 +33,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("all")])
         items[:] = [item for item in items if not item.get_closest_marker("all")]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if getattr(config.option, "loadgroup", False):
+        _name_groups(items)
+
+
+def _name_groups(items: list[pytest.Item]) -> None:
+    """Put each test's ``xdist_group`` at the end of its id, where the process that deals the tests out looks for it.
+
+    pytest-xdist 3.8 writes it into ``_nodeid``, which pytest 9.2 does not read: it would deal each group out to all
+    workers, and each would make what the group has in common.
+    """
+    for item in items:
+        group = item.get_closest_marker("xdist_group")
+        if group is not None and item.parent is not None:
+            item._id = item.parent.id.child(f"{item.name}@{group.args[0]}")
 
 
 def pytest_collection_finish() -> None:

@@ -24,7 +24,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Say how to try a failing cell again."""
     report = yield
     if report.failed:
-        report.sections.append(("to repeat it", f"scripts/test --all '{item.nodeid}'"))
+        report.sections.append(("to repeat it", f"scripts/test --all '{item.nodeid.partition('@')[0]}'"))
     return report
 
 
