@@ -24,7 +24,7 @@ AS_GOOD = replace(ENVIRONMENT, platform="another")
 
 def resuming(here: Environment, scribe: Scribe) -> Attacked:
     """The leader of a run whose app process is ready in the environment ``here``."""
-    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3, began_in=ENVIRONMENT)
     author = Author(id_of(SERVER), (SERVER,), 1 << 32)
     run = ResumedRun(scribe.chain, scribe.chain.recent)
     trusted = TrustedManifest(scribe.first, scribe.source)
