@@ -40,17 +40,23 @@ class Point:
 
 
 def points_of(exchange: Exchange) -> Iterator[Point]:
-    """The means of an exchange, then what each participant measured, or that it was left out or late."""
-    time = exchange.time if exchange.ended is None else exchange.ended
-    kind = "+".join(exchange.types)
-    for metric, value in exchange.mean_metrics().items():
-        yield Point(exchange.number, exchange.round, time, kind, "", None, metric, value)
-    for late in exchange.late:
-        lateness = float(exchange.number - late.exchange)
-        yield Point(exchange.number, exchange.round, time, kind, late.name, late.node, LATE, lateness)
+    """What was measured, then who was left out, and whose reply came late."""
+    yield from measured(exchange)
+    time, kind = _place(exchange)
     for answer in exchange.answers:
         if answer.left_out:
             yield Point(exchange.number, exchange.round, time, kind, answer.name, answer.node, LEFT_OUT, 1.0)
+    for late in exchange.late:
+        lateness = float(exchange.number - late.exchange)
+        yield Point(exchange.number, exchange.round, time, kind, late.name, late.node, LATE, lateness)
+
+
+def measured(exchange: Exchange) -> Iterator[Point]:
+    """The means of an exchange, then what each participant measured."""
+    time, kind = _place(exchange)
+    for metric, value in exchange.mean_metrics().items():
+        yield Point(exchange.number, exchange.round, time, kind, "", None, metric, value)
+    for answer in exchange.answers:
         for metric, number in answer.metrics.items():
             if isinstance(number, int | float) and not isinstance(number, bool):
                 try:
@@ -58,3 +64,8 @@ def points_of(exchange: Exchange) -> Iterator[Point]:
                 except OverflowError:  # an app's own records may hold so large an integer
                     continue
                 yield Point(exchange.number, exchange.round, time, kind, answer.name, answer.node, metric, value)
+
+
+def _place(exchange: Exchange) -> tuple[float, str]:
+    """Its time, and the types of its messages in one text."""
+    return exchange.time if exchange.ended is None else exchange.ended, "+".join(exchange.types)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from peer.history.reigns import Reign, Reigns
 from peer.history.rounds import Exchange
-from peer.metrics.points import points_of
+from peer.metrics.points import measured
 from peer.web.curves import Curves
 from protocol.blocks.cid import CID
 from protocol.blocks.json_values import json_value
@@ -156,7 +156,7 @@ class RunView:
             best = self.best
             if best is not None and best.take(exchange.number, exchange.mean_metrics().get(best.by.metric)):
                 self.best_round = exchange.round
-            for point in points_of(exchange):
+            for point in measured(exchange):
                 self.curves.take(point)
             self.failures += [
                 Failure(
