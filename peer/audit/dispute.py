@@ -13,9 +13,9 @@ from peer.base.errors import ExitCode, PeerError
 from peer.history.verdict import Verdict
 from peer.home.acks_grants_proofs import AcksGrantsProofs
 from protocol.blocks.car import CarError, read_sections
-from protocol.blocks.cid import CID, BlockError, BlockSource, checked_block
-from protocol.records.bodies import Ack, Comparison, RecomputedAck
-from protocol.records.signed_records import parse_record, read_record
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, checked_block
+from protocol.records.bodies import Ack, Comparison, RecomputedAck, Takeover
+from protocol.records.signed_records import parse_record, read_chained, read_record, typed_items
 from protocol.replay.differences import Outcome
 from protocol.visible import named
 from protocol.witnesses.dispute import Dispute, dispute_in
@@ -86,14 +86,35 @@ def disputed(beside: AcksGrantsProofs, run: CID) -> tuple[Dispute, RecomputedAck
     return Dispute(record, word), ack
 
 
+def words_in_takeovers(head: CID, source: BlockSource) -> tuple[Block, ...]:
+    """The words that takeovers of a chain link, whose ``head`` is given: who was not there when they were spoken has
+    them from there. Nothing is checked.
+
+    Raises:
+        protocol.blocks.cid.BlockError: if a record of the chain is not here.
+    """
+    words: list[Block] = []
+    link: CID | None = head
+    while link is not None:
+        body = read_chained(link, source)
+        if isinstance(body, Takeover):
+            words += [Block(word, source.get(word)) for word in typed_items(body.words, CID, source)]
+        link = body.prev
+    return tuple(words)
+
+
 def _contradicts(ack: RecomputedAck) -> bool:
     return ack.recomputed.comparison is Comparison.DIVERGED
 
 
-def acks_up_to(beside: AcksGrantsProofs, height: int) -> AcksGrantsProofs:
-    """What is beside the run up to ``height``: later acks are about records that a dispute does not have."""
+def acks_up_to(beside: AcksGrantsProofs, word: RecomputedAck) -> AcksGrantsProofs:
+    """What is beside the run up to the record of a ``word``: higher acks, and those of later terms, are about records
+    that a dispute does not have."""
+    bodies = ((block, parse_record(block).body) for block in beside.acks)
     acks = [
-        block for block in beside.acks if isinstance(body := parse_record(block).body, Ack) and body.height <= height
+        block
+        for block, body in bodies
+        if isinstance(body, Ack) and body.height <= word.height and body.term <= word.term
     ]
     return AcksGrantsProofs(beside.grants, tuple(acks), beside.proofs)
 

@@ -53,6 +53,9 @@ class Reign:
     lost: int | None = None
     """The greatest height of this term that a member has confirmed above ``until``, in a tail that the next takeover
     left out; None if nobody is known to have."""
+    contradicted: int | None = None
+    """The height of its dispatch that the next takeover is against: it was left out with all after it, settled or not.
+    None if that takeover is against none."""
 
     def in_words(self, *, with_term: bool = True) -> str:
         """How it began, in a sentence. What others chose is quoted. ``with_term``: it says in which term."""
@@ -69,6 +72,11 @@ class Reign:
 
     def lost_in_words(self) -> str:
         """What of its records was lost, in a sentence; empty if nothing is known to be."""
+        if self.contradicted is not None:
+            return (
+                f"what {named(self.leader)} sent at height {self.contradicted} in term {self.term}, and all after it, "
+                "is left behind, even if it was settled: more than half of the servers came to one other content"
+            )
         if self.lost is None:
             return ""
         return (
@@ -128,7 +136,12 @@ class Reigns:
     ) -> tuple[tuple[Reign, ...], int]:
         """The reigns with what was found besides the chain, by term, and how many are left out."""
         told = (
-            replace(each, acked=acked.get(each.term, 0), settled=settled.get(each.term), lost=lost.get(each.term))
+            replace(
+                each,
+                acked=acked.get(each.term, 0),
+                settled=settled.get(each.term),
+                lost=max(filter(None, (lost.get(each.term), each.contradicted)), default=None),
+            )
             for each in self.told
         )
         return tuple(told), self._count - len(self.told)
@@ -146,6 +159,8 @@ class Reigns:
         self._count += 1
         if self._count > MAX_REIGNS:
             return
+        if isinstance(body, Takeover) and body.against is not None:
+            self.told[-1] = replace(self.told[-1], contradicted=body.height)
         before = self.told[-1].leader if self.told else ""
         reign = Reign(
             term=body.term,

@@ -33,6 +33,8 @@ class Peer(NamedTuple):
     """To whom it is promised."""
     against: bool = False
     """Whether it has the words of most servers against the contradicted record, and has laid that down."""
+    seen: int = 0
+    """The highest term of what it has laid down."""
 
 
 class Ballot(NamedTuple):
@@ -42,6 +44,8 @@ class Ballot(NamedTuple):
     candidate: int
     head: Chain
     votes: int
+    against: bool = False
+    """Whether it is against the record after the head."""
 
 
 Report = tuple[int, int, tuple[int, int]]
@@ -166,11 +170,17 @@ class Model:
         if self.bounds.contradicted:
             yield from self._lay_down(state)
 
-    def _refuses(self, state: State, voter: int, candidate: int, head: Chain, term: int) -> bool:
+    def _refuses(self, state: State, voter: int, asked: Ballot) -> bool:
         peer, floor = state.peers[voter], self._floor(state, voter)
         promised = peer.term, peer.candidate
-        electorates = self.electorate(peer.chain), self.electorate(head)
-        return not self._would_vote(voter, peer.chain, promised, floor, candidate, head, term, *electorates)
+        electorates = self.electorate(peer.chain), self.electorate(asked.head)
+        against = self._is_against(peer), asked.against
+        question = asked.candidate, asked.head, asked.term
+        return not self._would_vote(voter, peer.chain, promised, floor, *question, *electorates, peer.seen, against)
+
+    def _is_against(self, peer: Peer) -> bool:
+        """Whether a peer has laid down the record after its head."""
+        return peer.against and peer.chain == self.bounds.contradicted[:-1]
 
     def _floor(self, state: State, voter: int) -> int | None:
         """Above which term a peer votes; None: it does not vote yet."""
@@ -189,13 +199,12 @@ class Model:
         for server in range(self.bounds.servers):
             peer = state.peers[server]
             for term in range(max(peer.term, term_of(peer.chain)) + 1, self.bounds.terms + 1):
-                if self._refuses(state, server, server, peer.chain, term):
+                ballot = Ballot(term, server, peer.chain, 1 << server, self._is_against(peer))
+                if self._refuses(state, server, ballot):
                     continue
                 self._check_promise(state, server, term)
-                ballot = Ballot(term, server, peer.chain, 1 << server)
-                promised = Peer(
-                    peer.chain, peer.chain, term, server, peer.against
-                )  # the disk writes in order: the head too
+                # the disk writes in order: the head too
+                promised = peer._replace(durable=peer.chain, term=term, candidate=server)
                 state_with = _with_peer(state, server, promised)._replace(ballots=_sorted(*state.ballots, ballot))
                 yield ("stands", server, term, peer.chain), self._on_disk(state_with, server, peer)
 
@@ -204,10 +213,10 @@ class Model:
             for voter, peer in enumerate(state.peers):
                 if ballot.votes >> voter & 1:
                     continue
-                if self._refuses(state, voter, ballot.candidate, ballot.head, ballot.term):
+                if self._refuses(state, voter, ballot):
                     continue
                 self._check_promise(state, voter, ballot.term)
-                promised = Peer(peer.chain, peer.chain, ballot.term, ballot.candidate, peer.against)
+                promised = peer._replace(durable=peer.chain, term=ballot.term, candidate=ballot.candidate)
                 given = ballot._replace(votes=ballot.votes | 1 << voter)
                 ballots = _sorted(*state.ballots[:at], given, *state.ballots[at + 1 :])
                 state_with = _with_peer(state, voter, promised)._replace(ballots=ballots)
@@ -227,6 +236,8 @@ class Model:
             server = ballot.candidate
             peer = state.peers[server]
             is_on = (peer.term, peer.candidate, peer.chain) == (ballot.term, server, ballot.head)
+            if peer.seen >= ballot.term:
+                continue  # it gave that candidacy up when it verified the newer term
             if not is_on or len(ballot.head) == self.bounds.height:
                 continue
             if not self._have_majority(ballot.votes, ballot.head):
@@ -284,18 +295,13 @@ class Model:
     def _lay_down(self, state: State) -> Iterator[tuple[Label, State]]:
         """A peer has the words of most servers: it goes back to before the record, in whatever term it is there, and
         takes that record from nobody any more. Who wrote it never does."""
-        won = dict(state.winners)
+        wrote = dict(state.winners)[term_of(self.bounds.contradicted)]
         for number, peer in enumerate(state.peers):
-            if (
-                number == won[term_of(self.bounds.contradicted)]
-                or peer.against
-                or not self._is_contradicted(peer.chain)
-            ):
+            if number == wrote or peer.against or not self._is_contradicted(peer.chain):
                 continue
             kept = peer.chain[: len(self.bounds.contradicted) - self.rules.lays_down]
-            seen = term_of(peer.chain)
-            promised = (peer.term, peer.candidate) if peer.term >= seen else (seen, won[seen])
-            yield ("lays down", number), _with_peer(state, number, Peer(kept, kept, *promised, against=True))
+            laid_down = peer._replace(chain=kept, durable=kept, against=True, seen=term_of(peer.chain))
+            yield ("lays down", number), _with_peer(state, number, laid_down)
 
     def _write(self, state: State) -> Iterator[tuple[Label, State]]:
         for number, peer in enumerate(state.peers):
@@ -323,7 +329,7 @@ class Model:
     def _crash(self, state: State) -> Iterator[tuple[Label, State]]:
         for number, peer in enumerate(state.peers):
             kept = (peer.term, peer.candidate) if self.rules.keeps_promises else (0, -1)
-            after = Peer(peer.durable, peer.durable, *kept, against=peer.against)
+            after = Peer(peer.durable, peer.durable, *kept, peer.against, peer.seen)
             if after != peer:
                 yield ("crashes", number), _with_peer(state, number, after)._replace(crashes=state.crashes + 1)
 
@@ -421,6 +427,7 @@ class Model:
                 peer.term,
                 peer.candidate == number,
                 peer.against,
+                peer.seen,
                 won[number],
                 [by >> number & 1 for _, by in state.records],
                 sorted(
@@ -475,7 +482,7 @@ def _renamed(state: State, order: tuple[int, ...]) -> State:
         tuple(state.peers[old]._replace(candidate=new[state.peers[old].candidate]) for old in order),
         _sorted(
             *(
-                Ballot(each.term, new[each.candidate], each.head, _renamed_bits(each.votes, order))
+                Ballot(each.term, new[each.candidate], each.head, _renamed_bits(each.votes, order), each.against)
                 for each in state.ballots
             )
         ),

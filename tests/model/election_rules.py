@@ -72,16 +72,28 @@ class Asked:
     term: int
     of_voter: Electorate
     of_head: Electorate
+    seen: int = 0
+    """The highest term of what the voter has laid down; 0: nothing."""
+    against: tuple[bool, bool] = (False, False)
+    """Whether the voter, and the question, are against the record after their heads."""
 
 
 def would_vote(asked: Asked, heard: bool = False) -> bool:
     """Whether the voter votes so."""
     term, candidate = asked.promised
     promise = Promise(term, member(candidate), RUN, RUN) if term else None
+    ours, theirs = (RUN if each else None for each in asked.against)
     voter = Voter(
-        member(asked.voter), position(asked.newest), asked.of_voter, promise, hears_leader=heard, floor=asked.floor
+        member(asked.voter),
+        position(asked.newest),
+        asked.of_voter,
+        promise,
+        hears_leader=heard,
+        against=ours,
+        seen=asked.seen,
+        floor=asked.floor,
     )
-    question = Candidature(position(asked.head), asked.of_head.manifest, asked.term)
+    question = Candidature(position(asked.head), asked.of_head.manifest, asked.term, theirs)
     return voter.refuses(member(asked.candidate), question) is None
 
 

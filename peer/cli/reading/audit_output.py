@@ -211,8 +211,8 @@ def _terms(report: Report) -> Iterator[tuple[str, str]]:
     if len(report.reigns) > 1:
         for reign in report.reigns[:_REIGNS]:
             yield f"term {reign.term}", reign.in_words(with_term=False)
-            if reign.lost is not None:
-                yield "lost", reign.lost_in_words()
+            if lost := reign.lost_in_words():
+                yield "lost", lost
         more = len(report.reigns) - _REIGNS + report.reigns_left_out
         if more > 0:
             yield "terms", f"and {more} more (--json has them)"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from peer.audit.dispute import acks_up_to, disputed
+from peer.audit.dispute import acks_up_to, disputed, words_in_takeovers
 from peer.audit.run_lookup import federation_of
 from peer.base.errors import PeerError
 from peer.cli.options import (
@@ -66,7 +66,11 @@ def dispute(
         dropped = dropped_here(place, cid)
         source = EngineSource(engine, timeout, dropped)
         beside = beside_head(place, cid, source)
-        found = disputed(beside, run_named(cid, source))
+        found = disputed(beside, id := run_named(cid, source))
+        if found is None:  # a takeover against a record has the words in it
+            acks = (*beside.acks, *words_in_takeovers(cid, source))
+            beside = AcksGrantsProofs(beside.grants, acks, beside.proofs)
+            found = disputed(beside, id)
         if found is None:
             raise PeerError(
                 "no server contradicts that run, as far as this home knows",
@@ -89,8 +93,8 @@ def dispute(
             return
         file = place_for(output)
         counted = CountedBlocks()
-        blocks = counted.count(_blocks(told, source, scratch, acks_up_to(beside, ack.height), MayLack(dropped), made))
-        roots = [told.block().cid, told.record, *acks_up_to(beside, ack.height).roots()]
+        blocks = counted.count(_blocks(told, source, scratch, acks_up_to(beside, ack), MayLack(dropped), made))
+        roots = [told.block().cid, told.record, *acks_up_to(beside, ack).roots()]
         replace_file(file, write_car(roots, blocks))
     put_result(
         {**facts, "file": str(file)},

@@ -176,6 +176,7 @@ def test_an_audit_says_that_most_servers_were_against_a_record_and_finds_no_faul
     assert (report.verdict, report.remarks, rules(report)) == (Verdict.VERIFIED, [], [])
     assert "as most servers had computed something else than server" in report.reigns[1].in_words()
     assert report.reigns[0].lost == 1
+    assert "is left behind, even if it was settled" in report.reigns[0].lost_in_words()
 
 
 def test_a_server_that_says_two_things_of_a_disputed_record_has_equivocated(audited: Audited) -> None:

@@ -7,8 +7,18 @@ from typing import Any
 
 import pytest
 from chains import ALICE, BOB, MEMBERS, SECOND, TIME, Scribe, id_of
+from disputed_runs import WITNESSES, against, three_servers
+from disputed_runs import word as disputed_word
 
-from peer.audit.dispute import JudgedDispute, Wrong, dispute_of_file, disputed, judge
+from peer.audit.dispute import (
+    JudgedDispute,
+    Wrong,
+    acks_up_to,
+    dispute_of_file,
+    disputed,
+    judge,
+    words_in_takeovers,
+)
 from peer.audit.report import Report
 from peer.base.errors import ExitCode, PeerError
 from peer.history.verdict import Verdict
@@ -25,12 +35,19 @@ from protocol.witnesses.dispute import Dispute, dispute_in
 MADE = cbor_block("what the second server's app made").cid
 
 
-def word(scribe: Scribe, comparison: Comparison = Comparison.DIVERGED) -> Block:
+def word(scribe: Scribe, comparison: Comparison = Comparison.DIVERGED, term: int = 1) -> Block:
     """What the second server signs of the head."""
     content = MADE if comparison is Comparison.DIVERGED else None
     told = Recomputed(since=1, comparison=comparison, message=None, content=content)
     chain = scribe.chain
-    given = {"by": id_of(SECOND), "time": TIME, "run": chain.run, "term": 1, "height": chain.height, "head": chain.head}
+    given = {
+        "by": id_of(SECOND),
+        "time": TIME,
+        "run": chain.run,
+        "term": term,
+        "height": chain.height,
+        "head": chain.head,
+    }
     return sign_record(RecomputedAck(**given, replies=Listing(()), recomputed=told), [SECOND])
 
 
@@ -82,6 +99,22 @@ def test_what_is_not_sound_is_not_replayed_and_accuses_neither() -> None:
 def test_a_word_that_no_server_has_signed_is_no_dispute(contradicted: dict[str, int]) -> None:
     with pytest.raises(PeerError, match="no dispute"):
         judged(Replay(exchanges=1), contradicted=contradicted)
+
+
+def test_a_dispute_about_a_tail_that_was_left_behind_is_found_by_the_words_in_the_takeover() -> None:
+    scribe = three_servers()
+    words = [disputed_word(scribe, each) for each in WITNESSES]
+    takeover = against(scribe)
+    scribe.leader = SECOND
+    scribe.add(takeover)
+    later = word(scribe, Comparison.EQUAL, term=2)
+    assert scribe.chain.head is not None
+    assert words_in_takeovers(scribe.chain.head, scribe.source) == tuple(words)
+    beside = AcksGrantsProofs(acks=(*words, later))
+    found = disputed(beside, scribe.chain.run)
+    assert found is not None
+    dispute, ack = found
+    assert (dispute.record, acks_up_to(beside, ack).acks) == (takeover.against, tuple(words))
 
 
 def test_a_dispute_is_found_by_its_word_and_its_file_by_the_first_block(tmp_path: Path) -> None:
