@@ -21,15 +21,23 @@ APP = APPS / "cheating"
 @pytest.fixture
 def federation(tmp_path: Path) -> Iterator[Federation]:
     """A client, a server, and one that is to be its witness. It encrypts."""
-    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
-    made.add("one")
-    public = made.identity("second").public_for(bytes(made.stored.id))
-    stored = add_member(made.stored, made.admin, public, name="second", roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home("server")).save(stored)
-    for name in ("second", "one"):
-        FederationStore(made.home(name)).join(stored)
+    made = with_witnesses(tmp_path, "second")
     yield made
     made.end()
+
+
+def with_witnesses(folder: Path, *names: str) -> Federation:
+    """A client, a server, and the servers called ``names``."""
+    made = Federation(folder, f"local:{folder / 'engine'}")
+    made.add("one")
+    stored = made.stored
+    for name in names:
+        public = made.identity(name).public_for(bytes(stored.id))
+        stored = add_member(stored, made.admin, public, name=name, roles=[Role.SERVER], time=time.time())
+    FederationStore(made.home("server")).save(stored)
+    for name in (*names, "one"):
+        FederationStore(made.home(name)).join(stored)
+    return made
 
 
 def begin(federation: Federation, **cheats: dict[str, str]) -> tuple[PeerProcess, PeerProcess, PeerProcess]:
@@ -88,3 +96,27 @@ def test_an_honest_run_ends_although_its_witness_and_its_client_are_killed_in_be
     assert [server.code(), client.code(), again.code()] == [0, 0, 0], server.said
     report = json.loads(federation.done("one", "audit", federation.exported("second"), "--json"))
     assert [each["recomputed_by"] for each in report["exchanges"]] == [["second"]] * 3
+
+
+@pytest.mark.all
+def test_two_witnesses_that_agree_against_a_server_lead_on_from_before_the_round_in_which_it_cheats(
+    tmp_path: Path,
+) -> None:
+    made = with_witnesses(tmp_path, "second", "third")
+    standby = ("--role", "server", "--standby", "--app", APP, "--once")
+    witnesses = [made.start(name, *standby) for name in ("second", "third")]
+    rounds = ("--run-config", "num-server-rounds=4 min-nodes=1", "--witnesses", "1")
+    server = made.server(APP, *rounds, clients=1, CHEAT="scale")
+    client = made.client("one", APP)
+    assert server.code() == 1, server.said
+    assert [each.code() for each in (*witnesses, client)] == [0, 0, 0], witnesses[0].said
+    assert [each["round"] for each in client.events("task-answered")] == [1, 2, 3, 4]
+    reader = "--home", made.home("second").path
+    audit = made.run("auditor", "audit", made.exported("second"), "--replay", "--app", APP, *reader, "--json")
+    assert audit.code() == 0, audit.said
+    report = audit.json
+    assert (report["verdict"], report["replay"]["outcome"]) == ("verified", "equal")
+    first, then = report["reigns"]
+    assert (first["leader"], first["until"], first["lost"] >= 5) == ("server", 4, True)
+    assert (then["leader"] in ("second", "third"), then["since"], then["cause"]) == (True, 5, "dispute")
+    made.end()
