@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from peer.base import posix
-from peer.engine.interface import EngineStatus, TooLarge, Unreachable
+from peer.engine.interface import EngineStatus, EngineUnavailable, TooLarge, Unreachable
 from peer.engine.linked_blocks import links_of, reached, walk
 from peer.engine.local.announcement_log import AnnouncementLog, LogSubscription
 from peer.engine.local.block_files import BlockFiles, sync_folder, translated
@@ -51,6 +52,7 @@ class LocalEngine:
         self._unowned = self._directory / "pins"
         self._pins = self._homes / owner if owner else self._unowned
         self._bytes_out = 0
+        self._hung_up = threading.Event()
         with translated(self._directory):
             for folder in (self._unowned, self._homes, self._pins):
                 folder.mkdir(exist_ok=True)
@@ -249,7 +251,8 @@ class LocalEngine:
             self._pins.stat()
 
     def hang_up(self) -> None:
-        """Nothing to do: a directory does not hang."""
+        """A directory does not hang, but what waits for a block that nobody stores would wait to its time-out."""
+        self._hung_up.set()
 
     def close(self) -> None:
         for subscription in self._subscriptions:
@@ -262,5 +265,6 @@ class LocalEngine:
         while (size := self._files.size(cid)) is None:
             if time.monotonic() >= deadline:
                 raise Unreachable(cid, f"the block {cid} is not in {self._directory}")
-            time.sleep(_LOOK_AGAIN)
+            if self._hung_up.wait(_LOOK_AGAIN):
+                raise EngineUnavailable(f"nothing is waited for in {self._directory} any more")
         return size

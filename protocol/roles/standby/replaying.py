@@ -64,6 +64,10 @@ SIDE_BY_SIDE: Final = 8
 AN_EXCHANGE: Final = 2
 """Records of it: a dispatch, and a collect."""
 
+ASKED_AGAIN: Final = 3
+"""How often what cannot be had is asked for again, once the run is closed and its leader has left: whoever had it may
+be gone for good, and other runs wait."""
+
 
 class Stage(Enum):
     """Where the replay of the run that is followed is."""
@@ -139,6 +143,10 @@ class Replaying:
         self._retry: Backoff | None = None
         """When what could not be had is asked for again."""
         self._again: Callable[[float], None] = lambda _: None
+        self._asked_again = 0
+        """How often that was done in a row since the run was left."""
+        self.is_left: Callable[[CatchUp], bool] = lambda _run: False
+        """Whether a run is closed and its leader is not here any more. The standby sets it."""
         self._begin_afresh()
         self.told = Recomputation()
         """For people."""
@@ -259,7 +267,7 @@ class Replaying:
         self._suspect = None
         self._may_differ = False
         self._seed = b""
-        self._crashes, self._crash_at = 0, -1
+        self._crashes, self._crash_at, self._asked_again = 0, -1, 0
         self.told = Recomputation()
         self._sent.fetch(_of_run_record(wanted))
 
@@ -289,13 +297,17 @@ class Replaying:
             self._cannot_tell(f"the run's seed cannot be read: {error}")
             return
         self._outbox.must(Store, lambda _: None, (checked_block(cid, blocks[cid]),), own=False)
+        self._asked_again = 0
         self._start_process()
 
     def _not_here(self, wanted: WantedApp, again: Callable[[WantedApp, float], None], why: str, now: float) -> None:
-        """What we need could not be fetched: ask for it again later."""
+        """What we need could not be fetched: ask for it again later, if somebody may have it then."""
         if wanted is not self._wanted:
             return
         self._outbox.report(What.FETCH_FAILED, why=why)
+        if self._asked_again >= ASKED_AGAIN and self.is_left(wanted.run):
+            self._cannot_tell(f"the app lacks what nobody here has, and the run's leader has left: {why}")
+            return
         self._retry = self._retry or Backoff(now)
         self._retry.back_off(now)
         self._again = partial(again, wanted)
@@ -431,6 +443,7 @@ class Replaying:
             self._outbox.ask(FetchContent, done, failed, content)
         if not work.fetching and not work.lacking:
             self._in_hand = self._asked = None
+            self._asked_again = 0
             self._hand(work.entry)
 
     def _content_here(self, wanted: WantedApp, work: _InHand, content: CID, now: float) -> None:
@@ -463,6 +476,7 @@ class Replaying:
         """Ask again for what could not be had, if it is time."""
         if self._retry is not None and now >= self._retry.at:
             again, self._retry = self._again, None
+            self._asked_again += self._wanted is not None and self.is_left(self._wanted.run)
             again(now)
         self._sent.due(self._needed_to_lead(), now)
 
@@ -578,6 +592,7 @@ class Replaying:
     def _cannot_tell(self, why: str) -> None:
         """Nothing more is said of the run's computing: neither that it is right, nor that it is wrong."""
         self._stage = Stage.OVER
+        self._asked = self._in_hand = self._retry = None  # it is given nothing more
         self.told = replace(self.told, why=why)
         self._outbox.report(What.NOT_TOLD, height=self._next - 1, why=why)
 

@@ -98,6 +98,7 @@ class Standby:
         self._acks = acks = OwnAcks(kept, forgotten, told, followed, machine)
         self._early = early = EarlyContents(machine)
         self._replaying = replaying = Replaying(plan, acks, early, machine)
+        replaying.is_left = lambda run: run.chain.closed and run.leader not in servers.here
         self._app = app = AppApproval(plan, part, replaying, machine)
         self._is_leaving = False
         """Whether the close of the run followed is acked, or will not be."""

@@ -71,6 +71,12 @@ def test_fetch_names_the_block_that_is_nowhere(local_engine: LocalEngine) -> Non
     assert raised.value.cid == chunks[1].cid
 
 
+def test_who_wants_to_stop_waits_for_no_block_that_is_nowhere(local_engine: LocalEngine) -> None:
+    local_engine.hang_up()
+    with pytest.raises(EngineUnavailable):
+        local_engine.fetch(raw_block(b"nowhere").cid, timeout=SOON, limit=100)
+
+
 def test_what_one_home_drops_stays_for_another_until_that_drops_it_too(tmp_path: Path) -> None:
     root, chunks = content(2)
     one, two = (LocalEngine(tmp_path / "engine", owner) for owner in ("01", "02"))

@@ -25,6 +25,7 @@ from protocol.app.calls import Replayed as ScriptOver
 from protocol.blocks.cid import cbor_block
 from protocol.federation.epochs import seed_block
 from protocol.keeping.plan import KeepPlan, Last
+from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Ack, Comparison, Outcome, RecomputedAck
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
@@ -32,9 +33,10 @@ from protocol.replay.differences import Difference
 from protocol.roles.effects import FetchContent, FetchRecord, Hand, KeepAcks, StartApp, What
 from protocol.roles.events import AppCalled, AppLost, Done, Fetched, RoomChanged
 from protocol.roles.following.followed_run import Verified
+from protocol.roles.standby.replaying import ASKED_AGAIN
 from protocol.roles.standby.standby_plan import SignedAcks
 from protocol.status.role_status import Lack, Wait
-from protocol.wire.announcements import Beat, Canvass, Head, PeerState, ReplyReady
+from protocol.wire.announcements import Beat, Bye, Canvass, Head, PeerState, ReplyReady
 
 OWN = cbor_block("what our app made").cid
 ROUNDING = Difference("it differs", "arrays", "w", largest=1e-9, ulps=1.0)
@@ -216,6 +218,30 @@ def test_what_is_missing_of_an_open_run_that_keeps_all_is_asked_for_again() -> N
     standby.peer.wait(60.0)
     assert not standby.peer.reported(What.NOT_TOLD)
     assert len(standby.peer.all(FetchContent)) > asked
+
+
+def test_a_standby_leaves_a_closed_run_of_which_something_is_gone_with_its_leader() -> None:
+    standby = Replayed(once=True)
+    standby.scribe.add(standby.scribe.close())
+    standby.hear()
+    standby.ready()
+    standby.asks()
+    standby.peer.feed(AppCalled(NextEntry(2)))  # the collect, whose replies nobody has any more
+    standby.peer.give_all()
+    standby.peer.fail()
+    standby.peer.wait(SLOWEST_RETRY)
+    assert not standby.peer.reported(What.NOT_TOLD)  # its leader is here, and may have them
+    standby.peer.say(SERVER, Bye())
+    for _ in range(ASKED_AGAIN):
+        standby.peer.fail()
+        standby.peer.wait(SLOWEST_RETRY + 1.0)
+    assert not standby.peer.reported(What.NOT_TOLD)
+    standby.peer.fail()
+    (told,) = standby.peer.reported(What.NOT_TOLD)
+    assert "the run's leader has left" in told["why"]
+    standby.fetched()
+    assert [(type(ack), ack.height) for ack in standby.acks] == [(Ack, 5)], "it has verified the run all the same"
+    assert standby.peer.machine.machine.state.name == "STOPPED"
 
 
 def test_what_the_leader_sent_from_another_environment_is_judged_by_that() -> None:
