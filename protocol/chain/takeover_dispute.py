@@ -13,7 +13,7 @@ from protocol.chain.exchange import InForce
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Body, Dispatch, RecomputedAck, Takeover, TakeoverCause
 from protocol.records.signed_records import Record, checked_record, typed_items
-from protocol.witnesses.agreement import why_no_agreement
+from protocol.witnesses.agreement import is_about, why_no_agreement
 
 
 def dispute_of(body: Takeover, leader: bytes, term: int, in_force: InForce, source: BlockSource) -> tuple[Record, ...]:
@@ -65,7 +65,7 @@ def _checked_word(word: Record, against: Record, last: bytes, in_force: InForce)
         raise rules.TakeoverDispute(f"{word.cid} is a {said.TYPE}, and no word of a server's about what it computed")
     if said.epoch is not None or said.private:
         raise rules.PrivatePart("an ack has nothing private")
-    if (said.run, said.term, said.height, said.head) != (record.run, record.term, record.height, against.cid):
+    if not is_about(said, record, against.cid):
         raise rules.TakeoverDispute(f"{word.cid} is about another record")
     if said.by <= last:
         raise rules.TakeoverDispute("the words are not in rising order of server, each once")

@@ -6,6 +6,7 @@ whoever would have the leader's record stand has to believe that more than half 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,19 +20,16 @@ from protocol.witnesses.needed import possible_witnesses
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A dispatch, and the words of more than half of the servers that contradict it."""
+    """A dispatch, and the words of more than half of the servers that contradict it, all alike."""
 
     against: Block
     """The dispatch."""
+    dispatch: Dispatch
+    """What is in ``against``."""
     words: tuple[Block, ...]
     """In rising order of server, each once."""
-
-    @property
-    def dispatch(self) -> Dispatch:
-        """What is in ``against``."""
-        body = parse_record(self.against).body
-        assert isinstance(body, Dispatch)
-        return body
+    by: frozenset[bytes]
+    """Their authors. One of them may lead on."""
 
     @property
     def before(self) -> CID:
@@ -40,30 +38,36 @@ class Agreement:
         assert before is not None  # a dispatch follows a run record
         return before
 
-    @property
-    def by(self) -> frozenset[bytes]:
-        """The servers. One of them may lead on."""
-        return frozenset(parse_record(word).body.by for word in self.words)
 
-    def why_not(self, manifest: Manifest, newest: Manifest) -> str:
-        """Why it does not hold; empty if it does. ``manifest`` is in force at the dispatch. Who is no server in the
-        ``newest`` manifest, or has signed with a key that is revoked there, does not count any more."""
-        words: list[RecomputedAck] = []
-        for block in self.words:
-            word = parse_record(block)
-            assert isinstance(word.body, RecomputedAck)
-            if word.body.by in newest.ids_of(Role.SERVER) and not set(word.signers) & set(newest.revoked):
-                words.append(word.body)
-        return why_no_agreement(words, manifest, self.dispatch.by)
+def agreement(against: Block, words: Iterable[Block], manifest: Manifest, newest: Manifest) -> Agreement | None:
+    """What most servers agree on against a record; None if that is no dispatch (a contradicted close is left to
+    people), or they do not agree. Who signed ``words`` is judged elsewhere.
 
-
-def agreement(against: Block, words: Iterable[Block]) -> Agreement | None:
-    """``words`` against a record, in order; None if that is no dispatch: a contradicted close is left to people. Which
-    of the words count is judged by `Agreement.why_not`."""
-    if not isinstance(parse_record(against).body, Dispatch):
+    ``manifest`` is in force at the record. Who is no server in the ``newest``, or has signed with a key that is revoked
+    there, does not count any more. A word to something else is left out: one server that lies keeps nobody from
+    agreeing.
+    """
+    dispatch = parse_record(against).body
+    if not isinstance(dispatch, Dispatch):
         return None
-    by_author = {parse_record(word).body.by: word for word in words}
-    return Agreement(against, tuple(by_author[by] for by in sorted(by_author)))
+    alike: dict[object, dict[bytes, tuple[RecomputedAck, Block]]] = defaultdict(dict)
+    for block in words:
+        word = parse_record(block)
+        said = word.body
+        assert isinstance(said, RecomputedAck)
+        counts = said.by in newest.ids_of(Role.SERVER) and set(word.signers).isdisjoint(newest.revoked)
+        if counts and is_about(said, dispatch, against.cid):
+            alike[said.recomputed.message, said.recomputed.content][said.by] = said, block
+    for by_author in alike.values():
+        in_order = [by_author[by] for by in sorted(by_author)]
+        if not why_no_agreement((said for said, _ in in_order), manifest, dispatch.by):
+            return Agreement(against, dispatch, tuple(block for _, block in in_order), frozenset(by_author))
+    return None
+
+
+def is_about(word: RecomputedAck, dispatch: Dispatch, cid: CID) -> bool:
+    """Whether a server's word is about a dispatch, and its place."""
+    return (word.run, word.term, word.height, word.head) == (dispatch.run, dispatch.term, dispatch.height, cid)
 
 
 def why_no_agreement(words: Iterable[RecomputedAck], manifest: Manifest, leader: bytes) -> str:

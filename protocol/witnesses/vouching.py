@@ -7,7 +7,7 @@ come to the same.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -94,15 +94,14 @@ class Vouching:
         counted = (each for each in self._contradictions.values() if _counts(each.key, each.by, possible, manifest))
         return min(counted, key=lambda each: (each.height, each.by), default=None)
 
-    def most_against_one(self) -> tuple[Contradiction, ...]:
-        """The contradictions of one record that most servers contradict. That of a server which vouches for the same
-        record does not count: clients have trained on its word, and it cannot take that back."""
+    def contradicted(self) -> Mapping[CID, Sequence[Contradiction]]:
+        """The contradictions, by record. That of a server which vouches for the same record does not count: clients
+        have trained on its word, and it cannot take that back."""
         against: dict[CID, list[Contradiction]] = defaultdict(list)
         for each in self._contradictions.values():
             if not self._vouches(each.by, each.height):
                 against[each.record].append(each)
-        groups = sorted(against.values(), key=len)
-        return tuple(groups[-1]) if groups else ()
+        return against
 
     def _vouches(self, by: bytes, height: int) -> bool:
         of_member = (each for each in self._vouched.values() if each.by == by)

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chains import ALICE, ANSWER, BOB, DAVE, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of, member
+from chains import (
+    ALICE,
+    ANSWER,
+    BOB,
+    CONTENT,
+    DAVE,
+    KEEPER,
+    MEMBERS,
+    SECOND,
+    SERVER,
+    STRANGER,
+    TIME,
+    Scribe,
+    id_of,
+    member,
+)
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block
@@ -16,8 +31,19 @@ WITNESSES = tuple(sorted((SECOND, DAVE), key=id_of))
 """The two servers that contradict the third, which leads."""
 ELSE = Recomputed(since=1, comparison=Comparison.DIVERGED, message=0, content=ANSWER)
 """To what they came."""
+OTHERWISE = Recomputed(since=1, comparison=Comparison.DIVERGED, message=0, content=CONTENT)
+"""To what a server came that contradicts the leader, and those two."""
+NOTHING = Recomputed(since=1, comparison=Comparison.DIVERGED, message=None, content=None)
+"""That of one that names nothing to which it came."""
 THREE_SERVERS = {**MEMBERS, "third server": member(DAVE, Role.SERVER)}
 """The tests' federation, and Dave as a third server."""
+FIVE_SERVERS = {
+    **THREE_SERVERS,
+    "fourth server": member(KEEPER, Role.SERVER),
+    "fifth server": member(STRANGER, Role.SERVER),
+}
+MOST = (SECOND, DAVE, KEEPER)
+"""Of five servers."""
 
 
 def three_servers() -> Scribe:

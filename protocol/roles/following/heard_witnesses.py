@@ -7,7 +7,7 @@ asks for nothing: it takes what comes, as far as it can be about a record that i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from crypto.dsse import BadSignature
@@ -44,9 +44,10 @@ class HeardWitnesses:
         self._claims = UncheckedClaims(1, SLOWEST_RETRY)
         self._said = ""
         """The note by which we have said that the run is disputed."""
-        self.is_of_laid_down: Callable[[Record, RecomputedAck, Block], bool] = lambda *_: False
-        """Takes a word, not verified yet, about a record that we have laid down (`protocol.roles.following.laid_down`);
-        whether it is about one."""
+        self.is_of_laid_down: Callable[[RecomputedAck], bool] = lambda _: False
+        """Whether a word is about a record that we have laid down. `protocol.roles.following.laid_down` sets it."""
+        self.adds: Callable[[RecomputedAck, Block], None] = lambda _ack, _block: None
+        """Takes such a word once it is verified. The same sets it."""
         self._begin()
 
     def _begin(self) -> None:
@@ -135,7 +136,9 @@ class HeardWitnesses:
             return False  # no word of having replayed it, or one that a newer one covers
         record, ack = read_ack(by, block, run.run, self.in_force_at(height))
         assert isinstance(ack, RecomputedAck)
-        if self.is_of_laid_down(record, ack, block):
+        if self.is_of_laid_down(ack):
+            _check(record)
+            self.adds(ack, block)
             return True
         if height > chain.height:
             self._early[by] = block
@@ -144,10 +147,7 @@ class HeardWitnesses:
             if ours is not None:
                 self._equivocations.compare(ours, ack.head, (), now)
             return False
-        try:
-            record.check_signatures()
-        except BadSignature as error:
-            raise AckRefused(str(error)) from error
+        _check(record)
         self._heights[by] = height
         self._vouching.take(ack, record.signers[0], block)
         if ack.recomputed.comparison is Comparison.DIVERGED:
@@ -184,9 +184,9 @@ class HeardWitnesses:
             return None
         return self._vouching.contradiction(self._newest.manifest, run.chain.by)
 
-    def most_against_one(self) -> tuple[Contradiction, ...]:
-        """The words against one record that most servers contradict."""
-        return self._vouching.most_against_one()
+    def contradicted(self) -> Mapping[CID, Sequence[Contradiction]]:
+        """The words against the run that count, by record."""
+        return self._vouching.contradicted()
 
     def may_answer(self, run: CatchUp, message: OpenMessage) -> bool:
         """Whether enough servers vouch for what the message sends, and none contradicts it or anything before."""
@@ -228,3 +228,11 @@ class HeardWitnesses:
         if note != self._said and self._part.note in ("", self._said):
             self._said = note
             self._part.tell(note, now)
+
+
+def _check(record: Record) -> None:
+    """Raise AckRefused if its author has not signed it."""
+    try:
+        record.check_signatures()
+    except BadSignature as error:
+        raise AckRefused(str(error)) from error

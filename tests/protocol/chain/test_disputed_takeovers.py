@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
-from chains import ALICE, BOB, DAVE, KEEPER, MEMBERS, SECOND, SERVER, STRANGER, Scribe, id_of, member
-from disputed_runs import ELSE, WITNESSES, against, disputed, three_servers, word
+from chains import (
+    ADMIN,
+    ALICE,
+    BOB,
+    CONTENT,
+    DAVE,
+    KEEPER,
+    MEMBERS,
+    SECOND,
+    SERVER,
+    STRANGER,
+    TIME,
+    Scribe,
+    id_of,
+    member,
+)
+from disputed_runs import (
+    ELSE,
+    FIVE_SERVERS,
+    MOST,
+    NOTHING,
+    OTHERWISE,
+    WITNESSES,
+    against,
+    disputed,
+    three_servers,
+    word,
+)
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
 from protocol.chain.chain import Step
 from protocol.chain.closure import missing
+from protocol.federation.manifest import Manifest
+from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import RecomputedAck, Role, Vote
 from protocol.records.broken_promises import broken_promise
 from protocol.records.signed_records import Record, body_value, parse_record
-from protocol.witnesses.agreement import why_no_agreement
+from protocol.witnesses.agreement import Agreement, agreement, why_no_agreement
 
 
 def taken_over() -> tuple[Scribe, Step]:
@@ -81,6 +112,47 @@ def test_more_than_half_of_all_servers_have_to_agree_so_of_two_never(
     servers: int, by: list[SigningKey], enough: bool
 ) -> None:
     assert (agree(servers, *by) == "") is enough
+
+
+def without(scribe: Scribe, *removed: SigningKey) -> Manifest:
+    """The newest manifest, which is not in force in the run yet."""
+    newest = scribe.chain.manifest
+    for each in removed:
+        unsigned = without_member(newest, id_of(each), by=id_of(ADMIN), time=TIME)
+        newest = scribe.read_manifest(scribe.next_manifest(unsigned).cid)
+    return newest
+
+
+def agreed(scribe: Scribe, words: Iterable[Block], newest: Manifest | None = None) -> Agreement | None:
+    manifest, record = scribe.chain.manifest, scribe.sign(scribe.dispatch(), SERVER)
+    return agreement(record, words, manifest, newest or manifest)
+
+
+@pytest.mark.parametrize(
+    "another",
+    [{}, {"told": OTHERWISE}, {"told": NOTHING}, {"term": 2}, {"height": 3}, {"head": CONTENT}],
+    ids=["the same", "another content", "nothing", "another term", "another height", "another record"],
+)
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_what_servers_agree_on_is_a_takeover_by_every_rule_whatever_else_one_says(
+    another: dict[str, Any], *, is_removed: bool
+) -> None:
+    scribe = Scribe(FIVE_SERVERS)
+    scribe.add(scribe.run())
+    words = [word(scribe, STRANGER, **another), *(word(scribe, each) for each in MOST)]
+    found = agreed(scribe, words, without(scribe, *[STRANGER] if is_removed else []))
+    assert found is not None
+    scribe.leader = SECOND
+    scribe.add(against(scribe, *found.words, voters=(*MOST, ALICE, BOB), record=found.against.cid))
+    assert (id_of(STRANGER) in found.by) is (not another and not is_removed)
+
+
+def test_servers_that_were_removed_do_not_count_and_are_of_those_of_whom_it_takes_most() -> None:
+    scribe = Scribe(FIVE_SERVERS)
+    scribe.add(scribe.run())
+    words = [word(scribe, each) for each in MOST]
+    assert agreed(scribe, words) is not None
+    assert agreed(scribe, words, without(scribe, KEEPER)) is None
 
 
 # -- promises ------------------------------------------------------------------------------------------------------

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from attacked import Attacked, following, position
-from chains import ALICE, BOB, DAVE, SECOND, SERVER, Scribe, id_of
-from disputed_runs import THREE_SERVERS, WITNESSES, against, word
+from chains import ALICE, BOB, DAVE, MEMBERS, SECOND, SERVER, STRANGER, Scribe, id_of, member
+from disputed_runs import (
+    ELSE,
+    FIVE_SERVERS,
+    MOST,
+    NOTHING,
+    OTHERWISE,
+    THREE_SERVERS,
+    WITNESSES,
+    against,
+    word,
+)
+from rostered import change
 from test_votes_of_followers import ask
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID
-from protocol.records.bodies import Chained, Comparison, Recomputed, RecomputedAck, Vote
+from protocol.records.bodies import INDEX_EVERY, Chained, Comparison, Member, Recomputed, RecomputedAck, Role, Vote
 from protocol.records.signed_records import parse_record, sign_record
+from protocol.roles.catch_up import REMEMBERED
 from protocol.roles.effects import FetchRecord, KeepAcks, KeepVote, What, WriteHead
+from protocol.roles.events import ManifestChanged
 from protocol.wire.announcements import AckReady, Canvass, Canvassed, Head, Refusal, VoteAsked
 
 EQUAL = Recomputed(since=1, comparison=Comparison.EQUAL, message=None, content=None)
+Members = Mapping[str, Member]
+OF_THREE: Mapping[SigningKey, Recomputed] = dict.fromkeys(WITNESSES, ELSE)
+OF_FIVE: Mapping[SigningKey, Recomputed] = dict.fromkeys(MOST, ELSE)
 
 
 def branch(scribe: Scribe) -> Scribe:
@@ -27,21 +45,32 @@ def branch(scribe: Scribe) -> Scribe:
     return other
 
 
-class Disputed:
-    """A client at a run whose newest dispatch two of three servers contradict."""
+def witnessed(members: Members) -> Scribe:
+    """A run that needs a witness."""
+    scribe = Scribe(members)
+    scribe.add(scribe.run(witnesses=1))
+    return scribe
 
-    def __init__(self) -> None:
-        self.before = Scribe(THREE_SERVERS)
-        self.before.add(self.before.run(witnesses=1))
+
+class Disputed:
+    """A client at a run whose newest dispatch two of three servers contradict, or three of five."""
+
+    def __init__(
+        self,
+        words: Mapping[SigningKey, Recomputed] = OF_THREE,
+        members: Members = THREE_SERVERS,
+        before: Scribe | None = None,
+    ) -> None:
+        self.before = before or witnessed(members)
         self.scribe = branch(self.before)
-        self.words = {each: word(self.before, each) for each in WITNESSES}
+        self.words = {by: word(self.before, by, told) for by, told in words.items()}
         self.scribe.add(self.scribe.dispatch())
         assert self.scribe.chain.head is not None
         self.against: CID = self.scribe.chain.head
         self.client = following(self.scribe)
 
     def tell(self, *by: SigningKey) -> None:
-        for each in by or WITNESSES:
+        for each in by or self.words:
             ack = self.words[each]
             self.client.say(each, AckReady(self.scribe.chain.run, ack.cid), blocks=[ack])
         self.give_records()
@@ -145,4 +174,44 @@ def test_a_voter_that_lacks_the_dispatch_fetches_it_and_lays_it_down() -> None:
     assert disputed.refusal(record=disputed.against) is Refusal.DISPUTED
     disputed.give_records()
     assert laid_down(disputed.client) == [0]
+    assert disputed.refusal(record=disputed.against) is None
+
+
+@pytest.mark.parametrize("told", [OTHERWISE, NOTHING], ids=["another content", "nothing"])
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_a_word_to_something_else_does_not_keep_it_from_what_most_servers_agree_on(
+    told: Recomputed, *, comes_first: bool
+) -> None:
+    alone = {STRANGER: told}
+    disputed = Disputed({**alone, **OF_FIVE} if comes_first else {**OF_FIVE, **alone}, FIVE_SERVERS)
+    disputed.tell()
+    assert laid_down(disputed.client) == [0]
+    assert disputed.refusal(STRANGER, disputed.against) is Refusal.NO_CANDIDATE
+    assert disputed.refusal(SECOND, disputed.against) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"term": 9}, {"signer": ALICE}], ids=["of that dispatch", "of another term", "forged"]
+)
+def test_who_says_the_same_later_may_lead_too(changes: dict[str, Any]) -> None:
+    disputed = Disputed(OF_FIVE, FIVE_SERVERS)
+    disputed.tell()
+    disputed.words[STRANGER] = word(disputed.before, STRANGER, **changes)
+    disputed.tell(STRANGER)
+    assert disputed.refusal(STRANGER, disputed.against) is (Refusal.NO_CANDIDATE if changes else None)
+
+
+def test_what_lies_so_far_back_that_the_run_is_verified_anew_stays_laid_down() -> None:
+    before = witnessed(MEMBERS)
+    third = member(DAVE, Role.SERVER, place=before.first.cid)  # which was none when the run began
+    change(before, members={**MEMBERS, "third server": third}.values())
+    before.fill_until(INDEX_EVERY + 2)  # so that it is not verified at once
+    disputed = Disputed(before=before)
+    later = disputed.scribe
+    later.add(later.collect(later.taken(ALICE), later.taken(BOB)))
+    later.fill_until(later.chain.height + 2 * REMEMBERED)
+    disputed.client.feed(ManifestChanged(before.chain.manifest.cid, before.source))
+    disputed.hears(disputed.scribe)
+    disputed.tell()
+    assert laid_down(disputed.client) == [-1]
     assert disputed.refusal(record=disputed.against) is None
