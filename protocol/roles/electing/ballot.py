@@ -208,13 +208,13 @@ class Ballot:
         )
         kept = KeptVote.of(sign_record(vote, [self._newest.author.key_in(run.manifest)]))
         self._own.sign(vote.run, kept)
-        self._outbox.must(KeepVote, partial(self._is_kept, vote.run, kept, then), vote.run, vote.term, kept.block)
+        self._outbox.must(KeepVote, partial(self._is_kept, kept, then), vote.run, vote.term, kept.block)
         name = self._newest.manifest.name_of(candidate)
         if vote.by in run.electorate(self._newest.manifest).all:
             self._outbox.report(What.VOTED, run=str(vote.run), term=vote.term, name=name)
 
-    def _is_kept(self, run: CID, kept: KeptVote, then: Callable[[KeptVote, float], None], now: float) -> None:
-        self._own.is_kept(run)
+    def _is_kept(self, kept: KeptVote, then: Callable[[KeptVote, float], None], now: float) -> None:
+        self._own.is_kept(kept)
         then(kept, now)
 
     def _give(self, run: CID, kept: KeptVote, now: float) -> None:

@@ -20,6 +20,7 @@ class OwnVotes:
         """``votes`` are those of earlier processes."""
         self._newest = dict(votes)
         self._keeping: set[CID] = set()
+        """The votes that are on their way to disk."""
         self.reports: dict[CID, Reports] = {}
         """By run."""
         self.willing: dict[CID, int] = {}
@@ -34,15 +35,16 @@ class OwnVotes:
 
     def on_disk(self, run: CID) -> KeptVote | None:
         """The newest vote in a run, which may be given again; None if it is on its way to disk, or there is none."""
-        return None if run in self._keeping else self._newest.get(run)
+        newest = self._newest.get(run)
+        return None if newest is None or newest.block.cid in self._keeping else newest
 
     def sign(self, run: CID, vote: KeptVote) -> None:
         """A vote is signed, and on its way to disk. There is one a term: two would be a proof."""
         known = self._newest.get(run)
         assert known is None or known.promise.term < vote.promise.term
         self._newest[run] = vote
-        self._keeping.add(run)
+        self._keeping.add(vote.block.cid)
 
-    def is_kept(self, run: CID) -> None:
-        """The newest vote in a run is on disk."""
-        self._keeping.discard(run)
+    def is_kept(self, vote: KeptVote) -> None:
+        """A vote is on disk; there may be a newer one in its run, which is not."""
+        self._keeping.discard(vote.block.cid)

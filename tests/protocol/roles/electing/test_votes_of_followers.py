@@ -103,6 +103,21 @@ def test_its_vote_is_on_disk_before_it_is_announced() -> None:
     assert (vote.head, vote.height, vote.manifest) == (chain.head, chain.height, chain.manifest.cid)
 
 
+def test_a_vote_is_not_announced_because_the_one_before_it_is_on_disk() -> None:
+    client = orphaned()
+    client.disk_works = False
+    ask(client, vote_asked(client.scribe))
+    client.wait(SILENT)
+    ask(client, vote_asked(client.scribe, 3), by=SERVER)
+    first, second = client.all(KeepVote)
+    client.feed(Done(first.id))
+    (ready,) = said(client, VoteReady)
+    assert ready.blocks == (first.vote,)
+    assert ask(client, vote_asked(client.scribe, 3), by=SERVER) == []
+    client.feed(Done(second.id))
+    assert said(client, VoteReady)[-1].blocks == (second.vote,)
+
+
 def test_it_votes_once_a_term_and_gives_the_same_vote_again() -> None:
     client = orphaned()
     assert [type(each) for each in ask(client, vote_asked(client.scribe))] == [VoteReady]
