@@ -115,7 +115,7 @@ class HeardWitnesses:
     def _look_into(self, sender: bytes, by: bytes, block: Block, run: CatchUp, now: float) -> bool:
         self._claims.open(sender)
         try:
-            is_news = self._take(by, block, run, now)
+            is_news = self._take(sender, by, block, run, now)
         except (BlockError, AckRefused) as error:
             self._claims.failed(sender, now)
             self._outbox.report(What.ACK_REFUSED, name=self._newest.manifest.name_of(sender), why=str(error))
@@ -123,8 +123,9 @@ class HeardWitnesses:
         self._claims.held(sender)
         return is_news
 
-    def _take(self, by: bytes, block: Block, run: CatchUp, now: float) -> bool:
-        """Take an ack that says something new of a record that is here; its signature is verified last.
+    def _take(self, sender: bytes, by: bytes, block: Block, run: CatchUp, now: float) -> bool:
+        """Take an ack that says something new of a record that is here; its signature is verified last, unless another
+        than its author has brought it: that one is to blame if it is forged.
 
         Raises:
             AckRefused, protocol.blocks.cid.BlockError: it says nothing that counts.
@@ -136,12 +137,14 @@ class HeardWitnesses:
             return False  # no word of having replayed it, or one that a newer one covers
         record, ack = read_ack(by, block, run.run, self.in_force_at(height))
         assert isinstance(ack, RecomputedAck)
+        if sender != by:
+            _check(record)
         if self.is_of_laid_down(ack):
             _check(record)
             self.adds(ack, block)
             return True
         if height > chain.height:
-            self._early[by] = block
+            self._early[by] = block if sender == by else self._early.get(by, block)
             return False
         if (ours := run.record_at(ack.term, height)) != ack.head:
             if ours is not None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from attacked import Attacked, following, position
-from chains import ADMIN, ALICE, APP, BOB, ENVIRONMENT, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of
+from chains import ADMIN, ALICE, APP, BOB, DAVE, ENVIRONMENT, MEMBERS, SECOND, SERVER, TIME, Scribe, id_of
+from disputed_runs import THREE_SERVERS
 
 from crypto.keys import SigningKey
 from protocol.app.calls import AppReady
 from protocol.blocks.cid import Block, cbor_block
 from protocol.blocks.listing import Listing
 from protocol.federation.unsigned_versions import next_version, without_member
-from protocol.records.bodies import Comparison, Recomputed, RecomputedAck
-from protocol.records.signed_records import sign_record
+from protocol.records.bodies import Comparison, Member, Recomputed, RecomputedAck
+from protocol.records.signed_records import assemble, parse_record, sign_record
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.kept_run import KeptRun
@@ -30,9 +32,9 @@ EQUAL = Recomputed(since=1, comparison=Comparison.EQUAL, message=None, content=N
 DIVERGED = Recomputed(since=1, comparison=Comparison.DIVERGED, message=None, content=None)
 
 
-def witnessed(kind: str = "train") -> Scribe:
+def witnessed(kind: str = "train", members: Mapping[str, Member] = MEMBERS) -> Scribe:
     """A run that needs one witness, with its first dispatch."""
-    scribe = Scribe(MEMBERS)
+    scribe = Scribe(members)
     scribe.add(scribe.run(witnesses=1))
     scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, type=kind), kinds=((kind, "1"),)))
     return scribe
@@ -151,6 +153,21 @@ def test_a_server_whose_words_come_to_nothing_has_to_wait() -> None:
     for seconds in range(20):
         tell(client, word(client.scribe, signer=BOB, by=id_of(SECOND), time=TIME + seconds))
     assert len(client.reported(What.ACK_REFUSED)) == 1
+
+
+def test_a_server_that_brings_forged_words_of_another_keeps_nobody_from_believing_that_one() -> None:
+    client = following(witnessed(members=THREE_SERVERS))
+    scribe = client.scribe
+    scribe.add(scribe.collect(scribe.taken(BOB)))
+    scribe.add(scribe.dispatch(scribe.group(BOB)))
+    told = word(scribe)
+    forged = assemble(parse_record(word(scribe, DIVERGED)).body, {id_of(SECOND): bytes(64)})
+    tell(client, told)  # what it is about is not here yet
+    client.say(DAVE, AckReady(scribe.chain.run, told.cid), blocks=[forged])
+    client.say(SERVER, Head(position(scribe)))
+    client.give_all()
+    assert takes_it_up(client)
+    assert [each["name"] for each in client.reported(What.ACK_REFUSED)] == ["third server"]
 
 
 def test_a_contradicted_run_goes_on_without_the_server_that_spoke_against_it() -> None:
