@@ -9,7 +9,7 @@ from protocol.blocks.cid import CID, BlockSource
 from protocol.chain import rules
 from protocol.chain.exchange import InForce
 from protocol.federation.manifest import Manifest
-from protocol.federation.voters import majority_of, still_listed, voters_of
+from protocol.federation.voters import still_listed, voters_of
 from protocol.records.bodies import Takeover, Vote
 from protocol.records.signed_records import Record, WellSigned, checked_record, typed_items
 from protocol.votes.electorate import Electorate
@@ -93,12 +93,16 @@ def check_vote(vote: Record, cast: VoteFor, voters: frozenset[bytes], well_signe
 
 
 def holds_without_removed(votes: Iterable[Record], run: CID, before: Manifest, after: Manifest) -> bool:
-    """Whether a takeover, by ``before``, has the votes of a majority of those voters that ``after`` still lists.
+    """Whether a takeover, by ``before``, has the votes of half at least of those voters that ``after`` still lists.
 
     This is no rule of the chain, but one for whoever has verified a roster with ``after`` in the run, and is shown a
     takeover that leaves the roster out. By position the votes of members that it removes, and of keys that it revokes,
     are good. If they counted for that reader too, members that were removed for being hostile would come back: they
     would take the run over from before the roster.
+
+    Half is enough: to settle a record it takes more than half, so one of those who voted would have confirmed it. If it
+    took more than half here too, one removed voter could leave whoever has verified the roster behind for good.
     """
     left = still_listed(voters_of(before, run), before, after)
-    return len(left.intersection(vote.body.by for vote in votes)) >= majority_of(left)
+    voted = left.intersection(vote.body.by for vote in votes)
+    return bool(voted) and 2 * len(voted) >= len(left)

@@ -339,27 +339,28 @@ class CatchUp:
                 return False
             assert way.start is not None
             trial = claim.trial = claim.trial or way.start.copy()
-            while trial.term <= chain.term:
+            while True:
                 cid = way.at(trial.height + 1)
                 assert cid is not None  # the last one has a higher term
                 if (blocks := claim.held.get(cid)) is None:
                     return False
                 self._check_not_laid_down(cid)
                 step = trial.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
-                if trial.term > chain.term:
-                    self._check_around_rosters(step, trial)
+                if step.took_over and trial.term > chain.term:
+                    if self._holds_around_rosters(step, trial):
+                        return True
+                    if trial.term == way.target.term:  # else whoever was elected later may have enough votes
+                        raise Lost("it leaves out a roster, and too few voted for it that are still listed after that")
         except (Lost, BlockError) as error:
             self._drop(server, str(error))
             return False
-        return True
 
-    def _check_around_rosters(self, takeover: Step, trial: Chain) -> None:
-        """Raise Lost if members whom a roster removes that we have verified bring a server to the lead from before
-        it."""
+    def _holds_around_rosters(self, takeover: Step, trial: Chain) -> bool:
+        """Whether a takeover is not one by which members that a roster removes, which we have verified, bring a server
+        to the lead from before it."""
         if self.chain.head is None or trial.manifest.version >= self.chain.manifest.version:
-            return
-        if not holds_without_removed(takeover.votes, self.run, trial.manifest, self.chain.manifest):
-            raise Lost("it leaves out a roster, and not enough members voted for it that are still listed after that")
+            return True
+        return holds_without_removed(takeover.votes, self.run, trial.manifest, self.chain.manifest)
 
     def _adopt(self, server: bytes) -> None:
         """Follow a server that was elected; what leads elsewhere than its way is lost."""

@@ -142,21 +142,38 @@ def test_a_takeover_that_forks_before_our_head_is_followed(lost: int) -> None:
     assert not client.all(KeepProof)
 
 
-@pytest.mark.parametrize(("voter", "is_followed"), [(CAROL, False), (ALICE, True)])
-def test_members_that_a_verified_roster_removes_bring_nobody_to_the_lead_from_before_it(
-    voter: SigningKey, is_followed: bool
-) -> None:
+def without_bob_and_carol() -> tuple[Attacked, Scribe, CID]:
+    """A client that has verified a roster which removes both, the chain up to before it, and that manifest."""
     scribe = begun()
-    elected = branch(scribe)
+    before = branch(scribe)
     manifest = scribe.manifest
     for removed in (BOB, CAROL):
         unsigned = without_member(manifest, id_of(removed), by=id_of(ADMIN), time=TIME)
         manifest = scribe.read_manifest(scribe.next_manifest(unsigned).cid)
     scribe.add(scribe.roster(manifest.cid))
-    client = following(scribe)
+    return following(scribe), before, manifest.cid
+
+
+@pytest.mark.parametrize(("voter", "is_followed"), [(CAROL, False), (ALICE, True)])
+def test_members_that_a_verified_roster_removes_bring_nobody_to_the_lead_from_before_it(
+    voter: SigningKey, is_followed: bool
+) -> None:
+    client, elected, _ = without_bob_and_carol()
     elected.lead(voters=(SECOND, BOB, voter))
     hear(client, elected)
     assert follows(client, elected) is is_followed
+
+
+def test_who_did_not_follow_removed_members_follows_whom_the_others_elect_after_them() -> None:
+    client, elected, newest = without_bob_and_carol()
+    elected.lead(voters=(SECOND, BOB, CAROL))
+    elected.add(elected.roster(newest))
+    hear(client, elected)
+    assert not follows(client, elected), "they were still there"
+    elected.lead(voters=(SECOND, ALICE))
+    client.wait(60.0)
+    hear(client, elected)
+    assert follows(client, elected)
 
 
 def test_a_takeover_before_a_close_that_nobody_confirmed_is_followed() -> None:
