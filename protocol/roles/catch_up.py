@@ -386,9 +386,9 @@ class CatchUp:
         self._past = deque((each for each in self._past if each.height < base.height), REMEMBERED)
         self._terms = [(height, term) for height, term in self._terms if height <= base.height]
 
-    def lay_down(self, against: CID, before: CID, height: int) -> None:
+    def lay_down(self, against: CID, before: CID, height: int) -> Position:
         """Go back to ``before``, the record before a dispatch in the chain that most servers contradict, and follow no
-        chain that has that dispatch. ``height`` is the dispatch's."""
+        chain that has that dispatch. ``height`` is the dispatch's. Returns where ``before`` is."""
         assert self.record_at(self._term_at(height), height) in (against, None)
         lost = self.position
         assert lost is not None
@@ -403,6 +403,7 @@ class CatchUp:
             self.server = base.by
         assert self.forks is not None
         self.forks(Fork(base.height, lost, against))
+        return newest
 
     def take_up_again(self, against: CID) -> None:
         """A dispatch that was laid down may be followed again: too few servers contradict it that still count."""

@@ -52,7 +52,7 @@ class Voter:
     """Members that have signed two records at one place."""
     floor: int | None = 0
     """The term that it has to be above because its home may have forgotten a vote (`Reports`); None: that is not known
-    yet. 0 for a home that has forgotten nothing."""
+    yet, or it has to verify again what it had verified. 0 for a home that has forgotten nothing."""
 
     @property
     def highest(self) -> int:

@@ -127,7 +127,7 @@ class Ballot:
             is_closed=run.is_closed,
             is_copied=not self._copies.may_sign,
             distrusted=frozenset(each.id for each in servers if proof_against(each) is not None),
-            floor=self._floor(run),
+            floor=self._floor(run) if run.is_whole else None,
         )
 
     def _may_stand_anyway(self, candidate: bytes, run: VotedRun, now: float) -> bool:

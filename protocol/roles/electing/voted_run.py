@@ -32,6 +32,8 @@ class VotedRun:
     """The dispatch after the head that we have laid down, because most servers contradict it."""
     seen: int = 0
     """The highest term of the records that we have laid down."""
+    is_whole: bool = True
+    """Whether we have verified it as far as we ever had: as long as we have not, we vote for nothing that is older."""
     _decides: list[tuple[Manifest, Electorate]] = field(default_factory=list, init=False, repr=False, compare=False)
     """Who decides, by the manifest for which that was asked last."""
 
@@ -65,19 +67,25 @@ class NewestVotedRun:
         self._known: tuple[Chain, CID, VotedRun] | None = None
 
     def of(
-        self, chain: Chain, durable: Position | None = None, disputed: Agreement | None = None, seen: int = 0
+        self,
+        chain: Chain,
+        durable: Position | None = None,
+        disputed: Agreement | None = None,
+        seen: int = 0,
+        *,
+        is_whole: bool = True,
     ) -> VotedRun | None:
-        """The run of ``chain``, up to ``durable``, or up to its head; None if it has no record yet. ``disputed`` and
-        ``seen`` as `VotedRun` has them."""
+        """The run of ``chain``, up to ``durable``, or up to its head; None if it has no record yet. ``disputed``,
+        ``seen`` and ``is_whole`` as `VotedRun` has them."""
         head = chain.head
         if head is None:
             return None
         if self._known is not None:
             of, at, run = self._known
             is_known = of is chain and at is head and run.disputed is disputed and run.seen == seen
-            if is_known and (durable is None or run.position is durable):
+            if is_known and run.is_whole is is_whole and (durable is None or run.position is durable):
                 return run
         position = durable or Position(chain.run, head, chain.height, chain.term)
-        run = replace(VotedRun.of(chain, position), disputed=disputed, seen=seen)
+        run = replace(VotedRun.of(chain, position), disputed=disputed, seen=seen, is_whole=is_whole)
         self._known = chain, head, run
         return run

@@ -51,6 +51,8 @@ class FollowedRun:
         self.run: CatchUp | None = None
         """The run that is followed."""
         self._before = next(iter(verified.heads.values()), None)
+        self._came_to = dict(verified.heads)
+        """How far we have verified each run, in this process or one before, but for what we have laid down since."""
         self._fetching: set[CID] = set()
         self._led: dict[bytes, float] = {}
         """When each server last said that it leads a run."""
@@ -100,6 +102,15 @@ class FollowedRun:
         if ours is None or (before is not None and before.run == run.run and rank(before) > rank(ours)):
             return before
         return ours
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all is here that we have ever verified of the run followed. A process verifies a run again from its
+        beginning, and so does one that goes back further than it remembers."""
+        if self.run is None or (ours := self.run.position) is None:
+            return False
+        came_to = self._came_to.get(self.run.run)
+        return came_to is None or rank(ours) >= rank(came_to)
 
     @property
     def confirmed(self) -> Position | None:
@@ -258,7 +269,7 @@ class FollowedRun:
         self._now = now
         known = self._verified.heads.get(run.run)
         terms = [run.chain.term, 0 if known is None else known.term]
-        run.lay_down(agreed.against.cid, agreed.before, agreed.dispatch.height)
+        self._came_to[run.run] = run.lay_down(agreed.against.cid, agreed.before, agreed.dispatch.height)
         return max(terms)
 
     def _may_leave(self, run: CatchUp, other: CID, server: bytes, now: float) -> bool:
@@ -295,6 +306,8 @@ class FollowedRun:
         try:
             for step, blocks in run.steps():
                 del self._lost[run.leader]
+                if self.is_whole and run.position is not None:
+                    self._came_to[run.run] = run.position
                 if step.took_over:
                     self._is_taken_over(run, now)
                 then = partial(self._is_on_disk, run.position, run.chain.closed)

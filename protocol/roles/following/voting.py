@@ -76,7 +76,9 @@ class Voting:
         run = self._followed.run
         if run is None:
             return None
-        return self._newest_run.of(run.chain, disputed=self._laid_down.agreed(), seen=self._laid_down.seen)
+        laid_down = self._laid_down
+        whole = self._followed.is_whole
+        return self._newest_run.of(run.chain, disputed=laid_down.agreed(), seen=laid_down.seen, is_whole=whole)
 
     def voters_here(self, run: VotedRun, now: float) -> frozenset[bytes]:
         """The voters that are heard besides the leader, ourselves among them."""

@@ -10,12 +10,12 @@ from chains import ALICE, APP, BOB, CAROL, ENVIRONMENT, SECOND, SERVER, TIME, Sc
 
 from protocol.app.calls import AppReady
 from protocol.blocks.cid import CID
-from protocol.records.bodies import Vote
+from protocol.records.bodies import INDEX_EVERY, Vote
 from protocol.records.signed_records import parse_record
 from protocol.roles.acting import Acting
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
-from protocol.roles.effects import FetchContent, KeepVote, Publish, Stop, What
+from protocol.roles.effects import FetchContent, FetchRecord, KeepVote, Publish, Stop, What
 from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.events import Done
 from protocol.roles.following.followed_run import Verified
@@ -213,6 +213,24 @@ def with_votes(vote: KeptVote | None = None, remembers: Callable[[CID], bool] = 
     client.give_all()
     client.wait(SILENT)
     return client
+
+
+def test_while_it_verifies_again_what_it_had_verified_it_votes_for_nothing_older() -> None:
+    scribe = Scribe()
+    scribe.add(scribe.run())
+    scribe.fill_until(9)
+    older = canvass(scribe)
+    scribe.fill_until(INDEX_EVERY)
+    verified = Verified({scribe.chain.run: position(scribe)}, frozenset())
+    plan, trusted = ClientPlan(APP, bytes(32)), TrustedManifest(scribe.first, scribe.source)
+    client = Attacked(Client(Author(id_of(ALICE), (ALICE,), 1), trusted, plan, {}, verified), scribe)
+    while not (answers := ask(client, older)) or answers[0].position != older.position:
+        client.give(next(each for each in client.fetching.values() if isinstance(each, FetchRecord)))
+    assert answers[0].refusal is Refusal.FORGOTTEN
+    client.give_all()
+    (answer,) = ask(client, older)
+    assert answer.refusal is Refusal.BEHIND
+    assert [type(each) for each in ask(client, vote_asked(scribe))] == [VoteReady]
 
 
 def test_a_promise_outlives_the_process() -> None:
