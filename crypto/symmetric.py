@@ -14,11 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from io import BytesIO
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
@@ -28,6 +32,7 @@ from crypto.keys import Secret
 KEY_SIZE: Final = 32
 _NONCE: Final = 12
 _TAG: Final = 16
+_BLOCK: Final = 16
 
 OVERHEAD: Final = _NONCE + _TAG
 """How many bytes longer a ciphertext is than its plaintext."""
@@ -96,6 +101,22 @@ class SymmetricKey(Secret):
 
     def __repr__(self) -> str:
         return f"SymmetricKey(committed to by {self.commitment().hex()[:8]})"
+
+
+class ScratchKey(Secret):
+    """What hides a scratch file of this process: AES-256 in counter mode (NIST SP 800-38A), counted by the place in the
+    file. It is gone with the process, and so is what the file holds, whatever the disk keeps of it. It finds no change,
+    and each place is to be written once."""
+
+    __slots__ = ("_cipher",)
+
+    def __init__(self) -> None:
+        self._cipher = AES(AESGCM.generate_key(256))
+
+    def stream(self, place: int) -> Callable[[bytes], bytes]:
+        """Encrypts, or decrypts, what is in the file from ``place`` on, a multiple of 16, piece by piece."""
+        counter = (place // _BLOCK).to_bytes(_BLOCK, "big")
+        return Cipher(self._cipher, CTR(counter)).encryptor().update
 
 
 def _expand(key: bytes, info: bytes) -> bytes:

@@ -112,7 +112,7 @@ class PollenGrid(Grid):
         self._store = store
         self._writer = ContentWriter(store)
         self._limits = limits
-        self._kept = kept or KeptReplies()
+        self._kept = kept
         self._tell = tell
         self._strategies = strategies or StrategiesInUse()
         self._anchoring = anchoring
@@ -321,7 +321,7 @@ class PollenGrid(Grid):
         return records
 
     def _content(self, reply: Handed) -> RecordDict | Error:
-        kept = self._kept.take(reply.message, reply.content)
+        kept = None if self._kept is None else self._kept.take(reply.message, reply.content)
         if reply.content is None:
             return Error(int(ErrorCode.MESSAGE_UNAVAILABLE) if reply.code is None else reply.code, reply.reason)
         if kept is not None:

@@ -125,7 +125,7 @@ def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     pipe.prepare()
     environment = prepare(app_dir)
     contents = open_contents(where)  # it imports, so it comes before the app's folder is on the path
-    kept = KeptReplies()
+    kept = KeptReplies(works_in.absolute())
     if not isinstance(contents, RecordedContents):  # in an audit there is nobody to answer
         examine_in_threads(Examiner(contents, kept), pipe.to_examine, pipe.send)
     gc.freeze()  # Flower's Bulyan and QFedAvg collect garbage for each reply: 0.1 s if that goes through all of torch

@@ -1,6 +1,7 @@
 """Examines replies in the server's app process, while the app waits for them (`protocol.app.calls.Examine`).
 
-A reply stays in memory, so the app need not read it again. The peer decides what follows from the findings.
+A reply stays in a file, so the app need not read and check its blocks again. The peer decides what follows from the
+findings.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FETCHED_AT_ONCE: Final = 8
 """How many contents are fetched at once. Several, because a content that a member announces may be nowhere."""
 
 SIDE_BY_SIDE: Final = 2
-"""How many replies are examined at once. Each takes memory for two arrays and what else is in the content."""
+"""How many replies are examined at once. Each takes memory for two arrays at most and what else is in the content."""
 
 SENT_KEPT: Final = 16
 """How many layouts of dispatched contents are kept, for the next reply to the same one."""
@@ -104,7 +105,7 @@ class Examiner:
                 update=asked.update,
                 measure=asked.measure,
                 limits=Limits(min(limit, DEFAULT_LIMITS.body), min(limit, DEFAULT_LIMITS.arrays)),
-                keep=partial(self._kept.make_room, asked.message),
+                keep=partial(self._kept.make_room, asked.message, hidden=asked.reply_key is not None),
             )
             self._kept.put(asked.message, asked.reply, records)
             return found

@@ -8,18 +8,43 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
 
+class ArrayBytes(Protocol):
+    """Where the bytes of an array are. Safe to use from several threads."""
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether they may be read again and again, because that takes neither a hash nor a key."""
+
+    def load(self) -> bytes:
+        """All of them."""
+
+    def begin(self) -> bytes:
+        """The first of them."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of them, a chunk at a time."""
+
+    def mapped(self) -> memoryview | None:
+        """All of them in a mapping that is the caller's own, also to write to; None if there is none."""
+
+
 class LazyArray(Array):
     """An `Array` that reads its ``data`` at the first use, and is a plain `Array` from then on.
 
-    It compares, hashes, prints, copies and pickles like the plain one, because each of these makes it a plain one. The
-    first call of `numpy` alone leaves it as it is: it reads the bytes into the numbers that it returns. Whoever asks a
-    second time may ask often, so that makes it a plain one too, and no array is read more than twice.
+    It compares, hashes, prints, copies and pickles like the plain one, because each of these makes it a plain one.
+    `numpy` alone leaves it as it is: it reads the bytes into the numbers that it returns, or maps them. If its source
+    does not last, that holds for the first call. Whoever asks a second time may ask often, so that makes it a plain one
+    too, and no array is read from its blocks more than twice.
     """
 
     def __init__(
@@ -27,22 +52,30 @@ class LazyArray(Array):
         dtype: str,
         shape: tuple[int, ...],
         stype: str,
-        size: int,
-        load: Callable[[], bytes],
-        begin: Callable[[], bytes],
-        stream: Callable[[], Iterator[bytes]],
+        source: ArrayBytes,
         numbers: Callable[[Array], NDArray[Any] | None],
     ) -> None:
-        """``load`` reads all ``size`` bytes, ``begin`` the first of them, ``stream`` all of them one after another.
-        ``numbers`` makes an array of numpy's of these; None if Flower itself has to."""
+        """``numbers`` makes an array of numpy's of this one; None if Flower itself has to."""
         # not Array.__init__, which wants the bytes
-        given = {"_size": size, "_load": load, "_begin": begin, "_stream": stream, "_numbers": numbers}
-        self.__dict__.update(dtype=dtype, shape=shape, stype=stype, **given)
+        self.__dict__.update(dtype=dtype, shape=shape, stype=stype, _source=source, _numbers=numbers)
+
+    @property
+    def source(self) -> ArrayBytes:
+        """Where its bytes are."""
+        found: ArrayBytes = self.__dict__["_source"]
+        return found
+
+    @source.setter
+    def source(self, source: ArrayBytes) -> None:
+        self.__dict__["_source"] = source
 
     def numpy(self) -> NDArray[Any]:
-        """As `Array.numpy`. The first time, the bytes are not kept."""
-        numbers = self.__dict__.pop("_numbers", None)
-        found = None if numbers is None or "data" in self.__dict__ else numbers(self)
+        """As `Array.numpy`. The first time, the bytes are not kept; if they are in a file, they never are."""
+        attributes = self.__dict__
+        source = attributes.get("_source")
+        lasts = source is not None and source.lasts
+        numbers = attributes.get("_numbers") if lasts else attributes.pop("_numbers", None)
+        found = None if numbers is None or "data" in attributes else numbers(self)
         return self._plain().numpy() if found is None else found
 
     def __getattr__(self, name: str) -> Any:  # the signature that the protocol has
@@ -63,12 +96,12 @@ class LazyArray(Array):
 
     def _plain(self) -> Array:
         attributes = self.__dict__
-        load = attributes.get("_load")
-        if load is not None:  # otherwise another thread has just done it
+        source = attributes.get("_source")
+        if source is not None:  # otherwise another thread has just done it
             if "data" not in attributes:
-                attributes["data"] = load()
+                attributes["data"] = source.load()
             self.__class__ = Array  # type: ignore[assignment]  # the same layout, and nothing left to do lazily
-            for name in ("_load", "_begin", "_stream", "_numbers", "_size"):
+            for name in ("_source", "_numbers"):
                 attributes.pop(name, None)
         return self
 
@@ -78,19 +111,44 @@ def as_it_is(arrays: ArrayRecord) -> ArrayRecord:
     return ArrayRecord({name: copy.copy(array) for name, array in arrays.items()})
 
 
+def in_memory(array: Array) -> Array:
+    """A plain array that is equal to this one, which stays as it is."""
+    source = _source_of(array)
+    return array if source is None else Array(array.dtype, array.shape, array.stype, source.load())
+
+
 def beginning(array: Array) -> bytes:
     """The first bytes of an array, a chunk or all. A lazy array reads no more than that, and stays lazy."""
-    begin = array.__dict__.get("_begin")
-    return array.data if begin is None else begin()
+    source = _source_of(array)
+    return array.data if source is None else source.begin()
 
 
 def pieces_of(array: Array) -> Iterator[bytes]:
     """All bytes of an array, a chunk at a time. A lazy array stays lazy: none of them is kept."""
-    stream = array.__dict__.get("_stream")
-    return iter((array.data,)) if stream is None else stream()
+    source = _source_of(array)
+    return iter((array.data,)) if source is None else source.pieces()
 
 
 def size_of(array: Array) -> int:
     """How many bytes an array has, or is going to have."""
-    size = array.__dict__.get("_size")
-    return len(array.data) if size is None else int(size)
+    source = _source_of(array)
+    return len(array.data) if source is None else source.size
+
+
+def mapped(array: Array) -> memoryview | None:
+    """All bytes of an array that are in a file, in a mapping that is the caller's own; None if they are in none."""
+    source = _source_of(array)
+    return None if source is None else source.mapped()
+
+
+def whole(array: Array) -> bytes | memoryview:
+    """All bytes of an array, to be read. If they are in a file, they stay there; otherwise the array keeps them."""
+    source = _source_of(array)
+    if source is None or not source.lasts:
+        return array.data
+    found = source.mapped()
+    return source.load() if found is None else found
+
+
+def _source_of(array: Array) -> ArrayBytes | None:
+    return array.__dict__.get("_source")

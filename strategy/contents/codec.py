@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
@@ -293,6 +292,32 @@ def _closed(parts: Sequence[memoryview], form: ContentForm) -> list[Piece]:
 # -- decoding ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _ChunkedBytes:
+    """The bytes of an array in chunks, each of which is checked, and opened, whenever it is read."""
+
+    chunks: tuple[CID, ...]
+    size: int
+    blocks: BlockSource
+    form: ContentForm
+
+    @property
+    def lasts(self) -> bool:
+        return False
+
+    def load(self) -> bytes:
+        return read_chunks(self.chunks, self.size, self.blocks, self.form)
+
+    def begin(self) -> bytes:
+        return read_chunks(self.chunks[:1], min(self.size, self.form.chunk_size), self.blocks, self.form)
+
+    def pieces(self) -> Iterator[bytes]:
+        return chunk_bytes(self.chunks, self.size, self.blocks, self.form)
+
+    def mapped(self) -> memoryview | None:
+        return None
+
+
 class _ArrayReader:
     """Deals out the chunks of a content in order, to arrays that declare how many bytes they have."""
 
@@ -314,11 +339,8 @@ class _ArrayReader:
         chunks = tuple(islice(self._chunks, count))
         if len(chunks) < count:
             raise ContentError("an array is larger than the chunks that are linked")
-        load = partial(read_chunks, chunks, where, self._source, self._form)
-        first = min(where, self._form.chunk_size)
-        begin = partial(read_chunks, chunks[:1], first, self._source, self._form)
-        stream = partial(chunk_bytes, chunks, where, self._source, self._form)
-        return LazyArray(dtype, shape, stype, where, load, begin, stream, read_numbers)
+        source = _ChunkedBytes(chunks, where, self._source, self._form)
+        return LazyArray(dtype, shape, stype, source, read_numbers)
 
     def finish(self) -> None:
         if next(self._chunks, None) is not None:

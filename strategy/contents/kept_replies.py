@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from flwr.app import RecordDict
+from flwr.app import Array, RecordDict
 
 from protocol.blocks.cid import CID
+from strategy.contents.reply_files import ReplyFile, bytes_in_memory, room_for_files, space_for
 
-KEPT: Final = 1 << 30
-"""Bytes of arrays that are kept. A reply that finds no room is read again for the app."""
+SMALL: Final = 64 << 20
+"""Bytes of arrays that are kept in memory: those that stand in the bodies of contents. Larger arrays are in files."""
+
+FILES: Final = 256
+"""Files that may be open, those of replies that the app has got among them. Many systems allow a process 1,024."""
 
 
 class KeptReplies:
     """The newest examined replies, by the message they answer. Each stays until it is taken. Safe from several
-    threads."""
+    threads.
 
-    def __init__(self, limit: int = KEPT) -> None:
-        self._limit = limit
+    A reply for which the disk has no room, or which would be one too many, is not kept: it is read again for the app.
+    """
+
+    def __init__(self, folder: Path, small: int = SMALL, files: int = FILES) -> None:
+        """``folder`` is on the disk for the files, which have no names in it."""
+        self._folder = folder
+        self._small = small
+        self._most = files
         self._lock = threading.Lock()
         self._sizes: dict[bytes, int] = {}
-        """Bytes of each reply that has room here, oldest first, set before it is read."""
+        """Bytes in memory of each reply that has room here, oldest first, set before it is read."""
         self._held = 0
         self._replies: dict[bytes, tuple[CID, RecordDict]] = {}
+        self._files: weakref.WeakSet[ReplyFile] = weakref.WeakSet()
+        """Those that are in use still, here or by the app."""
 
-    def make_room(self, message: bytes, size: int) -> bool:
-        """Whether a reply of ``size`` bytes may be put here. The oldest are forgotten for it."""
+    def make_room(self, message: bytes, arrays: Sequence[Array], *, hidden: bool = False) -> ReplyFile | None:
+        """A file for those of a reply's ``arrays`` that are not in memory, ``hidden`` from whoever reads the disk; None
+        if the reply may not be put here. The oldest are forgotten for it."""
+        size, small = space_for(arrays), bytes_in_memory(arrays)
         with self._lock:
             self._forget(message)
-            if size > self._limit:
-                return False
-            while self._held + size > self._limit:
+            if small > self._small:
+                return None
+            while self._sizes and (self._held + small > self._small or (size and len(self._files) >= self._most)):
                 self._forget(next(iter(self._sizes)))
-            self._sizes[message] = size
-            self._held += size
-            return True
+            file = self._file(size, hidden)
+            if file is not None:
+                self._sizes[message] = small
+                self._held += small
+            return file
 
     def put(self, message: bytes, content: CID, records: RecordDict | None) -> None:
         """Keep the records of a ``content`` if it still has room. If ``records`` is None, its room is free again."""
@@ -52,6 +71,19 @@ class KeptReplies:
             kept, records = self._replies.get(message, (None, None))
             self._forget(message)
             return records if kept == content else None
+
+    def _file(self, size: int, hidden: bool) -> ReplyFile | None:
+        if size and len(self._files) >= self._most:
+            return None
+        try:
+            if size > room_for_files(self._folder, sum(file.size for file in self._files)):
+                return None
+            file = ReplyFile(self._folder, size, hidden=hidden)
+        except OSError:
+            return None
+        if size:
+            self._files.add(file)
+        return file
 
     def _forget(self, message: bytes) -> None:
         self._held -= self._sizes.pop(message, 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -20,7 +20,7 @@ from flwr.app import Array
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from strategy.contents.arrays import beginning, pieces_of, size_of
+from strategy.contents.arrays import beginning, mapped, pieces_of, size_of, whole
 
 NUMPY: Final = "numpy.ndarray"
 """Flower's ``stype`` of arrays whose bytes are in numpy's format. No others are opened."""
@@ -64,7 +64,7 @@ def stored(array: Array, *, any_type: bool = False) -> Stored | None:
     """What ``array`` is; None if it is not in numpy's format, or incomplete. ``any_type``: its ``stype`` need not be
     `NUMPY`, because Flower's older strategies do not read that."""
     what = declared(array, any_type=any_type)
-    if what is None or what.start + what.size > len(array.data):
+    if what is None or what.start + what.size > len(whole(array)):
         return None
     return what
 
@@ -76,10 +76,10 @@ def declared(array: Array, *, any_type: bool = False) -> Stored | None:
     return _in_header(beginning(array))
 
 
-def _in_header(begin: bytes) -> Stored | None:
+def _in_header(begin: bytes | memoryview) -> Stored | None:
     """What the first bytes of an array say."""
     end = 10 + int.from_bytes(begin[8:10], "little") if begin[6:7] == b"\x01" else _HEADER
-    return _declared(begin[: min(end, _HEADER)])
+    return _declared(bytes(begin[: min(end, _HEADER)]))
 
 
 @lru_cache(64)
@@ -99,23 +99,32 @@ def _declared(begin: bytes) -> Stored | None:
 
 
 def read_numbers(array: Array) -> NDArray[Any] | None:
-    """What ``numpy.load`` makes of the bytes of ``array``, read a piece at a time into the numbers' own memory. None if
-    they are not in numpy's format, or incomplete, or have a type that only ``numpy.load`` can tell or refuse."""
-    pieces = pieces_of(array)
+    """What ``numpy.load`` makes of the bytes of ``array``: read a piece at a time into the numbers' own memory, or, if
+    they are in a file, mapped from there. None if they are not in numpy's format, or incomplete, or have a type that
+    only ``numpy.load`` can tell or refuse."""
+    view = mapped(array)
+    pieces: Iterator[bytes | memoryview] = pieces_of(array) if view is None else iter((view,))
     piece = next(pieces, b"")
     what = _in_header(piece) if array.stype == NUMPY else None
     if what is None or what.start + what.size > size_of(array) or what.dtype.names is not None:
         return None
     dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
-    found = np.empty(what.shape[::-1] if what.fortran else what.shape, dtype)
-    into = found.reshape(-1).view(np.uint8)
+    shape = what.shape[::-1] if what.fortran else what.shape
+    if view is not None and what.size and what.start % dtype.alignment == 0:  # torch takes no others
+        found = np.frombuffer(view, dtype, math.prod(shape), what.start).reshape(shape)
+    else:
+        found = np.empty(shape, dtype)
+        _fill(found.reshape(-1).view(np.uint8), chain((piece,), pieces), what)
+    return found.transpose() if what.fortran else found
+
+
+def _fill(into: NDArray[np.uint8], pieces: Iterable[bytes | memoryview], what: Stored) -> None:
     at = -what.start
-    for each in chain((piece,), pieces):
+    for each in pieces:
         begin, end = max(at, 0), min(at + len(each), what.size)
         if begin < end:
             into[begin:end] = np.frombuffer(each, np.uint8, end - begin, begin - at)
         at += len(each)
-    return found.transpose() if what.fortran else found
 
 
 def opened(array: Array) -> NDArray[Any]:
@@ -140,7 +149,7 @@ def numbers(array: Array, what: Stored | None) -> Numbers | None:
     if what is None or not _holds_numbers(array, what):
         return None
     dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
-    flat = np.frombuffer(array.data, dtype, math.prod(what.shape), what.start)
+    flat = np.frombuffer(whole(array), dtype, math.prod(what.shape), what.start)
     return flat if what.dtype.kind != "V" else flat.view(np.uint16).view(_BFLOAT16)
 
 

@@ -1,8 +1,8 @@
 """Measures a reply's content: its layout, and how far it is from the content that it answers.
 
 Here it is only measured; `protocol.replies.judged_replies` decides which replies are refused. No declared size is
-believed: numbers are views of bytes that are here. Unless the reply is kept for the app, no more than one array is in
-memory. Nothing imports torch.
+believed: numbers are views of bytes that are here. No more than one large array is in memory: if the reply is kept for
+the app, they are in a file. Nothing imports torch.
 
 An array is compared with the dispatched array of the same record and key. The records of Flower's older apps,
 ``fitins.parameters`` and ``fitres.parameters``, count as the same, and so do two records that are the only ones in
@@ -12,8 +12,9 @@ their contents.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from flwr.app import Array, ArrayRecord, RecordDict
@@ -33,9 +34,10 @@ from protocol.replies.reply_layout import (
     ReplyLayout,
 )
 from protocol.replies.strategy_rule import SHOWN, shown
-from strategy.contents.arrays import size_of
+from strategy.contents.arrays import in_memory, whole
 from strategy.contents.codec import DEFAULT_LIMITS, Limits, decode
 from strategy.contents.npy import Stored, change, count_newly_not_finite, count_not_finite, declared, numbers, stored
+from strategy.contents.reply_files import ReplyFile
 from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, read_older
 from strategy.replies.boosted_trees import are_trees
 
@@ -147,12 +149,12 @@ def examine(
     update: bool,
     measure: bool = False,
     limits: Limits = DEFAULT_LIMITS,
-    keep: Callable[[int], bool] | None = None,
+    keep: Callable[[Sequence[Array]], ReplyFile | None] | None = None,
 ) -> tuple[Examination, RecordDict | None]:
     """Examine the content ``reply``, an answer to ``sent``.
 
-    Returns its layout and the first failure of each check. Also returns its records, with all arrays read, if ``keep``
-    allows that many bytes to stay and no failed check rules the reply out.
+    Returns its layout and the first failure of each check. Also returns its records, if ``keep`` gives a file for its
+    arrays, all of them could be written there, and no failed check rules the reply out.
 
     ``update`` says whether the message asked for an update, ``measure`` whether to measure the norm of its change. For
     that, and if the reply holds NaN, ``reopen`` gives the records of ``sent``. ``limits`` bound the reply: a few
@@ -163,16 +165,16 @@ def examine(
     """
     looking = _Looking(sent, reopen, update=update, measure=measure)
     records = None
-    kept = False
+    file = None
     try:
         records = opened_records(reply, source, key, limits)
-        kept = keep is not None and keep(sum(map(size_of, _arrays_of(records))))
-        looking.over(records, _one_after_another if kept else _one_by_one)
+        file = None if keep is None else keep(list(_arrays_of(records)))
+        looking.over(records, _one_by_one if file is None else partial(_moved, file))
     except ContentError as error:
         looking.find(Check.READABLE, str(error))
     found = looking.examination()
     used = all(each.check is Check.NORM for each in found.failed)
-    return found, records if kept and used else None
+    return found, records if file is not None and not file.broken and used else None
 
 
 class _Looking:
@@ -310,20 +312,26 @@ def _arrays_of(records: RecordDict) -> Iterator[Array]:
         yield from record.values()
 
 
-def _one_after_another(record: ArrayRecord) -> Iterator[tuple[str, Array]]:
-    """The arrays of a record that somebody needs afterwards. Each is read completely."""
-    for key, array in record.items():
-        len(array.data)
-        yield key, array
+def _moved(file: ReplyFile, record: ArrayRecord) -> Iterator[tuple[str, Array]]:
+    """The arrays of a record that somebody needs afterwards. Each is read completely, into a ``file``. If that breaks,
+    nobody needs what is left."""
+    for key, array in list(record.items()):
+        if not file.move(array):
+            yield key, record.pop(key)
+        elif file.is_hidden:  # it is looked at several times, and would be read as often
+            yield key, in_memory(array)
+        else:
+            yield key, array
 
 
 def _with_trees(array: Array, layout: Layout) -> Layout:
     """``layout``, with ``trees`` set if the array begins like xgboost's JSON and Flower can add its boosted trees."""
     start = layout.stored.start if layout.stored else 0
-    end = start + layout.stored.size if layout.stored else len(array.data)
-    if array.data[start : start + 1] != b"{":
+    data = whole(array)
+    end = start + layout.stored.size if layout.stored else len(data)
+    if data[start : start + 1] != b"{":
         return layout
-    return replace(layout, trees=are_trees(array.data[start:end]))
+    return replace(layout, trees=are_trees(bytes(data[start:end])))
 
 
 def _layout(array: Array, what: Stored | None) -> Layout:

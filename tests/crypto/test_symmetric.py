@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.errors import BadKey, CannotDecrypt
-from crypto.symmetric import OVERHEAD, SymmetricKey
+from crypto.symmetric import OVERHEAD, ScratchKey, SymmetricKey
 
 VECTOR: dict[str, str] = json.loads((Path(__file__).parents[1] / "vectors" / "crypto.json").read_text("utf-8"))[
     "symmetric"
@@ -96,3 +96,14 @@ def test_nothing_shows_the_key() -> None:
 def test_a_key_has_32_bytes(size: int) -> None:
     with pytest.raises(BadKey):
         SymmetricKey(bytes(size))
+
+
+def test_a_scratch_key_opens_what_it_hid_from_any_block_on_and_no_other_key_does() -> None:
+    key, plaintext = ScratchKey(), bytes(1000)
+    hide = key.stream(64)
+    hidden = hide(plaintext[:301]) + hide(plaintext[301:])
+
+    assert key.stream(64)(hidden) == plaintext
+    assert key.stream(64 + 160)(hidden[160:]) == plaintext[160:]
+    assert len({hidden[at : at + 16] for at in range(0, 992, 16)}) == 62
+    assert ScratchKey().stream(64)(hidden) != plaintext

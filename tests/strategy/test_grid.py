@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,7 +221,7 @@ def test_any_records_are_examined_and_judged_in_words(sent: RecordDict, answered
     layout = read_sent(root, store, None)
     found = {
         bytes([at]) * 32: examine(
-            ContentWriter(store).write(each, None), store, None, layout, lambda: sent, update=True, keep=lambda _: False
+            ContentWriter(store).write(each, None), store, None, layout, lambda: sent, update=True, keep=lambda _: None
         )[0]
         for at, each in enumerate(answered)
     }
@@ -342,9 +343,9 @@ def test_exchanges_from_several_threads_each_get_their_own_replies(store: Memory
         assert list(pool.map(ask, range(40))) == list(range(40))
 
 
-def test_a_reply_that_was_read_already_is_not_read_again(answers: Answering) -> None:
-    away, examined, kept = raw_block(b"away").cid, RecordDict({"m": MetricRecord({"n": 1})}), KeptReplies()
-    kept.make_room(bytes(32), 0)
+def test_a_reply_that_was_read_already_is_not_read_again(answers: Answering, tmp_path: Path) -> None:
+    away, examined, kept = raw_block(b"away").cid, RecordDict({"m": MetricRecord({"n": 1})}), KeptReplies(tmp_path)
+    kept.make_room(bytes(32), [])
     kept.put(bytes(32), away, examined)
     answers.replies[bytes(32)] = Handed(bytes(32), 112.0, away)
     grid = PollenGrid(server_run(7), answers, MemoryStore(), kept=kept)

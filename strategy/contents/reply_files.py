@@ -1,0 +1,195 @@
+"""Files for the arrays of replies that were examined, so that a server's memory does not grow with its clients.
+
+The bytes of a reply are checked, and decrypted, as they are written. Whoever wants their numbers gets a private mapping
+of the file: the kernel may drop its pages and read them again, and what an app writes into them is its own copy
+(``MAP_PRIVATE`` of mmap(2)). A file has no name, and its space is free again with the last array and the last mapping.
+
+A disk may keep what was in a file. So what came encrypted is *hidden* there, under a key that this process alone has,
+and is read in place of being mapped.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+import shutil
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Final
+
+from flwr.app import Array
+
+from crypto.symmetric import ScratchKey
+from strategy.contents.arrays import LazyArray
+
+_ALIGNED: Final = 64
+"""Where an array begins in a file. Numbers begin at a multiple of that within an array, as numpy writes it."""
+_PIECE: Final = 1 << 20
+"""Bytes that are read at once."""
+
+
+class ReplyFile:
+    """The large arrays of one reply. Arrays are moved to it by one thread, and read by any."""
+
+    def __init__(self, folder: Path, size: int, *, hidden: bool) -> None:
+        """``size`` bytes on the disk of ``folder``, as `space_for` counts them. No file is made for none.
+
+        Raises:
+            OSError: if the disk has no room for them, or the file cannot be made.
+        """
+        self.size = size
+        self.broken = False
+        """Whether an array could not be written."""
+        self._key = ScratchKey() if hidden else None
+        self._end = 0
+        self._newest: _Mapped | None = None
+        self._descriptor = _new_file(folder, size) if size else -1
+        if size:
+            weakref.finalize(self, os.close, self._descriptor)
+
+    def move(self, array: Array) -> bool:
+        """Write the bytes of an array here, from where it is read from then on. Returns whether that was done: all
+        else stays as it is. An array that is in memory is left there.
+
+        Raises what reading the array raises.
+        """
+        if not isinstance(array, LazyArray):
+            return True
+        if self.broken:
+            return False
+        start = at = self._end
+        hide = None if self._key is None else self._key.stream(start)
+        for piece in array.source.pieces():
+            try:
+                at += self._write(piece if hide is None else hide(piece), at)
+            except OSError:
+                self.broken = True
+                return False
+        array.source = _FiledBytes(self, start, at - start)
+        self._end = _aligned(at)
+        return True
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether nothing can be mapped from it."""
+        return self._key is not None
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes that were written from ``start`` on, which is a multiple of 16.
+
+        Raises:
+            OSError: if the disk fails.
+        """
+        found = self._read(start, size)
+        return found if self._key is None else self._key.stream(start)(found)
+
+    def _read(self, start: int, size: int) -> bytes:
+        found = os.pread(self._descriptor, size, start)
+        while len(found) < size:  # Linux reads 2 GiB at most
+            more = os.pread(self._descriptor, size - len(found), start + len(found))
+            if not more:
+                raise OSError(f"{size - len(found)} bytes of an examined reply are gone from its file")
+            found += more
+        return found
+
+    def mapped(self, start: int, size: int) -> memoryview | None:
+        """Bytes of the file that only who asks may write to. None if they are hidden, or the
+        kernel allows no further mapping.
+
+        One mapping of the file serves each array once, because each takes a descriptor. It ends with its last view.
+        """
+        if self.is_hidden:
+            return None
+        newest, mine = self._newest, object()
+        mapping = None if newest is None else newest.mapping()
+        # setdefault is atomic: of two threads that ask for one array, one gets another mapping
+        if newest is None or mapping is None or newest.given.setdefault(start, mine) is not mine:
+            try:
+                mapping = mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_COPY)
+            except (OSError, ValueError):  # too many, or more than this process may have
+                return None
+            self._newest = _Mapped(weakref.ref(mapping), {start: mine})
+        return memoryview(mapping)[start : start + size]
+
+    def _write(self, piece: bytes, at: int) -> int:
+        left = memoryview(piece)
+        while left:
+            done = os.pwrite(self._descriptor, left, at)
+            left, at = left[done:], at + done
+        return len(piece)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mapped:
+    mapping: weakref.ref[mmap.mmap]
+    given: dict[int, object] = field(default_factory=dict)
+    """The starts of the arrays of which there may be views."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FiledBytes:
+    """The bytes of an array in a file."""
+
+    file: ReplyFile
+    start: int
+    size: int
+
+    @property
+    def lasts(self) -> bool:
+        return True
+
+    def load(self) -> bytes:
+        joined = BytesIO()  # as in `protocol.blocks.content.read_chunks`
+        for piece in self.pieces():
+            joined.write(piece)
+        return joined.getvalue()
+
+    def begin(self) -> bytes:
+        return self.file.read(self.start, min(self.size, _PIECE))
+
+    def pieces(self) -> Iterator[bytes]:
+        for at in range(0, self.size, _PIECE):
+            yield self.file.read(self.start + at, min(_PIECE, self.size - at))
+
+    def mapped(self) -> memoryview | None:
+        return self.file.mapped(self.start, self.size)
+
+
+def space_for(arrays: Iterable[Array]) -> int:
+    """Bytes that those of the ``arrays`` take in a file that are read later."""
+    return sum(_aligned(array.source.size) for array in arrays if isinstance(array, LazyArray))
+
+
+def bytes_in_memory(arrays: Iterable[Array]) -> int:
+    """Bytes of the others."""
+    return sum(len(array.data) for array in arrays if not isinstance(array, LazyArray))
+
+
+def room_for_files(folder: Path, taken: int) -> int:
+    """Bytes that one more file may have, while others have ``taken`` bytes: half of what is free on that disk, and of
+    what this process may write to files (``RLIMIT_FSIZE`` of getrlimit(2)). The rest is for the app and its peer."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free // 2
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return free if most == resource.RLIM_INFINITY else min(free, most // 2 - taken)
+
+
+def _new_file(folder: Path, size: int) -> int:
+    """The descriptor of a new file without a name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder, buffering=0) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)  # so that no write finds the disk full
+        else:  # macOS
+            os.truncate(file.fileno(), size)
+        return os.dup(file.fileno())
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNED) * _ALIGNED
