@@ -182,7 +182,7 @@ def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> Run
     seed = read_seed(Block(run.seed, own.get(run.seed)), chain.keys)
     acks = [block for block in own.journal.beside(chain.run) if isinstance(parse_record(block).body, Ack)]
     return RunToResume(
-        ResumedRun(chain, records, acks, terms),
+        ResumedRun(chain, records, acks, terms, own.journal.was_watched(chain.run)),
         recorded_plan(run, private, chain.keys, seed, (), elsewhere=run.by != reader.member),
         private.environment,
         tuple(_droppable_updates(run, records, own)),

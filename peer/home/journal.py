@@ -197,6 +197,14 @@ class Journal:
         restored from a backup, and the members have not told it of that run since."""
         return self._fact("place") not in (None, place) or self._fact(_forgotten(run)) is not None
 
+    def keep_watched(self, run: CID) -> None:
+        """Remember that another server follows a run that this peer leads."""
+        self._keep_fact(_watched(run), "")
+
+    def was_watched(self, run: CID) -> bool:
+        """Whether another server followed a run that this peer led."""
+        return self._fact(_watched(run)) is not None
+
     def finish(self, run: CID) -> None:
         """Remember that nothing is left to do for a closed run: its peer here has ended."""
         self._keep_fact(f"finished {run}", "")
@@ -293,8 +301,8 @@ class Journal:
             forget_job(database, run)
             database.execute("UPDATE apps SET run = NULL WHERE run = ? AND approved", (raw,))
             database.execute("DELETE FROM apps WHERE run = ? AND NOT approved", (raw,))
-            facts = _forgotten(run), f"finished {run}", f"leader {run}"
-            database.execute("DELETE FROM facts WHERE name IN (?, ?, ?)", facts)
+            facts = _forgotten(run), _watched(run), f"finished {run}", f"leader {run}"
+            database.execute("DELETE FROM facts WHERE name IN (?, ?, ?, ?)", facts)
 
     def has_led(self, head: RunHead) -> bool:
         """Whether this peer led a run: it signed its run record, or leads it now. One that stood by only followed
@@ -611,6 +619,10 @@ def known_apps(home: Home) -> list[KnownApp]:
 def approved_apps(home: Home) -> frozenset[CID]:
     """As `Journal.approved_apps`, for a home that may have no journal yet."""
     return frozenset(known.app for known in known_apps(home) if known.approved)
+
+
+def _watched(run: CID) -> str:
+    return f"watched {run}"
 
 
 def _forgotten(run: CID) -> str:

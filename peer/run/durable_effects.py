@@ -19,6 +19,7 @@ from protocol.roles.effects import (
     KeepProof,
     KeepReply,
     KeepVote,
+    KeepWatched,
     KeepWhole,
     Store,
     WriteHead,
@@ -70,13 +71,15 @@ class DurableEffects:
                 self.federations.learn(self.federation, effect.cid, effect.blocks, effect.key)
                 versions = [checked_block(cid, data) for cid, data in effect.blocks.items()]
                 self.engine.put(versions, pin=[block.cid for block in versions])  # our beats name it: others fetch it
-            case KeepPlace() | KeepWhole() | AskOwner():
+            case KeepPlace() | KeepWatched() | KeepWhole() | AskOwner():
                 self._note(effect)
 
-    def _note(self, effect: KeepPlace | KeepWhole | AskOwner) -> None:
+    def _note(self, effect: KeepPlace | KeepWatched | KeepWhole | AskOwner) -> None:
         match effect:
             case KeepPlace(run):
                 self.journal.keep_place(self.place, run)
+            case KeepWatched(run):
+                self.journal.keep_watched(run)
             case KeepWhole(run):
                 self.journal.finish(run)
             case AskOwner(app, name, run):

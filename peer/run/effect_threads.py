@@ -21,6 +21,7 @@ from protocol.roles.effects import (
     KeepProof,
     KeepReply,
     KeepVote,
+    KeepWatched,
     KeepWhole,
     PinRun,
     Publish,
@@ -42,6 +43,7 @@ BackgroundEffect = (
     | KeepVote
     | KeepManifest
     | KeepPlace
+    | KeepWatched
     | KeepWhole
     | AskOwner
     | FetchRecord
@@ -73,7 +75,7 @@ class EffectThreads:
         match effect:
             case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks() | KeepVote():
                 return self._durable
-            case KeepManifest() | KeepPlace() | KeepWhole() | AskOwner():
+            case KeepManifest() | KeepPlace() | KeepWatched() | KeepWhole() | AskOwner():
                 return self._durable
             case Publish():
                 return self._publisher

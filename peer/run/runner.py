@@ -63,6 +63,7 @@ from protocol.roles.effects import (
     KeepProof,
     KeepReply,
     KeepVote,
+    KeepWatched,
     KeepWhole,
     PassOn,
     PinRun,
@@ -388,7 +389,7 @@ class Runner:
                 | KeepVote(id=id)
             ):
                 self._in_background(effect, partial(self._keep, effect), id)
-            case KeepManifest() | KeepPlace() | KeepWhole() | AskOwner():
+            case KeepManifest() | KeepPlace() | KeepWatched() | KeepWhole() | AskOwner():
                 self._in_background(effect, partial(self._keep, effect), None)
             case FetchRecord(id=id):
                 self._in_background(effect, partial(self._asks.fetch_record, effect), id)
@@ -462,7 +463,8 @@ class Runner:
                 self._grow.clear()
             self._grow.add(effect.run)
             self._tell_room(self._upkeep.wrote(effect.run))
-        return None if isinstance(effect, KeepManifest | KeepPlace | KeepWhole | AskOwner) else Done(effect.id)
+        unanswered = KeepManifest | KeepPlace | KeepWatched | KeepWhole | AskOwner
+        return None if isinstance(effect, unanswered) else Done(effect.id)
 
     def _tell_room(self, no_room: str) -> None:
         """Called in any thread."""

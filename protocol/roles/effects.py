@@ -2,8 +2,9 @@
 
 Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`, an `Examine` by
 `Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepProof`,
-`KeepAcks`, `KeepVote`, `KeepPlace`, `KeepWhole`, `KeepManifest` and `AskOwner` are carried out in the order given, so
-that a head is never on disk before its record; after one that failed none is carried out. All others in any order.
+`KeepAcks`, `KeepVote`, `KeepPlace`, `KeepWatched`, `KeepWhole`, `KeepManifest` and `AskOwner` are carried out in the
+order given, so that a head is never on disk before its record; after one that failed none is carried out. All others in
+any order.
 """
 
 from __future__ import annotations
@@ -89,6 +90,13 @@ class KeepVote:
 @dataclass(frozen=True, slots=True)
 class KeepPlace:
     """Keep that this home is where it is now: whoever may know what it has forgotten of the run has been heard."""
+
+    run: CID
+
+
+@dataclass(frozen=True, slots=True)
+class KeepWatched:
+    """Keep that another server follows the run that we lead: when we start again, it may lead that by then."""
 
     run: CID
 
@@ -421,7 +429,17 @@ class Stop:
 
 
 Durable = (
-    Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepVote | KeepManifest | KeepPlace | KeepWhole | AskOwner
+    Store
+    | WriteHead
+    | KeepReply
+    | KeepProof
+    | KeepAcks
+    | KeepVote
+    | KeepManifest
+    | KeepPlace
+    | KeepWatched
+    | KeepWhole
+    | AskOwner
 )
 """What keeps something for good. These are carried out one after the other, in the order given."""
 

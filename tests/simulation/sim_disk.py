@@ -18,6 +18,7 @@ from protocol.roles.effects import (
     KeepProof,
     KeepReply,
     KeepVote,
+    KeepWatched,
     KeepWhole,
     Store,
     WriteHead,
@@ -44,6 +45,8 @@ class Disk:
     """Apps that the owner was asked to approve."""
     approved: set[CID] = field(default_factory=set)
     unpacked: set[CID] = field(default_factory=set)
+    watched: set[CID] = field(default_factory=set)
+    """Runs in which their leader has heard another server."""
     complete: set[CID] = field(default_factory=set)
     """Runs that a keeper found whole."""
     is_restored: bool = False
@@ -83,7 +86,7 @@ class Disk:
                 kept = self.replies.setdefault(effect.message, effect)
                 if kept.reply != effect.reply:
                     raise AssertionError(f"a second reply to message {effect.message.hex()}")
-            case KeepProof() | KeepAcks() | KeepVote() | KeepPlace() | KeepWhole():
+            case KeepProof() | KeepAcks() | KeepVote() | KeepPlace() | KeepWatched() | KeepWhole():
                 self._keep_beside(effect)
             case KeepManifest():
                 self.blocks.update(effect.blocks)
@@ -101,7 +104,7 @@ class Disk:
         if known is None or (known.term, known.height) <= (effect.term, effect.height):  # as a journal does
             self.heads[effect.run] = effect
 
-    def _keep_beside(self, effect: KeepProof | KeepAcks | KeepVote | KeepPlace | KeepWhole) -> None:
+    def _keep_beside(self, effect: KeepProof | KeepAcks | KeepVote | KeepPlace | KeepWatched | KeepWhole) -> None:
         if isinstance(effect, KeepProof):
             self.put(effect.found.blocks())
             self.proofs.append(effect.found)
@@ -112,6 +115,8 @@ class Disk:
             if (kept := self.votes.get(effect.run)) is not None and kept.term >= effect.term:
                 raise AssertionError(f"a vote in term {effect.term} after one in term {kept.term}")
             self.votes[effect.run] = effect
+        elif isinstance(effect, KeepWatched):
+            self.watched.add(effect.run)
         elif isinstance(effect, KeepWhole):
             self.complete.add(effect.run)
 

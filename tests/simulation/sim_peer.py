@@ -36,6 +36,7 @@ from protocol.roles.effects import (
     KeepProof,
     KeepReply,
     KeepVote,
+    KeepWatched,
     KeepWhole,
     PassOn,
     PinRun,
@@ -293,7 +294,7 @@ class Peer:
         match effect:
             case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks() | KeepVote():
                 self._write(effect)
-            case KeepManifest() | KeepPlace() | KeepWhole() | AskOwner():
+            case KeepManifest() | KeepPlace() | KeepWatched() | KeepWhole() | AskOwner():
                 self._write(effect)
             case FetchRecord() | FetchContent() | Examine() | UnpackApp() | PinRun():
                 self._begin_fetch(effect)
@@ -338,7 +339,7 @@ class Peer:
                 self._begun.remove(effect)
                 self.disk.carry_out(effect)
                 self._witness.terms.kept(self.disk, effect)
-            if not isinstance(effect, KeepManifest | KeepPlace | KeepWhole | AskOwner):
+            if not isinstance(effect, KeepManifest | KeepPlace | KeepWatched | KeepWhole | AskOwner):
                 answer = Failed(effect.id, "the disk is full") if full else Done(effect.id)
                 self._feed_later(self._random.expovariate(1.0 / DISK_TIME), answer)
 

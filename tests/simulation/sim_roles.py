@@ -163,7 +163,8 @@ class Server:
             chain.append(record, disk)
             if not terms or terms[-1].term != chain.term:
                 terms.append(TermStart(chain.height, chain.term))
-        return ResumedRun(chain, [record.cid for record in records], tuple(disk.acks.values()), terms)
+        acks, watched = tuple(disk.acks.values()), chain.run in disk.watched
+        return ResumedRun(chain, [record.cid for record in records], acks, terms, watched)
 
     def start_app(self, peer: Peer, app: CID) -> None:
         """As `sim_peer.Role` says."""

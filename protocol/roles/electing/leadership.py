@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Warrant
-from protocol.roles.effects import What
+from protocol.roles.effects import KeepWatched, What
 from protocol.roles.electing.ballot import Ballot
 from protocol.roles.electing.handing_over import HandingOver
 from protocol.roles.electing.standing import Standing, Wins
@@ -175,8 +175,9 @@ class Leadership:
 
     def settle(self, now: float) -> None:
         """What was heard may change what we do."""
-        if self.run() is not None and not self.voters.is_watched and self._standbys():
+        if (run := self.run()) is not None and not self.voters.is_watched and self._standbys():
             self._is_watched(now)
+            self._machine.outbox.emit(KeepWatched(run.position.run))
             self._machine.announcer.beat_soon(now)
         self.handing_over.due(now)
         self.voters.tell(now)

@@ -159,11 +159,13 @@ class ResumedRun:
     """What members have confirmed of it, as far as it was kept."""
     terms: Sequence[TermStart] = (TermStart(0, FIRST_TERM),)
     """The terms of its records, in rising order."""
+    watched: bool = False
+    """Whether the home has kept that a standby was heard."""
 
     @property
     def had_standby(self) -> bool:
-        """Whether a standby has confirmed something of it."""
-        return any(isinstance(parse_record(each).body, RecomputedAck) for each in self.acks)
+        """Whether a standby was heard, as far as is known: one that has confirmed something of it was."""
+        return self.watched or any(isinstance(parse_record(each).body, RecomputedAck) for each in self.acks)
 
     def standing_acks(self) -> Iterator[Block]:
         """The acks of records that are in the chain: others confirm, or contradict, what was left behind."""

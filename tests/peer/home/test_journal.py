@@ -226,6 +226,16 @@ def test_a_journal_of_the_first_layout_is_brought_up_to_date(path: Path, journal
     newer.close()
 
 
+def test_that_a_run_was_watched_is_kept_until_the_run_is_forgotten(path: Path, journal: Journal) -> None:
+    journal.keep_head(HEAD)
+    assert not journal.was_watched(HEAD.run)
+    journal.keep_watched(HEAD.run)
+    later = again(path, journal)
+    assert later.was_watched(HEAD.run)
+    later.forget_run(HEAD.run, [])
+    assert not later.was_watched(HEAD.run)
+
+
 def test_proofs_are_kept_once_each_with_its_records_and_its_run(journal: Journal) -> None:
     proof = tuple(cbor_block(text) for text in ("proof", "first", "second"))
     other = tuple(cbor_block(text) for text in ("other", "first", "third"))

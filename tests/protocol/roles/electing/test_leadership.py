@@ -18,7 +18,7 @@ from protocol.federation.unsigned_versions import next_version
 from protocol.federation.voters import Voting
 from protocol.records.bodies import Close, Takeover, Vote
 from protocol.records.signed_records import parse_record, sign_record
-from protocol.roles.effects import KeepVote, Publish, Stop, Store, What
+from protocol.roles.effects import KeepVote, KeepWatched, Publish, Stop, Store, What
 from protocol.roles.electing import handing_over
 from protocol.roles.electing.takeover_chance import LACK_LASTS, TakeoverChance
 from protocol.roles.electing.voted_run import VotedRun
@@ -254,9 +254,10 @@ def test_a_restored_leader_takes_up_the_term_that_it_has_won_and_forgotten() -> 
     assert not leader.reported(What.ACK_REFUSED)
 
 
-def resumed(scribe: Scribe, *acks: Block) -> Attacked:
-    """The leader of a scribe's run, in a new process that hears nobody; ``acks`` are what its home has."""
-    run = ResumedRun(scribe.chain, list(scribe.chain.recent), acks)
+def resumed(scribe: Scribe, *acks: Block, watched: bool = False) -> Attacked:
+    """The leader of a scribe's run, in a new process that hears nobody; ``acks`` are what its home has, and
+    ``watched`` whether it has kept that a standby was heard."""
+    run = ResumedRun(scribe.chain, list(scribe.chain.recent), acks, watched=watched)
     author, trusted = Author(id_of(SERVER), (SERVER,), 1 << 32), TrustedManifest(scribe.first, scribe.source)
     plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
     leader = Attacked(Leader(author, trusted, plan, LeaderSettings(1, 60.0), run), scribe)
@@ -268,6 +269,12 @@ def test_a_leader_that_starts_again_knows_that_a_standby_may_lead_by_now() -> No
     scribe = begun()
     of_standby = scribe.sign(contradicts(scribe, SECOND), SECOND)
     assert resumed(scribe, of_standby).reported(What.VOTERS_LACKING)
+
+
+def test_that_a_standby_was_heard_is_kept_though_it_never_said_what_it_made_of_the_run(leader: Attacked) -> None:
+    are_here(leader, SECOND)
+    assert [kept.run for kept in leader.all(KeepWatched)] == [leader.machine.chain.run]
+    assert resumed(begun(), watched=True).reported(What.VOTERS_LACKING)
 
 
 def test_one_that_starts_again_and_never_had_a_standby_goes_on_alone() -> None:
