@@ -41,6 +41,8 @@ class Voter:
     hears_leader: bool = False
     """Whether the leader has spoken so lately that it is taken to be alive, or is the member itself. One that most
     servers contradict is not heard, whatever it says."""
+    waits_for: bytes = b""
+    """A candidate that has its vote of a short time ago, and does not lead by that yet: it needs no other."""
     is_closed: bool = False
     is_copied: bool = False
     """Whether another process may have its key: that one may have voted."""
@@ -87,7 +89,7 @@ class Voter:
             (Refusal.COPIED, self.is_copied),
             (Refusal.CLOSED, self.is_closed),
             # 4.2.3: who hears a leader helps nobody to depose it; the leader itself may need a higher term
-            (Refusal.LEADER_HEARD, self.hears_leader and candidate != self.leader),
+            (Refusal.LEADER_HEARD, candidate == self.waits_for or (self.hears_leader and candidate != self.leader)),
             (Refusal.OLD_TERM, asked.term <= self.highest),  # 5.2: one vote a term, and none in a term that is over
             (Refusal.LEAP, asked.term > self.highest + LEAP),
             (Refusal.FORGOTTEN, self.floor is None or asked.term <= self.floor),

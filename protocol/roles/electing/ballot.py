@@ -66,8 +66,8 @@ class Ballot:
         self._may_answer = AtMostEvery(ANSWER_AGAIN)
         self._may_tell = AtMostEvery(TELL_AGAIN)
         self._retry = Backoff(0.0)
-        self._voted_at = -math.inf
-        """When we have voted for another last, in this process."""
+        self._given: dict[tuple[CID, bytes], tuple[int, float]] = {}
+        """The newest vote for each other candidate in a run, of this process: its term, and when that was."""
         self._known: tuple[CID, bool] | None = None
         """Whether the run is remembered, since it does not change while we run, and is looked up on disk."""
         self.lacks: Callable[[bytes, Position, float], None] = lambda _by, _position, _now: None
@@ -147,10 +147,10 @@ class Ballot:
                 self._give(run.position.run, kept, now)
             return True
         if self._has_its_vote(by, run, now):
-            voter = replace(voter, hears_leader=True)
+            voter = replace(voter, waits_for=by)
         refusal = voter.refuses(by, asked)
         if isinstance(asked, VoteAsked) and refusal is None:
-            self._voted_at = now
+            self._given[run.position.run, by] = asked.term, now
             self.vote(by, asked, run, partial(self._give, run.position.run), now)
             self.votes(now)
             return True
@@ -178,13 +178,11 @@ class Ballot:
         return max(highest, self._own.willing.get(run, 0)) if asked.term > highest + LEAP else highest
 
     def _has_its_vote(self, by: bytes, run: VotedRun, now: float) -> bool:
-        """Whether we have voted for a member within the life of a candidacy, and it leads nothing yet. It is left to
-        that, as a leader that is heard. One that asked for more votes without end, and led nothing, would leave no
-        other a chance."""
-        kept = self._own.promise(run.position.run)
-        return (
-            kept is not None and kept.candidate == by and kept.term > run.position.term and now < self._voted_at + LIFE
-        )
+        """Whether we have voted for a member within the life of a candidacy, and it does not lead by that yet. It is
+        left to that, as a leader that is heard. One that asked for more votes without end, and led nothing by them,
+        would leave no other a chance: we follow it in no lower term, be it the leader by now."""
+        term, at = self._given.get((run.position.run, by), (0, -math.inf))
+        return term > run.position.term and now < at + LIFE
 
     def vote(
         self,

@@ -43,7 +43,8 @@ class LeaderSilence:
         self._silence = self._silence.hears(now, self._offline.within(self._silence.heard))
 
     def waits_for(self, now: float) -> None:
-        """Another is about to lead, by our vote: it has as long as a leader that was heard just now."""
+        """Another is about to lead, by our vote: it has as long as a leader that was heard just now, and no longer."""
+        self._has_heard = True
         self._silence = replace(self._silence, heard=now)
 
     def left(self) -> None:

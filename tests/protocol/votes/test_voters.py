@@ -54,6 +54,12 @@ def test_who_hears_the_leader_helps_nobody_to_depose_it() -> None:
     assert voter(hears_leader=True).refuses(OTHER, candidature(at(5))) is Refusal.LEADER_HEARD
 
 
+def test_who_has_its_vote_of_late_needs_no_other_though_it_leads() -> None:
+    waiting = voter(hears_leader=True, leader=OTHER, waits_for=OTHER)
+    assert waiting.refuses(OTHER, candidature(at(5))) is Refusal.LEADER_HEARD
+    assert voter(waits_for=OTHER).refuses(THIRD, candidature(at(5))) is None
+
+
 @pytest.mark.parametrize("candidate", [ANN, bytes(32)])
 def test_only_a_server_in_force_is_voted_for(candidate: bytes) -> None:
     assert voter().refuses(candidate, candidature(at(5))) is Refusal.NO_CANDIDATE

@@ -45,14 +45,14 @@ def said(peer: Attacked, kind: type[Said]) -> list[Said]:
 class Candidate(Attacked):
     """The second server, which could lead the run whose head it has; its leader beats evenly, until it is silent."""
 
-    def __init__(self, scribe: Scribe, acting: Acting | None = None) -> None:
+    def __init__(self, scribe: Scribe, acting: Acting | None = None, *, beats: int = 6) -> None:
         made = standing_by(scribe, acting=acting)
         self.__dict__ = made.__dict__
         self.machine.why_not_lead = lambda: ""
         self.machine.is_up = lambda: True
         self.say(SERVER, Head(position(scribe)))
         self.give_all()
-        self.leader_beats(6)
+        self.leader_beats(beats)
 
     @property
     def wanted(self) -> list[FetchRecord]:
@@ -272,6 +272,16 @@ def test_a_standby_that_could_hear_nobody_does_not_stand_at_once(standby: Candid
     assert not said(standby, Canvass)
     standby.leader_beats(4)
     assert not standby.all(KeepVote)
+
+
+def test_it_waits_for_whom_it_has_voted_for_no_longer_than_for_a_leader_that_was_heard() -> None:
+    standby = Candidate(begun(), beats=0)
+    standby.pass_time(3.0)
+    standby.say(SERVER, VoteAsked(position(standby.scribe), standby.scribe.chain.manifest.cid, 2))
+    assert standby.all(KeepVote)
+    assert not said(standby, Canvass)
+    standby.pass_time(3.0)
+    assert said(standby, Canvass)
 
 
 def test_one_that_could_not_lead_does_not_stand(standby: Candidate) -> None:

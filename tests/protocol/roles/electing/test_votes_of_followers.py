@@ -147,6 +147,27 @@ def test_one_that_has_its_vote_and_leads_nothing_leaves_others_a_chance() -> Non
     assert [type(each) for each in ask(client, vote_asked(client.scribe, 3))] == [VoteReady]
 
 
+def test_a_leader_that_asks_for_votes_and_leads_nothing_by_them_leaves_others_a_chance() -> None:
+    client = following()
+    assert [type(each) for each in ask(client, vote_asked(client.scribe), by=SERVER)] == [VoteReady]
+    client.wait(SILENT)
+    (answer,) = ask(client, vote_asked(client.scribe, 3), by=SERVER)
+    assert answer.refusal is Refusal.LEADER_HEARD
+    (answer,) = ask(client, canvass(client.scribe, 3))
+    assert answer.refusal is None
+    client.wait(LIFE)
+    assert [type(each) for each in ask(client, vote_asked(client.scribe, 3), by=SERVER)] == [VoteReady]
+
+
+def test_two_that_ask_for_votes_in_turn_leave_a_third_a_chance() -> None:
+    client = orphaned()
+    for term, by in ((2, SECOND), (3, SERVER)):
+        assert [type(each) for each in ask(client, vote_asked(client.scribe, term), by=by)] == [VoteReady]
+        client.wait(SILENT)
+    (answer,) = ask(client, vote_asked(client.scribe, 4))
+    assert answer.refusal is Refusal.LEADER_HEARD
+
+
 def test_after_its_vote_the_leader_of_a_lower_term_is_not_followed_and_is_told_so() -> None:
     client = orphaned()
     scribe = client.scribe
