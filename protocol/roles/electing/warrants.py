@@ -1,7 +1,8 @@
 """The warrants that this role has heard of: an admin wants another server to lead the run, though its leader is heard.
 
 A warrant is judged when it is heard and again when it counts, by the chain rule (`protocol.chain.takeover_warrant`) and
-our clock. It ends one term of one run, for one server. So it is spent with the next takeover, whoever leads then.
+our clock: whenever its author says that it was signed, it counts for no longer than such a one is good. It ends one
+term of one run, for one server. So it is spent with the next takeover, whoever leads then.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from protocol.blocks.cid import Block, BlockError
-from protocol.chain.takeover_warrant import check_warrant
+from protocol.chain.takeover_warrant import LONGEST_WARRANT, check_warrant
 from protocol.records.bodies import Warrant
 from protocol.records.signed_records import parse_record
 from protocol.roles.electing.voted_run import VotedRun
@@ -58,5 +59,7 @@ class Warrants:
             said = check_warrant(parse_record(block), run.position.run, run.position.term, run.manifest, known)
         except BlockError:
             return None
-        counts = now < said.expires and said.by in newest.admins and said.candidate != run.leader
+        counts = (
+            now < said.expires <= now + LONGEST_WARRANT and said.by in newest.admins and said.candidate != run.leader
+        )
         return said if counts and said.candidate in run.electorate(newest).candidates else None

@@ -28,19 +28,20 @@ from protocol.wire.announcements import (
 
 
 class Asked(Attacked):
-    """Carol's home has the admin's key."""
+    """Carol's home has the admin's key, or that of another member."""
 
-    def __init__(self, to: SigningKey | None = None) -> None:
+    def __init__(self, to: SigningKey | None = None, *, home: SigningKey = CAROL) -> None:
         scribe = begun()
-        author, trusted = Author(id_of(CAROL), (CAROL,), 1), TrustedManifest(scribe.first, scribe.source)
+        author, trusted = Author(id_of(home), (home,), 1), TrustedManifest(scribe.first, scribe.source)
         named = b"" if to is None else id_of(to)
         self.appointment = Appointment(author, trusted, scribe.chain.run, named, Role.CLIENT, ADMIN)
+        self.home = home
         super().__init__(self.appointment, scribe)
 
     def answers(self, *members: SigningKey, refusal: Refusal = Refusal.NO_CANDIDATE, **changes: Any) -> None:
         run = self.scribe.chain.run
         for each in members:
-            told = Canvassed(id_of(CAROL), run, 9, 1, refusal, position(self.scribe, **changes))
+            told = Canvassed(id_of(self.home), run, 9, 1, refusal, position(self.scribe, **changes))
             self.say(each, told)
 
     def leads(self, server: SigningKey, term: int = 1) -> None:
@@ -91,6 +92,24 @@ def test_it_shows_it_again_until_that_server_leads() -> None:
     asked.leads(SECOND, 2)
     assert asked.all(Stop) == [Stop("")]
     assert (asked.appointment.to, asked.appointment.leads_in) == ("second server", 2)
+
+
+def test_a_server_in_the_home_of_the_admin_can_be_chosen_and_is_seen_to_lead() -> None:
+    asked = Asked(home=SECOND)
+    asked.answers(SERVER, SECOND, ALICE)
+    asked.leads(SERVER)
+    asked.wait(ASKS_FOR)
+    assert parse_record(asked.shown[0].blocks[0]).body.candidate == id_of(SECOND)
+    asked.leads(SECOND, 2)
+    assert asked.all(Stop) == [Stop("")]
+
+
+def test_one_member_that_says_that_the_run_is_closed_does_not_spoil_it() -> None:
+    asked = Asked(SECOND)
+    asked.answers(BOB, refusal=Refusal.CLOSED)
+    asked.answers(SECOND, ALICE)
+    asked.wait(ASKS_FOR)
+    assert asked.shown
 
 
 def test_one_member_that_names_another_term_does_not_spoil_it() -> None:

@@ -83,6 +83,7 @@ BAD: dict[str, Callable[[Scribe], Block]] = {
     "for a member that is no server": lambda s: warrant(s, candidate=id_of(BOB)),
     "expired": lambda s: warrant(s, time=TIME - 60.0, expires=TIME),
     "good for ever": lambda s: warrant(s, expires=TIME + 10 * LONGEST_WARRANT),
+    "of another day": lambda s: warrant(s, time=TIME + 86_400.0, expires=TIME + 86_400.0 + LONGEST_WARRANT),
     "no warrant": lambda s: s.sign(s.vote(ALICE), ALICE),
 }
 
