@@ -34,7 +34,17 @@ from protocol.roles.offline_times import OfflineTimes
 from protocol.roles.outbox import Outbox, Post
 from protocol.roles.state_table import IllegalEvent, Rule, S, StateTable, on
 from protocol.status.role_status import RoleStatus
-from protocol.wire.announcements import Announcement, Beat, Bye, Drop, Hello, ProposalReady, WarrantReady, topic_all
+from protocol.wire.announcements import (
+    Announcement,
+    Beat,
+    Bye,
+    Drop,
+    Hello,
+    ProposalReady,
+    Said,
+    WarrantReady,
+    topic_all,
+)
 from protocol.wire.inbox import Inbox
 
 CONNECT_AGAIN: Final = 5.0
@@ -73,6 +83,7 @@ class Machine(Generic[S]):
     """What people see of the role at a moment, in seconds since 1970."""
     _own_moments: Callable[[], Iterable[float]]
     _said: Callable[[Announcement, float], bool]
+    _of_ours: tuple[type[Said], ...]
 
     def __init__(self, parts: CommonParts, topic: str) -> None:
         """``topic`` is where the role says that it is here."""
@@ -102,6 +113,7 @@ class Machine(Generic[S]):
         present: Callable[[type[Hello] | type[Beat]], Hello | Beat],
         distrusts: Callable[[Member, CID, float], None],
         status: Callable[[float], RoleStatus],
+        of_ours: tuple[type[Said], ...] = (WarrantReady,),
     ) -> None:
         """Take what the role does.
 
@@ -112,9 +124,11 @@ class Machine(Generic[S]):
             present: What our hellos and beats say now.
             distrusts: Called when a member is not to be followed from now on, with the proof.
             status: What people see of the role. It changes nothing.
+            of_ours: What it hears of other machines of its own member, too. A warrant is an admin's word, whoever
+                shows it.
         """
         self.table, self.state = table, table.first
-        self._own_moments, self._said, self.status = moments, said, status
+        self._own_moments, self._said, self.status, self._of_ours = moments, said, status, of_ours
         self.announcer.present, self.equivocations.distrusts = present, distrusts
 
     def common(self) -> list[Rule[Any]]:
@@ -240,14 +254,19 @@ class Machine(Generic[S]):
             return
         if said.by == self.newest.author.member:
             self._unchanged = not self.announcer.heard_own_key(said, now)
-            if not isinstance(said.body, WarrantReady):  # which is the admin's word, whoever shows it
+            if not isinstance(said.body, self._of_ours):
                 return
+        else:
+            self._hear_of(said, now)
         self.parts.post.speaker = said.by
+        self._unchanged = not self._said(said, now)
+
+    def _hear_of(self, said: Announcement, now: float) -> None:
+        """Take what a member says of itself."""
         self._connect(said.by, said.addresses, now)
         if isinstance(said.body, Hello | Beat | ProposalReady):
             self.newest.heard_of(said.by, said.body.manifest, now)
             self.announcer.tell_if_behind(said.by, said.body.manifest, now)
-        self._unchanged = not self._said(said, now)
 
     def _connect(self, to: bytes, addresses: tuple[str, ...], now: float) -> None:
         """Connect to a member's engine at a new address, but to no more than one place of a member's at a time."""

@@ -81,8 +81,8 @@ class Appointment:
         self._outbox, self._newest, self._announcer = machine.outbox, machine.newest, machine.announcer
         self._terms: dict[bytes, int] = {}
         """In which term each member has the run."""
-        self._closed = False
-        """Whether a member says that it is closed."""
+        self._closed: set[bytes] = set()
+        """The members that say it is closed."""
         self._leaders: dict[bytes, int] = {}
         """The servers that say they lead it, and the term of each."""
         self._asks_until = 0.0
@@ -100,6 +100,7 @@ class Appointment:
             present=self._present,
             distrusts=self._distrusts,
             status=self._status,
+            of_ours=(Hello, Beat, Head),  # the server that is to lead may run in this very home
         )
         self.handle = machine.handle
 
@@ -172,7 +173,7 @@ class Appointment:
 
     def _appoint(self, now: float) -> None:
         """Sign a warrant for the term that most members have the run in."""
-        if self._closed:
+        if 2 * len(self._closed) > len(self._terms):  # one alone may say what is not so
             self._fails("the run is closed", now)
             return
         heard = Counter([*self._terms.values(), *self._leaders.values()])
@@ -221,16 +222,24 @@ class Appointment:
                 if (to, run) != (self._newest.author.member, self._run) or position is None:
                     return False
                 self._terms[said.by] = position.term
-                self._closed |= refusal is Refusal.CLOSED
+                (self._closed.add if refusal is Refusal.CLOSED else self._closed.discard)(said.by)
             case Head(position=position):
                 self._leads(said.by, position)
             case Hello(position=Position() as position, state=PeerState.LEADING):
                 self._leads(said.by, position)
             case Beat(position=Position() as position, state=PeerState.LEADING):
                 self._leads(said.by, position)
+            case Hello(position=Position() as position, state=PeerState.WORKING):
+                self._follows(said.by, position)
+            case Beat(position=Position() as position, state=PeerState.WORKING):
+                self._follows(said.by, position)
             case _:
                 return False
         return True
+
+    def _follows(self, by: bytes, position: Position) -> None:
+        if position.run == self._run and self._is_server(by):
+            self._terms[by] = position.term
 
     def _leads(self, by: bytes, position: Position) -> None:
         if position.run == self._run and self._is_server(by):
