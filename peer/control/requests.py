@@ -16,6 +16,7 @@ from crypto.described_types import described
 from peer.base.errors import ExitCode, PeerError
 from peer.status.peer_status import PeerStatus
 from protocol.blocks.cid import CID
+from protocol.records.bodies import MAX_WITNESSES
 
 MAX_LINE: Final = 1 << 20
 """Bytes of a question."""
@@ -69,6 +70,8 @@ class RunJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     """By which metric its best model is marked; empty: as the server's owner has said."""
     closing: str = ""
     """The text of the rule by which its exchanges close early; empty: as the server's owner has said."""
+    witnesses: Annotated[int, Meta(ge=0, le=MAX_WITNESSES)] = 0
+    """How many servers have to have recomputed what clients train on; 0: as the server's owner has said."""
 
 
 class CancelJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="cancel"):

@@ -207,6 +207,7 @@ class JobServer:
             keep=parse_plan(settings.keep) if settings.keep else self._as_leader.keep,
             best_by=parse_best(settings.best) if settings.best else self._as_leader.best_by,
             closing=parse_closing(settings.closing) if settings.closing else self._as_leader.closing,
+            witnesses=settings.witnesses or self._as_leader.witnesses,
         )
         if job.run is not None:
             return resuming(session, job.run, as_leader, job=job.number)
@@ -369,6 +370,7 @@ class JobServer:
         it, is its app taken in."""
         needs = Needs(request.memory, request.gpus)
         keep, best, closing = _kept(request)
+        witnesses = request.witnesses if isinstance(request, RunJob) else request.asked_witnesses or 0
         with self._deciding:
             if (known := next((job for job in self._journal.jobs.all() if job.key == key), None)) is not None:
                 return known
@@ -389,6 +391,7 @@ class JobServer:
                 str(keep or ""),
                 str(best or ""),
                 str(closing or ""),
+                witnesses,
             )
             app, federation = taken.app, session.federation
             return self._journal.jobs.accept(

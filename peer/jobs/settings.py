@@ -34,6 +34,8 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By which metric its best model is marked, as text; empty likewise."""
     closing: str = ""
     """The rule by which its exchanges close early, as text; empty likewise."""
+    witnesses: int = 0
+    """How many servers have to have recomputed what clients train on; 0 if that is for the server to say, likewise."""
 
     def to_bytes(self) -> bytes:
         """For the journal."""

@@ -26,7 +26,7 @@ from protocol.jobs.queue import may_ask
 from protocol.keeping.best import LONGEST_TEXT, BestBy, BestError, parse_best
 from protocol.keeping.plan import LONGEST as LONGEST_PLAN
 from protocol.keeping.plan import KeepPlan, PlanError, parse_plan
-from protocol.records.bodies import Key, Member, Natural
+from protocol.records.bodies import MAX_WITNESSES, Key, Member, Natural
 from protocol.replies.closing_rule import LONGEST_RULE, ClosingError, ClosingRule, parse_closing
 from protocol.run_names import LONGEST
 from protocol.wire.announcements import Envelope
@@ -119,6 +119,11 @@ class JobRequest:
         """When an exchange of the run closes early; None if it is for the server to say."""
         return None
 
+    @property
+    def asked_witnesses(self) -> int | None:
+        """How many servers have to have recomputed what clients train on; None if it is for the server to say."""
+        return None
+
     def job_key(self) -> bytes:
         """The job's key at the server. Nobody can take that of another member's job."""
         return job_key(self.by, self.key)
@@ -151,20 +156,37 @@ class ClosingJobRequest(PlannedJobRequest):
     before it may both be empty."""
 
     closing: Annotated[str, Meta(max_length=LONGEST_RULE)]
-    """The text of a `protocol.replies.closing_rule.ClosingRule`."""
+    """The text of a `protocol.replies.closing_rule.ClosingRule`; empty if it is for the server to say, and witnesses
+    are asked for."""
 
     @property
     def closing_rule(self) -> ClosingRule | None:
-        """When an exchange of the run closes early."""
-        return parse_closing(self.closing)
+        """When an exchange of the run closes early; None if it is for the server to say."""
+        return parse_closing(self.closing) if self.closing else None
 
 
-def with_texts(request: JobRequest, keep: str, best: str, closing: str) -> JobRequest:
-    """The request with as many of these texts as say something."""
-    if not (keep or best or closing):
+@dataclass(frozen=True, slots=True)
+class WitnessedJobRequest(ClosingJobRequest):
+    """`ClosingJobRequest` of a run that asks for witnesses. Any other is written without the field; here the three
+    before it may all be empty."""
+
+    witnesses: Annotated[int, Meta(ge=1, le=MAX_WITNESSES)]
+    """How many servers have to have recomputed what clients train on."""
+
+    @property
+    def asked_witnesses(self) -> int | None:
+        """As it says."""
+        return self.witnesses
+
+
+def with_choices(request: JobRequest, keep: str, best: str, closing: str, witnesses: int = 0) -> JobRequest:
+    """The request with as many of these as say something: an empty text and 0 do not."""
+    if not (keep or best or closing or witnesses):
         return request
     plain: dict[str, Any] = {each.name: getattr(request, each.name) for each in fields(request)}
     planned = plain | {"keep": keep, "best": best}
+    if witnesses:
+        return WitnessedJobRequest(**planned, closing=closing, witnesses=witnesses)
     return ClosingJobRequest(**planned, closing=closing) if closing else PlannedJobRequest(**planned)
 
 
@@ -278,10 +300,10 @@ def _check_place(asked: JobRequest | JobQuestion, member: Member, manifest: Mani
 
 
 def _request(payload: bytes) -> JobRequest:
-    for kind in (JobRequest, PlannedJobRequest):
+    for kind in (JobRequest, PlannedJobRequest, ClosingJobRequest):
         with suppress(NotPacked):
             return _checked(unpacked(payload, kind))
-    return _checked(unpacked(payload, ClosingJobRequest))
+    return _checked(unpacked(payload, WitnessedJobRequest))
 
 
 def _checked(request: JobRequest) -> JobRequest:
@@ -289,8 +311,15 @@ def _checked(request: JobRequest) -> JobRequest:
     if not isinstance(request, PlannedJobRequest):
         return request
     said = (str(request.plan or ""), str(request.best_by or ""))
-    closes = isinstance(request, ClosingJobRequest) and request.closing_rule is not None
-    if said != (request.keep, request.best) or not (any(said) or closes):
+    closes = request.closing_rule is not None
+    match request:
+        case WitnessedJobRequest():
+            is_needed = True
+        case ClosingJobRequest():
+            is_needed = closes
+        case _:
+            is_needed = any(said)
+    if said != (request.keep, request.best) or not is_needed:
         raise NotPacked("its plan is not written in its one way")
     return request
 

@@ -20,6 +20,7 @@ from protocol.jobs.request import (
     JobRequest,
     PlannedJobRequest,
     ToldJob,
+    WitnessedJobRequest,
     sign_question,
     sign_request,
 )
@@ -61,6 +62,16 @@ _CLOSING = sign_request(
     ),
     SECOND,
 )
+_WITNESSED = sign_request(
+    WitnessedJobRequest(
+        **{each.name: getattr(_ASKED, each.name) for each in fields(_ASKED)},
+        keep="",
+        best="",
+        closing="",
+        witnesses=2,
+    ),
+    SECOND,
+)
 _QUESTION = sign_question(
     JobQuestion(_ASKED.federation, SERVER_ID, id_of(SECOND), _ASKED.key, _ASKED.expires, 3), SECOND
 )
@@ -98,6 +109,7 @@ def asking_vectors() -> dict[str, object]:
             },
             "planned": _PLANNED.hex(),
             "closing": _CLOSING.hex(),
+            "witnessed": _WITNESSED.hex(),
         },
         "no calls": {
             "no address": _sealed(channel, [[]]),

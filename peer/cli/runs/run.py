@@ -43,8 +43,8 @@ from peer.home.kept_jobs import KeptJob
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.json_values import json_value
 from protocol.jobs.answer import JobAnswer
-from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, sign_request, with_texts
-from protocol.records.bodies import Role
+from protocol.jobs.request import KEY_SIZE, MAX_REQUEST, JobRequest, sign_request, with_choices
+from protocol.records.bodies import MAX_WITNESSES, Role
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:
@@ -110,6 +110,18 @@ def run(
             show_default="nothing",
         ),
     ] = None,
+    witnesses: Annotated[
+        int | None,
+        typer.Option(
+            "--witnesses",
+            metavar="N",
+            min=1,
+            max=MAX_WITNESSES,
+            help="Clients train only on models that N servers besides the one that leads have recomputed. Recorded in "
+            "the run.",
+            show_default="as the server's owner has said, or the federation",
+        ),
+    ] = None,
     gpus: Annotated[int, typer.Option("--gpus", min=0, help="What it needs of the server's --run-gpus.")] = 0,
     on: Annotated[
         str | None,
@@ -154,7 +166,7 @@ def run(
     if not app_dir.is_dir():
         raise PeerError(f"there is no folder {app_dir}", fix="name a Flower app's folder, with a pyproject.toml in it")
     begins_with = clients_to_begin_with(min_clients, app_dir, run_config or [])
-    kept = str(keeping.plan() or ""), str(keeping.best_by() or ""), str(closing.rule() or "")
+    kept = str(keeping.plan() or ""), str(keeping.best_by() or ""), str(closing.rule() or ""), witnesses or 0
     job_key = secrets.token_hex(KEY_SIZE) if key is None else _checked(key)
     if on is not None:
         if node_config:
@@ -184,6 +196,7 @@ def run(
         keep=kept[0],
         best=kept[1],
         closing=kept[2],
+        witnesses=kept[3],
     )
     accepted = ask(place, request)
     if accepted is None:
@@ -228,6 +241,7 @@ class OtherJob:
     keep: str
     best: str
     closing: str
+    witnesses: int
 
     @contextlib.contextmanager
     def asking(self, member: MemberOptions, server: str) -> Iterator[OtherServer]:
@@ -276,7 +290,7 @@ class OtherJob:
             self.memory,
             self.gpus,
         )
-        request = with_texts(JobRequest(*fields), self.keep, self.best, self.closing)
+        request = with_choices(JobRequest(*fields), self.keep, self.best, self.closing, self.witnesses)
         size = len(sign_request(request, server.person.signing_keys[0]))
         if size > MAX_REQUEST:
             raise PeerError(

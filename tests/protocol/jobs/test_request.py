@@ -22,7 +22,8 @@ from protocol.jobs.request import (
     PlannedJobRequest,
     ToldJob,
     WhyNot,
-    with_texts,
+    WitnessedJobRequest,
+    with_choices,
 )
 from protocol.jobs.request import read_request as read
 from protocol.jobs.request import sign_request as sign
@@ -88,7 +89,7 @@ def closing(rule: str, keep: str = "", best: str = "") -> ClosingJobRequest:
 def test_a_request_may_say_when_an_exchange_of_its_run_closes_early(texts: tuple[str, str]) -> None:
     request = closing("replies=80% deadline=30", *texts)
     assert read(sign(request, ALICE), MANIFEST, id_of(SERVER), EVERYBODY, NOW) == request
-    assert with_texts(REQUEST, *texts, request.closing) == request
+    assert with_choices(REQUEST, *texts, request.closing) == request
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,23 @@ def test_a_request_may_say_when_an_exchange_of_its_run_closes_early(texts: tuple
 )
 def test_when_an_exchange_closes_is_said_in_one_way(rule: str, keep: str) -> None:
     assert why_not(sign(closing(rule, keep), ALICE)) is WhyNot.MALFORMED
+
+
+def witnessed(witnesses: int, closing: str = "") -> WitnessedJobRequest:
+    asked = {each.name: getattr(REQUEST, each.name) for each in fields(REQUEST)}
+    return WitnessedJobRequest(**asked, keep="", best="", closing=closing, witnesses=witnesses)
+
+
+@pytest.mark.parametrize("rule", ["", "replies=80% deadline=30"])
+def test_a_request_may_ask_for_witnesses(rule: str) -> None:
+    request = witnessed(2, rule)
+    assert read(sign(request, ALICE), MANIFEST, id_of(SERVER), EVERYBODY, NOW) == request
+    assert with_choices(REQUEST, "", "", rule, 2) == request
+
+
+@pytest.mark.parametrize(("witnesses", "rule"), [(0, ""), (65, ""), (-1, ""), (2, "80%")])
+def test_witnesses_are_asked_for_in_one_way(witnesses: int, rule: str) -> None:
+    assert why_not(sign(witnessed(witnesses, rule), ALICE)) is WhyNot.MALFORMED
 
 
 @pytest.mark.parametrize(
