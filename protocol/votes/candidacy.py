@@ -44,8 +44,8 @@ class Candidacy:
     """The voters and their votes, each of them verified."""
     refusals: frozenset[tuple[bytes, Refusal]] = frozenset()
     """The newest of each voter that is not willing, or does not vote."""
-    beyond: frozenset[bytes] = frozenset()
-    """The voters that have promised or seen a higher term, as they say."""
+    reports: frozenset[tuple[bytes, int]] = frozenset()
+    """The highest term that each voter has promised or seen, as it says."""
     ahead: Position | None = None
     """The newest head that a voter names as its own and that we lack: without it we cannot win."""
 
@@ -64,8 +64,10 @@ class Candidacy:
         if by not in self.electorate.all or told.to != self.member or told.run != self.position.run:
             return self
         heard = self._reported(told.highest)
-        if told.highest > self.term:
-            heard = replace(heard, beyond=heard.beyond | {by})
+        if told.term == self.term or told.highest > self.term:
+            reports = {by: 0, **dict(self.reports)}
+            reports[by] = max(told.highest, reports[by])
+            heard = replace(heard, reports=frozenset(reports.items()))
         if told.term != self.term:
             return heard
         refusals = frozenset(each for each in self.refusals if each[0] != by)
@@ -113,16 +115,24 @@ class Candidacy:
         votes: so many say that of a higher one that the others are no majority. The word of one would do otherwise, and
         a voter that lies could end each candidacy."""
         if self.asks:
-            return not self.electorate.is_majority(self.electorate.all - self.beyond)
+            beyond = frozenset(by for by, highest in self.reports if highest > self.term)
+            return not self.electorate.is_majority(self.electorate.all - beyond)
         return self.highest >= self.term
+
+    @property
+    def left_behind(self) -> int:
+        """What the next attempt is to be above if this one came to nothing: no majority of those that have answered
+        votes at or below it. That is more than the word of one, so it is believed, however high it is."""
+        known = {**dict(self.reports), self.member: self.term - 1}
+        return max(self.highest, self.electorate.least_of_a_majority(known) or 0)
 
 
 def stand(voter: Voter, reported: int = 0) -> Candidacy | Refusal:
-    """Stand for the run as ``voter``, in a term above each that it has promised, seen, or heard reported (an earlier
-    candidacy's ``highest``). What it would refuse another it does not ask of others. A server without a
-    vote may stand."""
+    """Stand for the run as ``voter``, in a term above each that it has promised or seen, and above ``reported``: an
+    earlier candidacy's ``highest``, or its ``left_behind`` if that came to nothing. What it would refuse another it
+    does not ask of others. A server without a vote may stand."""
     ceiling = voter.highest + MAX_RAISE
-    term = max(voter.highest, min(reported, ceiling), voter.floor or 0) + 1
+    term = max(voter.highest, min(reported, voter.most - 1), voter.floor or 0) + 1
     asked = Candidature(voter.newest, voter.electorate.manifest, term, voter.against)
     refusal = voter.why_not(voter.member, asked)
     if refusal is not None:

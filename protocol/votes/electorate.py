@@ -7,12 +7,15 @@ one by those after it, none else need have a member in common.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from protocol.blocks.cid import CID
 from protocol.federation.voters import majority_of
+
+T = TypeVar("T", int, tuple[int, int])
 
 
 class Count(NamedTuple):
@@ -48,6 +51,16 @@ class Electorate:
     def is_majority(self, members: frozenset[bytes]) -> bool:
         """Whether ``members`` has a strict majority of the voters, and of those before."""
         return all(len(members & part) >= majority_of(part) for part in self.parts)
+
+    def least_of_a_majority(self, reported: Mapping[bytes, T]) -> T | None:
+        """The least value at or below which a majority has reported; None if too few have. One that reports what is not
+        so counts for nothing then, unless no majority is without it."""
+        so_far: set[bytes] = set()
+        for by in sorted(reported, key=lambda each: reported[each]):
+            so_far.add(by)
+            if self.is_majority(frozenset(so_far)):
+                return reported[by]
+        return None
 
     def count(self, members: frozenset[bytes]) -> Count:
         """How many of ``members`` vote: among the first voters of which they are no majority, or among those of now."""

@@ -9,16 +9,13 @@ other by other means (`protocol.roles.copied_homes`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from protocol.votes.candidacy import LIFE
 from protocol.votes.electorate import Electorate
 from protocol.votes.voter import rank
 from protocol.wire.announcements import Position
-
-T = TypeVar("T", int, tuple[int, int])
 
 NO_HEAD: Final = (0, -1)
 """The rank of who has verified nothing of a run."""
@@ -52,19 +49,8 @@ class Reports:
     def floor(self, member: bytes, electorate: Electorate) -> int | None:
         """The term that ``member`` has to be above; None if fewer than a majority of the voters have reported, itself
         not counted: it knows nothing."""
-        return _least_of_a_majority(self.highest, member, electorate)
+        return electorate.least_of_a_majority({by: term for by, term in self.highest if by != member})
 
     def head(self, member: bytes, electorate: Electorate) -> tuple[int, int] | None:
         """The rank that the newest record of ``member`` must have; None as for `floor`."""
-        return _least_of_a_majority(self.newest, member, electorate)
-
-
-def _least_of_a_majority(reported: Iterable[tuple[bytes, T]], member: bytes, electorate: Electorate) -> T | None:
-    """The least value at or below which a majority has reported."""
-    by_value = sorted(((value, by) for by, value in reported if by != member), key=lambda each: each[0])
-    so_far: set[bytes] = set()
-    for value, by in by_value:
-        so_far.add(by)
-        if electorate.is_majority(frozenset(so_far)):
-            return value
-    return None
+        return electorate.least_of_a_majority({by: head for by, head in self.newest if by != member})

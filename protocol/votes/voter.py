@@ -61,6 +61,11 @@ class Voter:
         """The highest term that it has promised or seen."""
         return max(self.newest.term, self.seen, 0 if self.promise is None else self.promise.term)
 
+    @property
+    def most(self) -> int:
+        """The highest term in which it votes."""
+        return self.highest + LEAP
+
     def has_voted_so(self, candidate: bytes, asked: Candidature) -> bool:
         """Whether its newest vote is just what is asked for: then it is given again, whatever has happened since. It
         was promised, and can do no more than it did when it was given."""
@@ -91,7 +96,7 @@ class Voter:
             # 4.2.3: who hears a leader helps nobody to depose it; the leader itself may need a higher term
             (Refusal.LEADER_HEARD, candidate == self.waits_for or (self.hears_leader and candidate != self.leader)),
             (Refusal.OLD_TERM, asked.term <= self.highest),  # 5.2: one vote a term, and none in a term that is over
-            (Refusal.LEAP, asked.term > self.highest + LEAP),
+            (Refusal.LEAP, asked.term > self.most),
             (Refusal.FORGOTTEN, self.floor is None or asked.term <= self.floor),
         )
         return next((refusal for refusal, holds in rules if holds), None) or self._head_refused(asked)

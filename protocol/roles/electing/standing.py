@@ -199,7 +199,7 @@ class Standing:
     def _fails(self, candidacy: Candidacy, now: float) -> None:
         """It came to nothing. Another attempt waits a while, longer each time, so that two candidates fall apart."""
         self._candidacy = None
-        self._reported = max(self._reported, candidacy.highest)
+        self._reported = max(self._reported, candidacy.left_behind)
         self._attempt += 1
         self._not_before = now + jitter(self._newest.author.session, self._attempt)
         if self._attempt == 1:

@@ -134,6 +134,25 @@ def test_one_member_that_reports_huge_terms_does_not_keep_it_from_the_lead() -> 
     assert voter(ANN).refuses(OTHER, again.question) is None
 
 
+def test_terms_that_a_majority_has_left_behind_are_believed_however_high_they_are() -> None:
+    candidacy = standing().answered(THIRD, told(highest=2**62, refusal=Refusal.LEADER_HEARD))
+    for member in (ANN, BOB):
+        candidacy = candidacy.answered(member, told(highest=500, refusal=Refusal.OLD_TERM))
+    assert not candidacy.is_beaten
+    assert candidacy.left_behind == 500
+    again = stand(voter(OTHER), candidacy.left_behind)
+    assert isinstance(again, Candidacy)
+    assert again.term == 501
+
+
+def test_a_liar_takes_no_candidate_above_the_others_or_what_they_would_vote_for() -> None:
+    candidacy = standing().answered(THIRD, told(highest=2**62, refusal=Refusal.OLD_TERM))
+    assert candidacy.answered(ANN, told()).answered(BOB, told()).left_behind == 1
+    again = stand(voter(OTHER), candidacy.answered(ANN, told()).left_behind)  # no other has answered
+    assert isinstance(again, Candidacy)
+    assert voter(ANN).refuses(OTHER, again.question) is None
+
+
 def test_it_learns_of_the_head_that_it_lacks() -> None:
     behind = standing().answered(ANN, told(refusal=Refusal.BEHIND, position=at(7)))
     behind = behind.answered(BOB, told(refusal=Refusal.BEHIND, position=at(6)))

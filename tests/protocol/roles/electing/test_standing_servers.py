@@ -206,6 +206,14 @@ def test_after_a_term_without_a_majority_it_tries_a_higher_one(standby: Candidat
     assert standby.reported(What.STANDS_NO_MORE)
 
 
+def test_it_comes_to_a_term_that_most_voters_have_left_behind_however_high_that_is(standby: Candidate) -> None:
+    standby.pass_time(3.0)
+    standby.answers(ALICE, BOB, CAROL, refusal=Refusal.OLD_TERM, highest=500)
+    assert said(standby, Canvass)[-1].term == 2
+    standby.pass_time(LIFE + 1.0)
+    assert said(standby, Canvass)[-1].term == 501
+
+
 def test_one_that_crashed_before_its_takeover_was_kept_stands_in_a_higher_term() -> None:
     scribe = begun()
     vote = KeptVote.of(scribe.sign(scribe.vote(SECOND), SECOND))
