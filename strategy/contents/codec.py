@@ -293,7 +293,7 @@ def _closed(parts: Sequence[memoryview], form: ContentForm) -> list[Piece]:
 
 
 @dataclass(frozen=True, slots=True)
-class _ChunkedBytes:
+class ChunkedBytes:
     """The bytes of an array in chunks, each of which is checked, and opened, whenever it is read."""
 
     chunks: tuple[CID, ...]
@@ -339,7 +339,7 @@ class _ArrayReader:
         chunks = tuple(islice(self._chunks, count))
         if len(chunks) < count:
             raise ContentError("an array is larger than the chunks that are linked")
-        source = _ChunkedBytes(chunks, where, self._source, self._form)
+        source = ChunkedBytes(chunks, where, self._source, self._form)
         return LazyArray(dtype, shape, stype, source, read_numbers)
 
     def finish(self) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from flwr.app import Array, RecordDict
 
 from protocol.blocks.cid import CID
-from strategy.contents.reply_files import ReplyFile, bytes_in_memory, room_for_files, space_for
+from strategy.contents.array_files import ArrayFile, bytes_in_memory, room_for_files, space_for
 
 SMALL: Final = 64 << 20
 """Bytes of arrays that are kept in memory: those that stand in the bodies of contents. Larger arrays are in files."""
@@ -37,10 +37,10 @@ class KeptReplies:
         """Bytes in memory of each reply that has room here, oldest first, set before it is read."""
         self._held = 0
         self._replies: dict[bytes, tuple[CID, RecordDict]] = {}
-        self._files: weakref.WeakSet[ReplyFile] = weakref.WeakSet()
+        self._files: weakref.WeakSet[ArrayFile] = weakref.WeakSet()
         """Those that are in use still, here or by the app."""
 
-    def make_room(self, message: bytes, arrays: Sequence[Array], *, hidden: bool = False) -> ReplyFile | None:
+    def make_room(self, message: bytes, arrays: Sequence[Array], *, hidden: bool = False) -> ArrayFile | None:
         """A file for those of a reply's ``arrays`` that are not in memory, ``hidden`` from whoever reads the disk; None
         if the reply may not be put here. The oldest are forgotten for it."""
         size, small = space_for(arrays), bytes_in_memory(arrays)
@@ -72,13 +72,13 @@ class KeptReplies:
             self._forget(message)
             return records if kept == content else None
 
-    def _file(self, size: int, hidden: bool) -> ReplyFile | None:
+    def _file(self, size: int, hidden: bool) -> ArrayFile | None:
         if size and len(self._files) >= self._most:
             return None
         try:
             if size > room_for_files(self._folder, sum(file.size for file in self._files)):
                 return None
-            file = ReplyFile(self._folder, size, hidden=hidden)
+            file = ArrayFile(self._folder, size, hidden=hidden)
         except OSError:
             return None
         if size:

@@ -17,6 +17,7 @@ from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentError, ContentKey
 from strategy.apps.config import read_app
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
+from strategy.contents.remembered_arrays import RememberedArrays
 from strategy.contents.summary import measures_of, round_of
 from strategy.flower_compat import (
     SUPERLINK_NODE_ID,
@@ -50,8 +51,9 @@ def serve_client_app(
     Raises:
         RunStopped: if the engine is gone.
     """
+    remembered = RememberedArrays(works_in.absolute())
     with out_of_sight(), working_in(works_in):
-        host = ClientHost(app_dir, start, store, limits)
+        host = ClientHost(app_dir, start, store, limits, remembered)
         for task in tasks:
             yield host.answer(task)
 
@@ -68,13 +70,21 @@ class _AnswerError(Exception):
 class ClientHost:
     """One ClientApp, imported before the first task."""
 
-    def __init__(self, app_dir: Path, start: Start, store: ContentStore, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        app_dir: Path,
+        start: Start,
+        store: ContentStore,
+        limits: Limits = DEFAULT_LIMITS,
+        remembered: RememberedArrays | None = None,
+    ) -> None:
         self._app_dir = app_dir
         self._start = start
         self._number = run_number(start.run)
         self._store = GuardedStore(store)
         self._writer = ContentWriter(self._store)
         self._limits = limits
+        self._remembered = remembered
         take_identity(self._number, start.node)
         seed_generators(start.seed)
         self._app = self._import()
@@ -148,7 +158,10 @@ class ClientHost:
             message_type=task.type,
             src_task_id=1,
         )
-        return received_message(metadata, self._read(task.content, task.key))
+        records = self._read(task.content, task.key)
+        if self._remembered is not None:
+            self._remembered.look_up(records, task.key, task.type)
+        return received_message(metadata, records)
 
     def _context(self, task: Task) -> Context:
         return Context(

@@ -34,10 +34,10 @@ from protocol.replies.reply_layout import (
     ReplyLayout,
 )
 from protocol.replies.strategy_rule import SHOWN, shown
+from strategy.contents.array_files import ArrayFile
 from strategy.contents.arrays import in_memory, whole
 from strategy.contents.codec import DEFAULT_LIMITS, Limits, decode
 from strategy.contents.npy import Stored, change, count_newly_not_finite, count_not_finite, declared, numbers, stored
-from strategy.contents.reply_files import ReplyFile
 from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, read_older
 from strategy.replies.boosted_trees import are_trees
 
@@ -149,7 +149,7 @@ def examine(
     update: bool,
     measure: bool = False,
     limits: Limits = DEFAULT_LIMITS,
-    keep: Callable[[Sequence[Array]], ReplyFile | None] | None = None,
+    keep: Callable[[Sequence[Array]], ArrayFile | None] | None = None,
 ) -> tuple[Examination, RecordDict | None]:
     """Examine the content ``reply``, an answer to ``sent``.
 
@@ -312,7 +312,7 @@ def _arrays_of(records: RecordDict) -> Iterator[Array]:
         yield from record.values()
 
 
-def _moved(file: ReplyFile, record: ArrayRecord) -> Iterator[tuple[str, Array]]:
+def _moved(file: ArrayFile, record: ArrayRecord) -> Iterator[tuple[str, Array]]:
     """The arrays of a record that somebody needs afterwards. Each is read completely, into a ``file``. If that breaks,
     nobody needs what is left."""
     for key, array in list(record.items()):

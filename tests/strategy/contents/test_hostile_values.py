@@ -13,8 +13,8 @@ from protocol.app.calls import ErrorCode, Task
 from protocol.blocks.cid import CID, encode_cbor
 from protocol.blocks.content import write_manifest
 from protocol.replies.checks_and_limits import Admission, Check
+from strategy.contents.array_files import ArrayFile
 from strategy.contents.codec import FORMAT, MAX_VALUES, encode
-from strategy.contents.reply_files import ReplyFile
 from strategy.hosting.client_host import ClientHost
 from strategy.replies.examination import examine, read_sent
 
@@ -47,7 +47,7 @@ OVER = pytest.mark.parametrize(
 def test_a_reply_over_a_limit_is_refused_whatever_is_checked(records: object, why: str, checks: str) -> None:
     blocks = Blocks()
     sent = read_sent(blocks.keep(encode(RecordDict(), None)), blocks, None)
-    no_file = ReplyFile(Path(), 0, hidden=False)  # there are no arrays
+    no_file = ArrayFile(Path(), 0, hidden=False)  # there are no arrays
 
     found, kept = examine(spoiled(records, blocks), blocks, None, sent, RecordDict, update=True, keep=lambda _: no_file)
 

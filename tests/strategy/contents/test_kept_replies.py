@@ -11,9 +11,9 @@ import pytest
 from flwr.app import Array, ConfigRecord, RecordDict
 
 from protocol.blocks.cid import raw_block
-from strategy.contents import reply_files
+from strategy.contents import array_files
+from strategy.contents.array_files import ArrayFile
 from strategy.contents.kept_replies import KeptReplies
-from strategy.contents.reply_files import ReplyFile
 
 A, B = raw_block(b"a").cid, raw_block(b"b").cid
 
@@ -40,7 +40,7 @@ def keep(kept: KeptReplies, *messages: bytes) -> None:
 
 def files_for(
     kept: KeptReplies, monkeypatch: pytest.MonkeyPatch, *messages: bytes, size: int = 1000
-) -> list[ReplyFile]:
+) -> list[ArrayFile]:
     """What is made for replies whose arrays take so many bytes in files."""
     monkeypatch.setattr("strategy.contents.kept_replies.space_for", lambda _: size)
     made = [kept.make_room(message, []) for message in messages]
@@ -124,9 +124,9 @@ def test_a_reply_for_which_the_disk_has_no_room_is_not_kept(kept: KeptReplies, m
 def test_half_of_what_is_free_and_of_what_the_process_may_write_is_left(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(reply_files.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(array_files.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     limit = resource.RLIM_INFINITY
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    assert reply_files.room_for_files(tmp_path / "not made yet", taken=300) == 500
+    assert array_files.room_for_files(tmp_path / "not made yet", taken=300) == 500
     limit = 700
-    assert reply_files.room_for_files(tmp_path, taken=300) == 50
+    assert array_files.room_for_files(tmp_path, taken=300) == 50

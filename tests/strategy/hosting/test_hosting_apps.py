@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from flwr.app import RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from small_leader import APPS, Leader, MemoryStore, run_app, start_for
 
 from protocol.app.calls import ErrorCode, Task
@@ -134,6 +135,29 @@ def test_an_app_without_a_state_has_none(tmp_path: Path) -> None:
     answered = ClientHost(app, start_for(app, 11), store).answer(Task(bytes(32), content, "query", "", 60, 1.0))
 
     assert answered.state is None
+
+
+def test_a_client_reads_arrays_that_the_message_before_had_too_only_once(tmp_path: Path) -> None:
+    class Reads(MemoryStore):
+        def get(self, cid: CID) -> bytes:  # type: ignore[override]
+            read.append(cid)
+            return super().get(cid)
+
+    read: list[CID] = []
+    reads = CLIENT + "message.content['a']['w'].numpy(); return Message(RecordDict(), reply_to=message)"
+    app, store = broken_app(tmp_path, client=reads), Reads()
+    model = ArrayRecord({"w": Array(np.zeros(5000))})
+    contents = [
+        ContentWriter(store).write(RecordDict({"a": model, "c": ConfigRecord({"round": number})}), None)
+        for number in range(2)
+    ]
+    read.clear()
+    tasks = [Task(bytes([number]) * 32, content, "query", "", 60, 1.0) for number, content in enumerate(contents)]
+
+    answers = list(serve_client_app(app, start_for(app, 11), store, tasks, tmp_path / "scratch"))
+
+    assert [answer.code for answer in answers] == [None, None]
+    assert len([cid for cid in read if cid.is_raw]) == 1
 
 
 class Writes(MemoryStore):

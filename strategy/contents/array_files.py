@@ -1,6 +1,7 @@
-"""Files for the arrays of replies that were examined, so that a server's memory does not grow with its clients.
+"""Files for arrays that were read once: of replies that a server examined, so that its memory does not grow with its
+clients, and of the newest message that a client read.
 
-The bytes of a reply are checked, and decrypted, as they are written. Whoever wants their numbers gets a private mapping
+Bytes are checked, and decrypted, as they are written. Whoever wants their numbers gets a private mapping
 of the file: the kernel may drop its pages and read them again, and what an app writes into them is its own copy
 (``MAP_PRIVATE`` of mmap(2)). A file has no name, and its space is free again with the last array and the last mapping.
 
@@ -15,7 +16,7 @@ import os
 import resource
 import shutil
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Final
 from flwr.app import Array
 
 from crypto.symmetric import ScratchKey
-from strategy.contents.arrays import LazyArray
+from strategy.contents.arrays import ArrayBytes, LazyArray
 
 _ALIGNED: Final = 64
 """Where an array begins in a file. Numbers begin at a multiple of that within an array, as numpy writes it."""
@@ -33,8 +34,8 @@ _PIECE: Final = 1 << 20
 """Bytes that are read at once."""
 
 
-class ReplyFile:
-    """The large arrays of one reply. Arrays are moved to it by one thread, and read by any."""
+class ArrayFile:
+    """The large arrays of one content. One thread says which are written to it, any may read them."""
 
     def __init__(self, folder: Path, size: int, *, hidden: bool) -> None:
         """``size`` bytes on the disk of ``folder``, as `space_for` counts them. No file is made for none.
@@ -60,19 +61,33 @@ class ReplyFile:
         """
         if not isinstance(array, LazyArray):
             return True
-        if self.broken:
-            return False
-        start = at = self._end
-        hide = None if self._key is None else self._key.stream(start)
-        for piece in array.source.pieces():
-            try:
-                at += self._write(piece if hide is None else hide(piece), at)
-            except OSError:
-                self.broken = True
+        start = self._reserved(array.source.size)
+        for _ in self.copied(array.source, start):
+            if self.broken:
                 return False
-        array.source = _FiledBytes(self, start, at - start)
-        self._end = _aligned(at)
+        array.source = _FiledBytes(self, start, array.source.size)
         return True
+
+    def written_as_it_is_read(self, source: ArrayBytes, done: Callable[[ArrayBytes], None]) -> ArrayBytes:
+        """A ``source`` of the same bytes, which go here too. Once all have, ``done`` gets the source of them here."""
+        return _CopiedBytes(self, self._reserved(source.size), source, done)
+
+    def copied(self, source: ArrayBytes, start: int) -> Iterator[bytes]:
+        """The bytes of a ``source``, each piece after it was written from ``start`` on, unless the file is broken."""
+        at = start
+        hide = None if self._key is None else self._key.stream(start)
+        for piece in source.pieces():
+            if not self.broken:
+                try:
+                    at += self._write(piece if hide is None else hide(piece), at)
+                except OSError:
+                    self.broken = True
+            yield piece
+
+    def _reserved(self, size: int) -> int:
+        start = self._end
+        self._end += _aligned(size)
+        return start
 
     @property
     def is_hidden(self) -> bool:
@@ -93,7 +108,7 @@ class ReplyFile:
         while len(found) < size:  # Linux reads 2 GiB at most
             more = os.pread(self._descriptor, size - len(found), start + len(found))
             if not more:
-                raise OSError(f"{size - len(found)} bytes of an examined reply are gone from its file")
+                raise OSError(f"{size - len(found)} bytes of arrays that were read are gone from their file")
             found += more
         return found
 
@@ -135,7 +150,7 @@ class _Mapped:
 class _FiledBytes:
     """The bytes of an array in a file."""
 
-    file: ReplyFile
+    file: ArrayFile
     start: int
     size: int
 
@@ -144,10 +159,7 @@ class _FiledBytes:
         return True
 
     def load(self) -> bytes:
-        joined = BytesIO()  # as in `protocol.blocks.content.read_chunks`
-        for piece in self.pieces():
-            joined.write(piece)
-        return joined.getvalue()
+        return _joined(self.pieces())
 
     def begin(self) -> bytes:
         return self.file.read(self.start, min(self.size, _PIECE))
@@ -158,6 +170,38 @@ class _FiledBytes:
 
     def mapped(self) -> memoryview | None:
         return self.file.mapped(self.start, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _CopiedBytes:
+    """The bytes of an array that are written to a file as they are read."""
+
+    file: ArrayFile
+    start: int
+    source: ArrayBytes
+    done: Callable[[ArrayBytes], None]
+
+    @property
+    def size(self) -> int:
+        return self.source.size
+
+    @property
+    def lasts(self) -> bool:
+        return False
+
+    def load(self) -> bytes:
+        return _joined(self.pieces())
+
+    def begin(self) -> bytes:
+        return self.source.begin()
+
+    def pieces(self) -> Iterator[bytes]:
+        yield from self.file.copied(self.source, self.start)
+        if not self.file.broken:
+            self.done(_FiledBytes(self.file, self.start, self.size))
+
+    def mapped(self) -> memoryview | None:
+        return None
 
 
 def space_for(arrays: Iterable[Array]) -> int:
@@ -189,6 +233,13 @@ def _new_file(folder: Path, size: int) -> int:
         else:  # macOS
             os.truncate(file.fileno(), size)
         return os.dup(file.fileno())
+
+
+def _joined(pieces: Iterable[bytes]) -> bytes:
+    joined = BytesIO()  # as in `protocol.blocks.content.read_chunks`
+    for piece in pieces:
+        joined.write(piece)
+    return joined.getvalue()
 
 
 def _aligned(size: int) -> int:
