@@ -40,7 +40,7 @@ class KeptReplies:
         self._files: weakref.WeakSet[ArrayFile] = weakref.WeakSet()
         """Those that are in use still, here or by the app."""
 
-    def make_room(self, message: bytes, arrays: Sequence[Array], *, hidden: bool = False) -> ArrayFile | None:
+    def make_room(self, message: bytes, arrays: Sequence[Array], *, hidden: bool) -> ArrayFile | None:
         """A file for those of a reply's ``arrays`` that are not in memory, ``hidden`` from whoever reads the disk; None
         if the reply may not be put here. The oldest are forgotten for it."""
         size, small = space_for(arrays), bytes_in_memory(arrays)

@@ -345,7 +345,7 @@ def test_exchanges_from_several_threads_each_get_their_own_replies(store: Memory
 
 def test_a_reply_that_was_read_already_is_not_read_again(answers: Answering, tmp_path: Path) -> None:
     away, examined, kept = raw_block(b"away").cid, RecordDict({"m": MetricRecord({"n": 1})}), KeptReplies(tmp_path)
-    kept.make_room(bytes(32), [])
+    kept.make_room(bytes(32), [], hidden=False)
     kept.put(bytes(32), away, examined)
     answers.replies[bytes(32)] = Handed(bytes(32), 112.0, away)
     grid = PollenGrid(server_run(7), answers, MemoryStore(), kept=kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from peer.engine.interface import Unreachable
 from peer.engine.local.engine import LocalEngine
 from protocol.app.calls import Examine, Examined, Failed
 from protocol.blocks.cid import CID, raw_block
+from protocol.blocks.content import ContentKey
 from protocol.replies.checks_and_limits import Check, SizeLimits
 from strategy.contents.codec import decode, encode
 from strategy.contents.kept_replies import KeptReplies
@@ -84,6 +86,24 @@ def test_what_was_read_is_kept_for_the_app(local_engine: LocalEngine, effect: Ex
     assert kept.take(b"message", effect.reply) == decode(
         effect.reply, EngineContents(local_engine).local(effect.reply), None
     )
+
+
+@pytest.mark.parametrize("key", [None, ContentKey(3, bytes(32))], ids=["plain", "encrypted"])
+def test_an_encrypted_reply_is_kept_on_no_disk_in_the_clear(
+    key: ContentKey | None,
+    local_engine: LocalEngine,
+    effect: Examine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(os, "pwrite", lambda _, data, at: written.append(bytes(data)) or len(data))
+    numbers = np.arange(1000.0)
+    encoded = encode(RecordDict({"arrays": ArrayRecord({"w": Array(numbers)})}), key)
+    local_engine.put_content(encoded.root, encoded.blocks())
+    large = replace(effect, reply=encoded.root, reply_key=key, measure=False)
+    examiner(local_engine, KeptReplies(tmp_path)).examine(large, timeout=1.0)
+    assert (numbers.tobytes() in b"".join(written)) == (key is None)
 
 
 def test_a_reply_that_fails_a_check_is_not_kept(local_engine: LocalEngine, effect: Examine, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def kept(tmp_path: Path) -> KeptReplies:
 
 def keep(kept: KeptReplies, *messages: bytes) -> None:
     for message in messages:
-        assert kept.make_room(message, small(40))
+        assert kept.make_room(message, small(40), hidden=False)
         kept.put(message, A, reply(message.decode()))
 
 
@@ -43,7 +43,7 @@ def files_for(
 ) -> list[ArrayFile]:
     """What is made for replies whose arrays take so many bytes in files."""
     monkeypatch.setattr("strategy.contents.kept_replies.space_for", lambda _: size)
-    made = [kept.make_room(message, []) for message in messages]
+    made = [kept.make_room(message, [], hidden=False) for message in messages]
     return [file for file in made if file is not None]
 
 
@@ -58,14 +58,14 @@ def test_the_oldest_make_room(kept: KeptReplies) -> None:
 
 
 def test_what_has_lost_its_room_while_it_was_read_is_not_kept(kept: KeptReplies) -> None:
-    assert all(kept.make_room(message, small(60)) for message in (b"1", b"2"))
+    assert all(kept.make_room(message, small(60), hidden=False) for message in (b"1", b"2"))
     kept.put(b"1", A, reply("1"))
     assert kept.take(b"1", A) is None
 
 
 def test_one_that_is_larger_than_all_the_room_makes_none_forgotten(kept: KeptReplies) -> None:
     keep(kept, b"1")
-    assert not kept.make_room(b"2", small(101))
+    assert not kept.make_room(b"2", small(101), hidden=False)
     assert kept.take(b"1", A) == reply("1")
 
 
@@ -83,9 +83,9 @@ def test_a_reply_that_is_refused_is_forgotten(kept: KeptReplies) -> None:
 def test_what_is_taken_or_has_a_finding_gives_its_room_back(kept: KeptReplies) -> None:
     keep(kept, b"1", b"2")
     kept.take(b"1", A)
-    assert kept.make_room(b"3", small(40))
+    assert kept.make_room(b"3", small(40), hidden=False)
     kept.put(b"3", A, None)
-    assert kept.make_room(b"4", small(60))
+    assert kept.make_room(b"4", small(60), hidden=False)
     assert kept.take(b"2", A) == reply("2")
 
 
