@@ -9,6 +9,7 @@ import pytest
 from sim_disk import Disk, chain_of
 from sim_faults import CALM, Faults
 from sim_numbers import some
+from sim_peer import Peer
 from sim_roles import Server
 from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
 
@@ -16,6 +17,7 @@ from protocol.blocks.cid import CID
 from protocol.records.bodies import Comparison, DispatchPrivate, RecomputedAck, Reply, Takeover, TakeoverCause
 from protocol.records.private_parts import parse_private
 from protocol.records.signed_records import parse_record, read_chained, read_record
+from protocol.roles.effects import Effect, Report, What
 from protocol.roles.leader.leader import Leader
 
 ROUGH = Faults(loss=0.4, duplication=0.4, delay=0.02, stragglers=0.1, crash_chance=0.02, crashes=4, downtime=1.0)
@@ -66,6 +68,35 @@ def test_two_servers_that_contradict_a_third_lead_on_from_before_and_the_model_i
     assert seen_by_the_app(told) == seen_by_the_app(undisturbed(Scenario(clients=2, rounds=4)))
     (written,) = (body for body in _takeovers(run) if body.against is not None)
     assert (written.cause, written.height) == (TakeoverCause.DISPUTE, 7)
+
+
+def test_who_crashes_between_laying_a_dispatch_down_and_its_vote_lays_it_down_again_and_votes() -> None:
+    run = witnessed(Scenario(clients=2, rounds=4, standbys=2, elects=True, honest=False), CALM, 1)
+    followers = [*run.standbys, *run.clients]
+    laid_down = [_crashes_once_laid_down(each) for each in followers]
+    run.server._stopped = lambda why: run.server.lose()  # type: ignore[method-assign]  # nobody starts it again
+    told = run.run()
+    assert seen_by_the_app(told) == seen_by_the_app(undisturbed(Scenario(clients=2, rounds=4)))
+    voted = [len(times) for peer, times in zip(followers, laid_down, strict=True) if peer.disk.votes]
+    assert (len(voted) >= 3, set(voted)) == (True, {2})  # of five voters
+    (written,) = (body for body in _takeovers(run) if body.against is not None)
+    assert written.height == 7
+
+
+def _crashes_once_laid_down(peer: Peer) -> list[Report]:
+    """Have a peer crash the first time that it lays something down, before anything else. What it lays down."""
+    carry_out, laid_down = peer._carry_out, list[Report]()
+
+    def crash_or_carry_out(effect: Effect) -> None:
+        carry_out(effect)
+        if isinstance(effect, Report) and effect.what is What.LAID_DOWN:
+            laid_down.append(effect)
+            if len(laid_down) == 1:
+                assert peer.disk.votes == {}
+                peer.crash("crashes before its vote")
+
+    peer._carry_out = crash_or_carry_out  # type: ignore[method-assign]  # each peer has its own moment
+    return laid_down
 
 
 def _takeovers(run: Simulation) -> Iterator[Takeover]:
