@@ -44,6 +44,7 @@ from protocol.roles.effects import (
     Report,
     StartApp,
     Stop,
+    StopCause,
     Store,
     UnpackApp,
     WakeAt,
@@ -306,8 +307,9 @@ class Peer:
                 self._wake_at(at)
             case Report() | Connect():
                 self._trace(str(effect))
-            case Stop(why):
-                self._stopped(why)
+            case Stop(why, cause):  # that another contradicts a run which is closed, people are told when it is over
+                is_over = cause is StopCause.DISPUTE and self.disk.closed is not None
+                self._stopped("" if is_over else why)
 
     def _say(self, effect: Publish | PassOn) -> None:
         match effect:
