@@ -97,6 +97,7 @@ def a_body_of_each_type() -> dict[RecordType, tuple[Body, SigningKey]]:
         (erasure, ALICE),
         (scribe.takeover(), SECOND),
         (scribe.vote(ALICE), ALICE),
+        (scribe.warrant(), ADMIN),
     ]
     return {body.TYPE: (body, signer) for body, signer in bodies}
 
