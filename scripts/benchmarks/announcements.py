@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 
-from federation import Json, machine
+from measured import Json, machine
 
 from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from federation import Json, ended_by, finished_run, machine
+from measured import Json, ended_by, finished_run, machine
 
 from peer.base.errors import ExitCode, PeerError
 from peer.demo.engines import LOCAL

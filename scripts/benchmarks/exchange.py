@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from federation import Json, ended_by, finished_run, machine
+from measured import Json, ended_by, finished_run, machine
 
 from peer.base.errors import ExitCode, PeerError
 from peer.demo.engines import LOCAL

@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "protocol")]
 
 from attacked import Attacked, following, leading, nowhere, position  # noqa: E402  # once the path is set
 from chains import ALICE, CAROL, SECOND, SERVER, begun, id_of  # noqa: E402
-from federation import Json, machine  # noqa: E402
+from measured import Json, machine  # noqa: E402
 
 from crypto.keys import SigningKey  # noqa: E402
 from protocol.blocks.cid import Block  # noqa: E402

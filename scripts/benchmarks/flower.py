@@ -30,9 +30,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from federation import Json, ended_by, finished_run, machine
-from federation.processes_meter import ALL, Key, Measured, measured
-from federation.superlink import Setup, SuperLinkRun
+from measured import Json, ended_by, finished_run, machine
+from measured.processes_meter import ALL, Key, Measured, measured
+from measured.superlink import Setup, SuperLinkRun
 
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from federation import Json, ended_by, machine
 from flwr.app import Array, ArrayRecord, RecordDict
+from measured import Json, ended_by, machine
 
 import crypto.symmetric
 import protocol.blocks.cid

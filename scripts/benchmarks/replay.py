@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from federation import Json, ended_by, finished_run, machine
+from measured import Json, ended_by, finished_run, machine
 
 from peer.base.errors import ExitCode, PeerError
 from peer.demo.engines import LOCAL, engine_of

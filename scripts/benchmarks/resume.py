@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / folder) for folder in (".", "protocol", "simulation"))]
 
 from chains import SERVER, Scribe, reader_of  # noqa: E402  # after the path is set
-from federation import Json, machine  # noqa: E402
+from measured import Json, machine  # noqa: E402
 from sim_faults import CALM  # noqa: E402
 from simulation import Scenario, Simulation  # noqa: E402
 

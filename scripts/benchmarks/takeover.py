@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from federation import LOOK, Json, ended_by, machine, start_words
+from measured import LOOK, Json, ended_by, machine, start_words
 
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
