@@ -123,16 +123,17 @@ class Candidacy:
     def left_behind(self) -> int:
         """What the next attempt is to be above if this one came to nothing: no majority of those that have answered
         votes at or below it. That is more than the word of one, so it is believed, however high it is."""
-        known = {**dict(self.reports), self.member: self.term - 1}
-        return max(self.highest, self.electorate.least_of_a_majority(known) or 0)
+        known = {**dict(self.reports), self.member: self.ceiling - MAX_RAISE}
+        return self.electorate.least_of_a_majority(known) or 0
 
 
-def stand(voter: Voter, reported: int = 0) -> Candidacy | Refusal:
-    """Stand for the run as ``voter``, in a term above each that it has promised or seen, and above ``reported``: an
-    earlier candidacy's ``highest``, or its ``left_behind`` if that came to nothing. What it would refuse another it
-    does not ask of others. A server without a vote may stand."""
-    ceiling = voter.highest + MAX_RAISE
-    term = max(voter.highest, min(reported, voter.most - 1), voter.floor or 0) + 1
+def stand(voter: Voter, reported: int = 0, left_behind: int = 0) -> Candidacy | Refusal:
+    """Stand for the run as ``voter``, in a term above each that it has promised or seen, and above ``reported`` and
+    ``left_behind``: an earlier candidacy's ``highest``, and its ``left_behind`` if that came to nothing. What it would
+    refuse another it does not ask of others. A server without a vote may stand."""
+    known = max(voter.highest, min(left_behind, voter.most - 1))
+    ceiling = known + MAX_RAISE
+    term = max(known, min(reported, ceiling, voter.most - 1), voter.floor or 0) + 1
     asked = Candidature(voter.newest, voter.electorate.manifest, term, voter.against)
     refusal = voter.why_not(voter.member, asked)
     if refusal is not None:

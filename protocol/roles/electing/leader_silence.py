@@ -8,6 +8,7 @@ from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.roles.offline_times import OfflineTimes
+from protocol.votes.candidacy import LIFE
 from protocol.votes.silence import LEAST_SILENCE, Silence
 
 COMING: Final = 10.0
@@ -29,22 +30,26 @@ class LeaderSilence:
         self._of: tuple[CID, bytes] | None = None
         self._silence = Silence(least)
         self._has_heard = False
+        self._waits = math.inf
+        """Seconds that it may be silent at most."""
 
     def follow(self, run: CID, leader: bytes, now: float) -> None:
         """It is about this leader of this run: another one has its own time, from now on."""
         if self._of != (run, leader):
             self._of, self._has_heard = (run, leader), False
-            self._silence = Silence(self._least).hears(now)
+            self._silence, self._waits = Silence(self._least).hears(now), math.inf
 
     def hears(self, now: float) -> None:
         """The leader is heard."""
         if not self._has_heard:
             self._has_heard, self._silence = True, Silence(self._least)
-        self._silence = self._silence.hears(now, self._offline.within(self._silence.heard))
+        self._silence, self._waits = self._silence.hears(now, self._offline.within(self._silence.heard)), math.inf
 
     def waits_for(self, now: float) -> None:
-        """Another is about to lead, by our vote: it has as long as a leader that was heard just now, and no longer."""
-        self._has_heard = True
+        """Another is about to lead, by our vote: it has as long as a leader that was heard just now, and no longer,
+        nor more than half the life of its candidacy, however unevenly the leader before was heard. After that life it
+        may have our vote again, and until then others have to have their chance."""
+        self._has_heard, self._waits = True, max(self._least, LIFE / 2)
         self._silence = replace(self._silence, heard=now)
 
     def left(self) -> None:
@@ -66,4 +71,4 @@ class LeaderSilence:
 
     def _until(self, seconds: float) -> float:
         heard = self._silence.heard
-        return heard if heard == -math.inf else self._offline.ends(heard, seconds)
+        return heard if heard == -math.inf else self._offline.ends(heard, min(seconds, self._waits))

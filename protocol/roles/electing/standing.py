@@ -74,7 +74,7 @@ class Standing:
         self._attempt = 0
         """How many came to nothing since there was a leader."""
         self._not_before = 0.0
-        self._reported = 0
+        self._reported = self._left_behind = 0
         self._votes_for_itself = False
         """Whether its own vote is on its way to disk."""
         self._has_given_way = False
@@ -167,7 +167,8 @@ class Standing:
     # -- one candidacy ----------------------------------------------------------------------------------------------
 
     def _stand(self, run: VotedRun, now: float) -> None:
-        candidacy = stand(self._ballot.voter(run, self._newest.author.member, now), self._reported)
+        voter = self._ballot.voter(run, self._newest.author.member, now)
+        candidacy = stand(voter, self._reported, self._left_behind)
         if isinstance(candidacy, Refusal):
             self._not_before = now + ASK_AGAIN
             return
@@ -199,7 +200,8 @@ class Standing:
     def _fails(self, candidacy: Candidacy, now: float) -> None:
         """It came to nothing. Another attempt waits a while, longer each time, so that two candidates fall apart."""
         self._candidacy = None
-        self._reported = max(self._reported, candidacy.left_behind)
+        self._reported = max(self._reported, candidacy.highest)
+        self._left_behind = max(self._left_behind, candidacy.left_behind)
         self._attempt += 1
         self._not_before = now + jitter(self._newest.author.session, self._attempt)
         if self._attempt == 1:

@@ -140,15 +140,17 @@ def test_terms_that_a_majority_has_left_behind_are_believed_however_high_they_ar
         candidacy = candidacy.answered(member, told(highest=500, refusal=Refusal.OLD_TERM))
     assert not candidacy.is_beaten
     assert candidacy.left_behind == 500
-    again = stand(voter(OTHER), candidacy.left_behind)
+    again = stand(voter(OTHER), left_behind=candidacy.left_behind)
     assert isinstance(again, Candidacy)
     assert again.term == 501
+    again = again.answered(ANN, told(501, 501 + 40, Refusal.OLD_TERM))
+    assert again.is_beaten, "or it would be behind by as much as is promised in the life of a candidacy, for ever"
 
 
 def test_a_liar_takes_no_candidate_above_the_others_or_what_they_would_vote_for() -> None:
     candidacy = standing().answered(THIRD, told(highest=2**62, refusal=Refusal.OLD_TERM))
     assert candidacy.answered(ANN, told()).answered(BOB, told()).left_behind == 1
-    again = stand(voter(OTHER), candidacy.answered(ANN, told()).left_behind)  # no other has answered
+    again = stand(voter(OTHER), left_behind=candidacy.answered(ANN, told()).left_behind)  # no other has answered
     assert isinstance(again, Candidacy)
     assert voter(ANN).refuses(OTHER, again.question) is None
 

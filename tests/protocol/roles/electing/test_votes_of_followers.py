@@ -159,6 +159,19 @@ def test_a_leader_that_asks_for_votes_and_leads_nothing_by_them_leaves_others_a_
     assert [type(each) for each in ask(client, vote_asked(client.scribe, 3), by=SERVER)] == [VoteReady]
 
 
+def test_it_waits_for_whom_it_has_voted_for_half_the_life_of_a_candidacy_though_the_leader_was_heard_unevenly() -> None:
+    client = following()
+    for _ in range(6):
+        client.wait(8.0)
+        leader_beats(client)
+    assert [type(each) for each in ask(client, vote_asked(client.scribe), by=SERVER)] == [VoteReady]
+    (answer,) = ask(client, canvass(client.scribe, 3))
+    assert answer.refusal is Refusal.LEADER_HEARD
+    client.wait(LIFE / 2)
+    (answer,) = ask(client, canvass(client.scribe, 3))
+    assert answer.refusal is None
+
+
 def test_two_that_ask_for_votes_in_turn_leave_a_third_a_chance() -> None:
     client = orphaned()
     for term, by in ((2, SECOND), (3, SERVER)):
