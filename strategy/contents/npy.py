@@ -108,6 +108,8 @@ def read_numbers(array: Array) -> NDArray[Any] | None:
     what = _in_header(piece) if array.stype == NUMPY else None
     if what is None or what.start + what.size > size_of(array) or what.dtype.names is not None:
         return None
+    if not what.dtype.itemsize:  # numpy would make it one byte long, and nothing is read into that
+        return None
     dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
     shape = what.shape[::-1] if what.fortran else what.shape
     if view is not None and what.size and what.start % dtype.alignment == 0:  # torch takes no others

@@ -98,6 +98,14 @@ def test_numbers_are_what_flower_itself_makes_of_the_bytes(kind: str, place: str
         assert found.flags.writeable
 
 
+@pytest.mark.parametrize("kind", ["S", "U"])
+def test_values_without_bytes_are_no_memory_that_was_used_before(kind: str) -> None:
+    sent = Array(np.zeros(SIZE, dtype=f"{kind}1"))
+    sent.data = sent.data.replace(f"{kind}1'".encode(), f"{kind}0'".encode())
+    found = Counted(RecordDict({"arrays": ArrayRecord({"a": sent})})).array().numpy()
+    assert (found.shape, found.dtype, found.tobytes()) == ((SIZE,), np.dtype(f"{kind}0"), b"")
+
+
 def test_the_first_who_wants_numbers_keeps_no_bytes_and_no_block_is_read_more_than_twice() -> None:
     source = Counted(content(KINDS["float32"]))
     array = source.array()
