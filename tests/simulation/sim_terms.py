@@ -108,10 +108,11 @@ class Terms:
             link = self._records[link].prev
 
     def _is_told_again(self, by: bytes, promised: KeepVote, position: Position) -> bool:
-        """Whether a leader says what it wrote before its vote, and the vote names: it confirms nothing by that."""
+        """Whether a leader says what it wrote before its vote, and the vote names, or a server that has won says what
+        its takeover will follow: neither confirms anything by that."""
         vote = parse_record(promised.vote).body
         assert isinstance(vote, Vote)
-        return self._records[position.head].by == by and vote.head == position.head
+        return by in (self._records[position.head].by, vote.candidate) and vote.head == position.head
 
     # -- what must be true after it ---------------------------------------------------------------------------------
 

@@ -11,17 +11,20 @@ from random import Random
 from typing import Any
 
 import pytest
+import sim_peer
 from sim_apps import APPS
 from sim_crashes import CrashInElection
 from sim_faults import CALM, Faults
+from sim_federation import key_of
 from sim_liars import Liar, Lie
 from sim_numbers import some
 from sim_restore import Restored
-from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
+from simulation import LOOKING, Scenario, Simulation, seen_by_the_app, undisturbed
 from test_restored_homes import ROUGH
 from test_simulation import simulation
 
 from protocol.roles.effects import Durable, KeepVote, Store, WriteHead
+from protocol.roles.events import ToHandOver
 
 PATIENCE = 1200.0
 """Virtual seconds after the last fault; 20 runs took 217 at most."""
@@ -72,6 +75,23 @@ def test_a_run_that_servers_take_over_ends_as_the_undisturbed_one(seed: int) -> 
 def test_a_server_that_is_lost_for_good_is_succeeded() -> None:
     run = Simulation(Scenario(clients=3, rounds=3, standbys=1, elects=True, gone=True), CALM, seed=1)
     assert "takeover" in types_of(run.run())
+
+
+def test_a_leader_that_handed_over_ends_though_all_that_had_the_replies_have_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Simulation(Scenario(clients=1, rounds=2, standbys=1, elects=True), replace(CALM, delay=0.3), seed=0)
+    (standby,) = run.standbys
+
+    def hand_over() -> None:
+        if not standby.disk.heads:
+            run.timeline.after(LOOKING, hand_over)
+            return
+        run.server.feed(ToHandOver(key_of(standby.name).verify_key.raw))
+        run.timeline.after(2.0, lambda: monkeypatch.setattr(sim_peer, "APP_START", 90.0))  # the old leader's next one
+
+    run.timeline.after(LOOKING, hand_over)
+    run.run(to_the_last=True)
 
 
 @pytest.mark.parametrize(
