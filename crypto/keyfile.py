@@ -6,6 +6,7 @@ anybody types one, and the name and public keys can be trusted while the file is
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -60,6 +61,11 @@ MAX_COST: Final = Cost(memory_kib=256 << 10, iterations=16, lanes=16)
 """A file that asks for more is refused, so that opening one cannot eat the machine's memory or hours of its time."""
 
 
+_one_by_one: Final = threading.Lock()
+"""Held while a file's key is derived. Two derivations at once would wait for ever in OpenSSL (seen with 4.0.3): each
+holds some of the threads that it lends out, one for each lane, and waits for the rest."""
+
+
 class _Argon2id(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="argon2id", tag_field="name"):
     salt: bytes
     memory_kib: int
@@ -78,7 +84,8 @@ class _Argon2id(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ar
             lanes=self.lanes,
             memory_cost=self.memory_kib,
         )
-        return kdf.derive(typed)
+        with _one_by_one:
+            return kdf.derive(typed)
 
 
 class _Unlocked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="none", tag_field="name"):

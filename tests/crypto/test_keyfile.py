@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from typing import Any
 
 import cbrrr
@@ -99,6 +100,17 @@ def test_the_file_is_written_as_the_readme_says() -> None:
         base64.b64decode(value["nonce"]), base64.b64decode(value["secret"]), header
     )
     assert secret == b"a" * 32 + b"A" * 32
+
+
+def test_two_threads_open_files_at_once() -> None:
+    file, opened = lock(ALICE, "open sesame", salt=SALT, nonce=NONCE), list[Identity]()
+    threads = [threading.Thread(target=lambda: opened.append(unlock(file, "open sesame"))) for _ in range(2)]
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+    for thread in threads:
+        thread.join(60)  # without the lock, OpenSSL lets both wait for ever
+    assert [identity.public for identity in opened] == [ALICE.public, ALICE.public]
 
 
 def test_the_default_cost_is_rfc_9106s_second_choice() -> None:
