@@ -7,9 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -109,22 +107,8 @@ def test_hops_tells_what_is_hashed_and_read_at_each(tmp_path: Path) -> None:
     assert [round(result["bytes_read_from_files"]) for result in results] == [0, 0, 0, 0, 1] * 2
 
 
-@pytest.fixture
-def own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The benchmarks' modules are found, and not those of the same names that other tests have."""
-
-    def taken_out() -> dict[str, ModuleType]:
-        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "federation"}
-
-    of_tests = taken_out()
+def test_flower_fails_if_two_systems_come_to_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
-    yield
-    taken_out()
-    sys.modules.update(of_tests)
-
-
-@pytest.mark.usefixtures("own_modules")
-def test_flower_fails_if_two_systems_come_to_other_models(tmp_path: Path) -> None:
     flower = runpy.run_path(str(BENCHMARKS / "flower.py"))
     case, systems = flower["Case"].parse("1x2"), list(flower["System"])[:2]
     seen = flower["Measured"](times=[0.0], seconds=[{}], sent=[{}])
