@@ -20,8 +20,8 @@ SLOW = 40.0
 HURRIED = ClosingRule(Share(500), 1.0)
 
 
-def with_a_slow_client(faults: Faults, seed: int, *, encrypted: bool = False) -> Simulation:
-    run = Simulation(Scenario(clients=3, rounds=4, encrypted=encrypted), faults, seed)
+def with_a_slow_client(faults: Faults, seed: int, **scenario: bool | int) -> Simulation:
+    run = Simulation(replace(Scenario(clients=3, rounds=4), **scenario), faults, seed)
     server, slow = run.server.role, run.clients[0].role
     assert isinstance(server, Server)
     assert isinstance(slow, TrainingClient)
@@ -44,4 +44,14 @@ def test_nobody_waits_for_a_slow_client(*, encrypted: bool) -> None:
 def test_whatever_is_lost_or_crashes_it_ends_and_each_late_reply_is_its_clients(number: int) -> None:
     run = with_a_slow_client(Faults.draw(Random(f"slow {number}")), number)
     run.run()
+    assert run.left_out
+
+
+@pytest.mark.parametrize("number", some(1, of=40))
+def test_who_takes_the_run_over_waits_for_a_slow_client_no_longer_than_the_leader_before(number: int) -> None:
+    faults = Faults.draw(Random(f"slow in a takeover {number}"))
+    faults = replace(faults, loss=min(faults.loss, 0.5))
+    run = with_a_slow_client(faults, number, standbys=1, elects=True, gone=True)
+    told = run.run()
+    assert "takeover" in [each["type"] for each in told]
     assert run.left_out

@@ -103,6 +103,8 @@ class AppRequests:
         self._outbox = machine.outbox
         self._calls: deque[ServerCall] = deque()
         self._waits: list[_Waiting] = []
+        self._is_held = False
+        """Whether nothing is done for the app now, whatever the time, because no record may be appended."""
         self._said_unused = False
         self._said_unbounded = False
         self.to_close = settings.closes
@@ -127,12 +129,14 @@ class AppRequests:
         self._witnesses.note(now)
         self._tell_of_witnesses(now)
         may_sign, chain = self._forgotten.may_append(now), self._writer.chain
+        self._is_held = not may_sign
         while may_sign and self._machine.state is LeaderState.LEADING:
             if self._won is not None:
                 self._begin_term(self._won, now)
             elif self._app.is_lost and self.to_close is None:
                 self._begin_again()
             elif self._has_to_wait(now):
+                self._is_held = True
                 break
             elif self.to_close is not None:
                 self.close_unfinished(now)
@@ -193,6 +197,8 @@ class AppRequests:
     def moments(self) -> Iterator[float]:
         """When `go_on` may have something to do."""
         yield from self._witnesses.moments()
+        if self._is_held:  # what became due meanwhile is done once it is not
+            return
         if (until := self._enough.is_held_until()) is not None:
             yield until
         closing = self._writer.chain.closing

@@ -11,7 +11,7 @@ from chains import ADMIN, ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SECOND, 
 from disputed_runs import said as contradicts
 
 from crypto.keys import SigningKey
-from protocol.app.calls import AppReady, Finished, Outgoing, Push
+from protocol.app.calls import AppReady, Finished, Outgoing, Push, Wait
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import Block
 from protocol.federation.unsigned_versions import next_version
@@ -105,6 +105,16 @@ def test_without_a_majority_of_voters_it_appends_nothing_and_says_so(leader: Att
     are_here(leader, ALICE)
     assert leader.machine.chain.height == height + 1
     assert leader.reported(What.VOTERS_BACK)
+
+
+def test_it_is_not_woken_without_end_by_a_deadline_that_passes_while_too_few_voters_are_here(leader: Attacked) -> None:
+    leader.feed(AppCalled(Wait(2, tuple(leader.machine.chain.open), 1.0)))
+    height = leader.machine.chain.height
+    leader.wait(AWAY)
+    assert min(leader.machine.machine.moments()) > leader.now
+    assert leader.machine.chain.height == height
+    are_here(leader, SECOND, ALICE)
+    assert leader.machine.chain.height == height + 1
 
 
 def learns(leader: Attacked, **changes: Any) -> int:
