@@ -28,32 +28,12 @@ _TEXTS: Final = ("project.name", "project.version", "tool.flwr.app.publisher")
 """The texts that it requires in them."""
 _OWN_PATTERNS: Final = frozenset({"fab-include", "fab-exclude"})
 
-PUBLISHED: Final = (
-    "**/*.py",
-    "**/*.toml",
-    "**/*.md",
-    "**/*.yaml",
-    "**/*.yml",
-    "**/*.json",
-    "**/*.jsonl",
-    "/.gitignore",
-    "**/.editorconfig",
-    "/LICENSE",
-    "/LICENSE.md",
-)
+_SOURCES: Final = ("**/*.py", "**/*.toml", "**/*.md", "**/*.yaml", "**/*.yml", "**/*.json", "**/*.jsonl")
+PUBLISHED: Final = (*_SOURCES, "/.gitignore", "**/.editorconfig", "/LICENSE", "/LICENSE.md")
 """``flwr.supercore.constant.APP_PUBLISH_INCLUDE_PATTERNS``; the next ones are named alike there, or there and in
 ``flwr.common.constant``."""
 UNPUBLISHED: Final = (".flwr/**", ".venv/**", "**/__pycache__/**")
-BUNDLED: Final = (
-    "**/*.py",
-    "**/*.toml",
-    "**/*.md",
-    "**/*.yaml",
-    "**/*.yml",
-    "**/*.json",
-    "**/*.jsonl",
-    "/LICENSE",
-)
+BUNDLED: Final = (*_SOURCES, "/LICENSE")
 UNBUNDLED: Final = (
     ".flwr/**",
     "**/__pycache__/**",

@@ -1,28 +1,31 @@
-"""What both `peer start` and `peer serve` open first: the home for this process alone, its journal, its engine."""
+"""What `peer start`, `peer serve` and commands about a run open first: the home for this process alone, its journal,
+its engine."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from peer.apps.app_python import OUR_PYTHON
 from peer.base.interrupts import Interrupts
 from peer.engine.chosen_engine import chosen, opened
+from peer.engine.kubo.reach import AskedReach
 from peer.home.journal import Journal
 from peer.home.key_watch import KeyWatch
 from peer.home.keystore import KeyStore
 from peer.keeping.chosen import remember_budget
+from protocol.records.environment import Numerics
 
 if TYPE_CHECKING:  # the last imports flwr
     from crypto.identity import Identity
     from peer.confinement.confined import Confiner
-    from peer.engine.kubo.reach import AskedReach
     from peer.home.federations import StoredFederation
     from peer.home.home import Home
     from peer.home.passphrase import Passphrases
     from peer.run.session import Session
     from protocol.keeping.budget import Budget
-    from protocol.records.environment import Numerics
     from protocol.roles.effects import Report
 
 
@@ -74,3 +77,28 @@ def opened_session(
             acting=ActingAuthor.of(journal),
             confiner=confiner,
         )
+
+
+def opened_without_app(
+    home: Home,
+    identity: Identity,
+    stored: StoredFederation,
+    passphrases: Passphrases,
+    ipfs: str | None,
+    on_report: Callable[[Report], None],
+) -> AbstractContextManager[Session]:
+    """As `opened_session`, for a command that says something of a run, and in which no app works."""
+    return opened_session(
+        home,
+        identity,
+        stored,
+        passphrases=passphrases,
+        ipfs=ipfs,
+        reach=AskedReach(),
+        threads=1,
+        python=OUR_PYTHON,
+        numerics=Numerics.PORTABLE,
+        confiner=None,
+        on_report=on_report,
+        starts=lambda _: None,
+    )

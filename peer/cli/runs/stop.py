@@ -9,7 +9,6 @@ from typing import Annotated, Final
 
 import typer
 
-from peer.apps.app_python import OUR_PYTHON
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import say
 from peer.cli.options import (
@@ -27,10 +26,9 @@ from peer.cli.options import (
 )
 from peer.cli.output import put_result
 from peer.cli.runs.endings import leave
-from peer.cli.runs.opened_session import opened_session
+from peer.cli.runs.opened_session import opened_without_app
 from peer.control.asking import ask
 from peer.control.requests import CancelJob, HandingOver, JobDone, LeadRun, StopRun
-from peer.engine.kubo.reach import AskedReach
 from peer.history.named_runs import job_without_run, named_cid, run_here, shown
 from peer.home.federations import FederationStore
 from peer.home.home import Home
@@ -43,7 +41,6 @@ from peer.membership.changes import is_admin
 from peer.run.narrator import Narrator
 from protocol.blocks.cid import CID
 from protocol.blocks.json_values import json_value
-from protocol.records.environment import Numerics
 from protocol.roles.electing.handing_over import HANDOVER_LASTS
 
 app = new_app()
@@ -178,20 +175,8 @@ def _appointed_here(
             fix="have an admin say so, in any home with an admin's key: peer lead RUN --to NAME; a run whose leader is "
             "not here is taken over by a server that stands by, without that",
         )
-    with opened_session(
-        home,
-        person,
-        stored,
-        passphrases=passphrases,
-        ipfs=options.ipfs,
-        reach=AskedReach(),
-        threads=1,
-        python=OUR_PYTHON,
-        numerics=Numerics.PORTABLE,
-        confiner=None,
-        on_report=Narrator(None if quiet else say).tell,
-        starts=lambda _: None,
-    ) as session:
+    report = Narrator(None if quiet else say).tell
+    with opened_without_app(home, person, stored, passphrases, options.ipfs, report) as session:
         from peer.roles.appointing import appointing
         from peer.run.peer import run_alone
 
@@ -239,20 +224,8 @@ def _closed_here(
     person, stored = KeyStore(home.path).load(identity, passphrases), FederationStore(home).get(head.federation)
     if stored is None:
         raise PeerError("this home is not in its federation any more", fix="peer federation join FILE")
-    with opened_session(
-        home,
-        person,
-        FederationStore(home).opened(stored, reader_of(person)),
-        passphrases=passphrases,
-        ipfs=ipfs or head.engine,
-        reach=AskedReach(),
-        threads=1,
-        python=OUR_PYTHON,
-        numerics=Numerics.PORTABLE,
-        confiner=None,
-        on_report=Narrator(None if quiet else say).tell,
-        starts=lambda _: None,
-    ) as session:
+    stored, report = FederationStore(home).opened(stored, reader_of(person)), Narrator(None if quiet else say).tell
+    with opened_without_app(home, person, stored, passphrases, ipfs or head.engine, report) as session:
         from peer.roles.leading import closing
         from peer.run.peer import STOPPED_BY_OWNER, run_alone
 

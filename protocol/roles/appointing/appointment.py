@@ -77,7 +77,7 @@ class Appointment:
         as a member, ``admin`` the key that is listed as an admin's."""
         parts = CommonParts(author, trusted, role)
         self.machine = machine = Machine[AppointmentState](parts, topic_leader(trusted.manifest.federation))
-        self._asked, self._run, self._to, self._role, self._admin = to, run, to, role, admin
+        self._run, self._to, self._role, self._admin = run, to, role, admin
         self._outbox, self._newest, self._announcer = machine.outbox, machine.newest, machine.announcer
         self._terms: dict[bytes, int] = {}
         """In which term each member has the run."""
