@@ -38,6 +38,7 @@ class OtherLeaders:
         self._why = ""
         """Why it has come to nothing."""
         self._fetching: set[CID] = set()
+        """For whomever it was begun: the next one may need the same record."""
         self.newest: Position | None = None
         """The other leader's newest record, once it is verified."""
 
@@ -113,18 +114,18 @@ class OtherLeaders:
         for cid in run.wanted():
             if cid not in self._fetching:
                 self._fetching.add(cid)
-                here, lost = partial(self._here, run, cid), partial(self._lost, run, cid)
-                self._outbox.ask(FetchRecord, here, lost, cid, Chained)
+                self._outbox.ask(FetchRecord, partial(self._here, cid), partial(self._lost, cid), cid, Chained)
 
-    def _here(self, run: CatchUp, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
+    def _here(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         self._fetching.discard(cid)
-        if run is self._run and self.newest is None:
+        if (run := self._run) is not None and self.newest is None:
             run.fetched(cid, blocks)
             self._go_on(run, now)
 
-    def _lost(self, run: CatchUp, cid: CID, why: str, now: float) -> None:
+    def _lost(self, cid: CID, why: str, now: float) -> None:
         self._fetching.discard(cid)
-        if run is self._run and self.newest is None and (run.not_fetched(cid, why) or self._why):
+        run = self._run
+        if run is not None and self.newest is None and (run.not_fetched(cid, why) or self._why):
             self._why = self._why or why
             self._give_up(run, now)
 

@@ -391,6 +391,20 @@ def test_a_client_that_names_a_head_which_nobody_has_does_not_keep_a_leader_from
     assert isinstance(server.server.role, Standby)
 
 
+def test_a_leader_yields_to_a_server_whose_head_is_fetched_already_since_a_client_named_it() -> None:
+    made = scribe()
+    server = leading(made)
+    made.lead(leader=SECOND)
+    newest = position(made, term=2)
+    server.say(ALICE, Canvassed(id_of(SERVER), newest.run, 1, 2, Refusal.OLD_TERM, None))
+    for term in (2, 3):
+        server.wait(1.0)
+        server.say(ALICE, Canvassed(id_of(SERVER), newest.run, term, 2, Refusal.BEHIND, newest))
+    assert [fetch.cid for fetch in server.fetching.values() if isinstance(fetch, FetchRecord)] == [newest.head]
+    server.hears(SECOND)
+    assert isinstance(server.server.role, Standby)
+
+
 def test_of_a_member_that_invents_heads_a_leader_looks_for_few() -> None:
     server = leading(scribe())
     heads = [nowhere(at) for at in range(2 * MOST_FALSE)]
