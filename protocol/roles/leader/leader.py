@@ -55,12 +55,16 @@ from protocol.wire.announcements import (
     Recalled,
     ReplyReady,
     WarrantReady,
+    beat_interval,
     topic_all,
 )
 from protocol.witnesses.awaited_witnesses import AwaitedWitnesses
 
 LONGEST_LINGER: Final = 60.0
 """Seconds that a closed run waits for its clients at most, be our engine away for how long it may."""
+
+BEATS: Final = 2
+"""Beats of the others after which a new leader knows who is here, though it misses one of each."""
 
 
 class Leader:
@@ -131,6 +135,8 @@ class Leader:
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
         self._ending_since: float | None = None
+        self._led_on_since: float | None = None
+        """When we took over the run that another led; None: it was ours."""
         self._told_of_keepers = False
 
         # who is told of what is found
@@ -235,6 +241,7 @@ class Leader:
 
     def _took_over(self, app: ReplayingApp | None, now: float) -> None:
         chain = self.chain
+        self._led_on_since = now
         self.machine.outbox.report(What.TOOK_OVER, run=str(chain.run), height=chain.height - 1, term=chain.term)
         self._leadership.go_on(now)
         self.machine.announcer.say(Hello, now)
@@ -413,6 +420,8 @@ class Leader:
             until = min(self.machine.offline.ends(since, self._settings.linger), since + LONGEST_LINGER)
         if self._clients.keepers_behind():
             until = max(until, since + self._settings.linger_for_keepers)
+        if self._led_on_since is not None:  # who was not heard yet is waited for, such as the leader before us
+            until = max(until, self._led_on_since + BEATS * beat_interval(len(self.machine.newest.manifest.members)))
         return until
 
     def _say_bye(self, event: Stopping, now: float) -> None:

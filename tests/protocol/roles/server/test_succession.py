@@ -45,7 +45,7 @@ from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import Examine, FetchRecord, Hand, Publish, StartApp, Stop, Store, What, WriteHead
 from protocol.roles.events import AppCalled, AppLost, Done, Failed, Fetched, ToClose
 from protocol.roles.leader.forgotten_records import MOST_FALSE
-from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader import BEATS, Leader
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, WonTerm
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -62,10 +62,14 @@ from protocol.wire.announcements import (
     Position,
     Refusal,
     ReplyReady,
+    beat_interval,
     parse_announcement,
 )
 
 SETTINGS = LeaderSettings(min_clients=1, client_timeout=600.0)
+
+KNOWS_WHO_IS_HERE = BEATS * beat_interval(len(VOTERS))
+"""Seconds from its takeover on after which a new leader has heard all that are here."""
 
 CUT_OFF = 20.0
 """Seconds after which nobody counts as heard."""
@@ -545,6 +549,7 @@ def confirmed(server: AServer) -> None:
 def test_a_server_whose_run_is_closed_stands_by_for_others_unless_it_was_for_one_alone() -> None:
     server = closing()
     confirmed(server)
+    server.wait(KNOWS_WHO_IS_HERE)
     assert [body.TYPE for body in server.written] == ["takeover", "close"]
     assert isinstance(server.server.role, Standby)
     assert not server.all(Stop)
@@ -553,10 +558,23 @@ def test_a_server_whose_run_is_closed_stands_by_for_others_unless_it_was_for_one
 def test_a_server_that_was_for_one_run_ends_with_it_in_whichever_role() -> None:
     server = closing(once=True)
     confirmed(server)
+    server.wait(KNOWS_WHO_IS_HERE)
     assert server.all(Stop) == [Stop("")]
     assert not server.reported(What.CLOSE_UNSETTLED)
     assert server.server.chain is not None
     assert server.server.chain.closed
+
+
+def test_a_new_leader_leaves_no_leader_behind_that_has_not_heard_of_it_yet() -> None:
+    server = closing(once=True)
+    unaware = position(server.scribe)
+    confirmed(server)
+    assert not server.all(Stop), "who has said nothing since the takeover may be here"
+    server.say(SERVER, Beat(server.server.newest.ref, PeerState.LEADING, unaware))
+    server.wait(KNOWS_WHO_IS_HERE)
+    assert not server.all(Stop)
+    server.wait(SETTINGS.linger)
+    assert server.all(Stop) == [Stop("")]
 
 
 def test_a_new_leader_calls_its_close_settled_only_once_a_majority_has_confirmed_it() -> None:
