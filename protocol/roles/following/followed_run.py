@@ -220,10 +220,13 @@ class FollowedRun:
         else:
             self._hearsay.failed(by, now)
 
-    def begin(self, position: Position, leader: bytes) -> None:
-        """Follow a run of which nobody may speak any more, if we follow none yet."""
+    def begin(self, position: Position, leader: bytes, announced: Position | None = None) -> None:
+        """Follow a run of which nobody may speak any more, if we follow none yet: up to ``position``, and then to what
+        its leader has ``announced``."""
         if self.run is None:
-            self._follow(position.run, leader).hear(position, ())
+            run = self._follow(position.run, leader)
+            for each in (position, *([] if announced is None else [announced])):
+                run.hear(each, ())
 
     def take_up(self, run: CID, candidate: bytes) -> None:
         """A server would lead this run on: follow it again if an earlier process of ours did, and we follow none. Its

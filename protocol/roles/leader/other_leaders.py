@@ -18,6 +18,7 @@ from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.machine import Machine
 from protocol.roles.unchecked_claims import UncheckedClaims
+from protocol.votes.voter import rank
 from protocol.wire.announcements import Position
 
 
@@ -35,6 +36,8 @@ class OtherLeaders:
         """The way to what was said."""
         self._by = b""
         """Whoever said so."""
+        self._announced: Position | None = None
+        """The newest that it has said since."""
         self._why = ""
         """Why it has come to nothing."""
         self._fetching: set[CID] = set()
@@ -47,6 +50,12 @@ class OtherLeaders:
         """Who leads now; call it once `newest` is set."""
         assert self._run is not None
         return self._run.chain.by
+
+    @property
+    def announced(self) -> Position | None:
+        """A newer head that it has announced meanwhile; call it once `newest` is set. Nobody may say it again: a run
+        may be closed, and its leader gone, before its takeover was fetched."""
+        return self._announced if self._by == self.leader else None
 
     def heard(self, by: bytes, position: Position, blocks: tuple[Block, ...], now: float) -> bool:
         """A server says how far it has come with a run that it leads. Whether that is ours, and is looked into."""
@@ -61,6 +70,8 @@ class OtherLeaders:
         chain = self._writer.chain
         if chain.head is None or position.run != chain.run or position.term <= chain.term:
             return False
+        if self._run is not None and by == self._by:
+            self._announced = max(self._announced or position, position, key=rank)
         if self._is_busy(by) or not self._claims.may_open(by, now):
             return False
         if self._run is not None:
@@ -68,7 +79,7 @@ class OtherLeaders:
         self._claims.open(by)
         newest = self._newest
         run = self._run = CatchUp(chain.run, newest.author.member, newest.manifest, newest.blocks, chain.copy())
-        self._by = by
+        self._by, self._announced = by, None
         run.forks, run.ended = lambda _fork: None, partial(self._looked_into, run)
         run.claim(by, position, blocks)
         self._go_on(run, now)

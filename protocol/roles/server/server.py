@@ -180,7 +180,7 @@ class Server:
         if leader.machine.state is not LeaderState.STOPPED:
             return effects
         if (newest := leader.other_leaders.newest) is not None:  # it has yielded
-            run = RunToReplay(newest, leader.other_leaders.leader)
+            run = RunToReplay(newest, leader.other_leaders.leader, leader.other_leaders.announced)
             return effects + self._becomes_standby(leader, run, now)
         if self._plan.standby.once or Stop("") not in effects:
             return effects

@@ -19,6 +19,8 @@ class RunToReplay:
     position: Position
     leader: bytes
     """The member that leads it."""
+    announced: Position | None = None
+    """A newer head that it has announced, and that is not verified."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ from protocol.roles.standby.standby_plan import StandbyPlan
 from protocol.votes.silence import LEADER_BEAT
 from protocol.wire.announcements import (
     Beat,
+    Bye,
     Canvass,
     Canvassed,
     Head,
@@ -407,6 +408,19 @@ def test_a_leader_yields_to_a_server_whose_head_is_fetched_already_since_a_clien
     assert [fetch.cid for fetch in server.fetching.values() if isinstance(fetch, FetchRecord)] == [newest.head]
     server.hears(SECOND)
     assert isinstance(server.server.role, Standby)
+
+
+def test_a_leader_takes_note_of_what_the_next_one_says_while_its_takeover_is_fetched() -> None:
+    made = scribe()
+    server = leading(made)
+    made.lead(leader=SECOND)
+    server.say(SECOND, Head(position(made, term=2)))
+    made.add(made.close())
+    server.say(SECOND, Head(position(made, term=2)))
+    server.say(SECOND, Bye())
+    server.here()
+    assert server.server.chain is not None
+    assert server.server.chain.closed
 
 
 def test_of_a_member_that_invents_heads_a_leader_looks_for_few() -> None:
