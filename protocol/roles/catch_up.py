@@ -65,6 +65,8 @@ class _Claim:
     held: HeldRecords
     trial: Chain | None = None
     """On which its takeover is verified, once its way is found."""
+    newer: Position | None = None
+    """The newest head that it has announced since."""
 
     def wanted(self) -> tuple[CID, ...]:
         """The records to fetch now."""
@@ -192,6 +194,12 @@ class CatchUp:
         """Look into a head that `may_claim` says is worth it; `ended` is called once it was."""
         claim = self._claims[server] = _Claim(WalkBack(position, MAX_CLAIMED), HeldRecords(CLAIM_BYTES))
         self._take_inline(position.head, blocks, claim.held)
+
+    def note(self, server: bytes, position: Position) -> None:
+        """A server whose head is looked into announces another: nobody may say that again."""
+        claim = self._claims.get(server)
+        if claim is not None and not self.has_laid_down(position):
+            claim.newer = max(claim.newer or position, position, key=rank)
 
     @property
     def _rank(self) -> tuple[int, int]:
@@ -366,7 +374,7 @@ class CatchUp:
         """Follow a server that was elected; what leads elsewhere than its way is lost."""
         claim = self._claims.pop(server)
         way, base, lost = claim.way, self._last_on(claim.way), self.position
-        self._newer, self.server = None, server
+        self._newer, self.server = claim.newer, server
         self._held.take_all(claim.held)
         self.ended(server, "")
         if base is self.chain:

@@ -178,6 +178,8 @@ class FollowedRun:
             self._claims.open(server)
             self._claiming.add(server)
             run.claim(server, position, said.blocks)
+        else:
+            run.note(server, position)
         return begins
 
     def _claim_ended(self, run: CatchUp, server: bytes, why: str) -> None:

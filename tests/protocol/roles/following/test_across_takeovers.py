@@ -51,7 +51,7 @@ from protocol.roles.effects import (
 )
 from protocol.roles.events import Done
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.wire.announcements import Head, ReplyReady, parse_announcement
+from protocol.wire.announcements import Bye, Head, ReplyReady, parse_announcement
 
 OTHER = raw_block(b"another content").cid
 STATE = cbor_block("the state of Alice's app").cid
@@ -131,6 +131,18 @@ def test_who_leads_after_a_takeover_is_followed_and_who_led_before_is_not() -> N
     scribe.add(scribe.collect(scribe.taken(BOB)))
     hear(client, scribe)
     assert follows(client, elected)
+
+
+def test_what_the_new_leader_says_while_its_takeover_is_fetched_is_not_lost() -> None:
+    scribe = begun()
+    client = following(scribe)
+    scribe.lead()
+    client.say(scribe.leader, Head(position(scribe)))
+    scribe.add(scribe.close())
+    client.say(scribe.leader, Head(position(scribe)))
+    client.say(scribe.leader, Bye())
+    client.give_all()
+    assert follows(client, scribe), "nobody says it again"
 
 
 @pytest.mark.parametrize("lost", [1, 3, REMEMBERED + 3])
