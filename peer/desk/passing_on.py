@@ -124,7 +124,8 @@ class _PassingOn:
 
     async def _next(self, seconds: float) -> Received | None:
         try:
-            return await asyncio.wait_for(self._waiting.get(), max(0.0, seconds))
+            async with asyncio.timeout(max(0.0, seconds)):  # Python 3.11's `wait_for` may lose that we are cancelled
+                return await self._waiting.get()
         except TimeoutError:
             return None
 
