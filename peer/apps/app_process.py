@@ -216,7 +216,8 @@ class AppProcess:
         _signal_group(process.pid, signal.SIGTERM)  # lets the app's child processes clean up
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), _END_SECONDS)
+            async with asyncio.timeout(_END_SECONDS):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

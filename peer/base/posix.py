@@ -1,7 +1,8 @@
 """What only a POSIX system has: locks of files, users, groups of processes, sockets and pipes that are files.
 
-Nothing else in Pollen uses these, but for `peer.confinement`, which is Linux's alone. So this is what a port to another
-system would have to write anew. See docs/install.md for the systems that Pollen runs on.
+Nothing else in Pollen uses these, but for `peer.confinement`, which is Linux's alone, and one limit that
+`strategy.contents.array_files` looks at. So this is what a port to another system would have to write anew. See
+docs/install.md for the systems that Pollen runs on.
 """
 
 from __future__ import annotations

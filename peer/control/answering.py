@@ -62,7 +62,8 @@ _OTHER_VERSION: Final = "if it was started before an upgrade, stop it, and start
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answerer) -> None:
     try:
-        line = await asyncio.wait_for(reader.readline(), SECONDS)
+        async with asyncio.timeout(SECONDS):
+            line = await reader.readline()
         request = parse_request(line)
     except (TimeoutError, ValueError, OSError, BadRequest) as error:  # ValueError: the line is too long
         why = f"the peer that runs does not know this question: {error}"
@@ -71,7 +72,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ans
         reply = await _answered(request, answer)
     with contextlib.suppress(OSError):  # whoever asked has gone
         writer.write(line_of(reply))
-        await asyncio.wait_for(writer.drain(), SECONDS)
+        async with asyncio.timeout(SECONDS):
+            await writer.drain()
 
 
 async def _answered(request: Request, answer: Answerer) -> Answer:

@@ -16,7 +16,7 @@ from crypto.described_types import described
 from peer.base.errors import ExitCode, PeerError
 from peer.status.peer_status import PeerStatus
 from protocol.blocks.cid import CID
-from protocol.records.bodies import MAX_WITNESSES
+from protocol.records.roles import MAX_WITNESSES
 
 MAX_LINE: Final = 1 << 20
 """Bytes of a question."""

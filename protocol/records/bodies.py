@@ -14,7 +14,8 @@ from protocol.blocks.typed import left_out
 from protocol.keeping.best import LONGEST_TEXT, BestBy, parse_best
 from protocol.keeping.plan import KEEP_EVERYTHING, LONGEST, KeepPlan, parse_plan
 from protocol.records.environment import EarlierEnvironment, Environment
-from protocol.records.roles import Role as Role  # a part of bodies, by itself for what needs no other
+from protocol.records.roles import MAX_WITNESSES as MAX_WITNESSES  # parts of bodies, by themselves for what needs
+from protocol.records.roles import Role as Role  # no others
 from protocol.replies.closing_rule import LONGEST_RULE, ClosingRule, parse_closing
 
 VERSION: Final = 1
@@ -33,9 +34,6 @@ MAX_SHREDDED: Final = 1_024
 
 MAX_SHREDDED_REASON: Final = 200
 """Characters of why."""
-
-MAX_WITNESSES: Final = 64
-"""How many servers a run may ask to have recomputed what is trained on."""
 
 MAX_NAMED_RUNS: Final = 64
 """Runs in a manifest whose voters are named."""

@@ -1,8 +1,13 @@
-"""The roles of members. `protocol.records.bodies` has them too: what shows a status must not import all of those."""
+"""The roles of members, and how many witnesses a run may have. `protocol.records.bodies` has them too: what shows a
+status must not import all of those."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+MAX_WITNESSES: Final = 64
+"""How many servers a run may ask to have recomputed what is trained on."""
 
 
 class Role(StrEnum):
