@@ -11,49 +11,20 @@ from typing import Final
 
 from protocol.records.bodies import Federation, Reply
 from protocol.roles.effects import (
-    AskOwner,
     Connect,
+    Durable,
     FetchContent,
     FetchRecord,
-    KeepAcks,
-    KeepManifest,
-    KeepPlace,
-    KeepProof,
-    KeepReply,
-    KeepVote,
-    KeepWatched,
-    KeepWhole,
     PinRun,
     Publish,
     ReadBundle,
-    Store,
     UnpackApp,
-    WriteHead,
 )
 
 FETCHERS: Final = 8
 """How many records and contents are fetched at once, and as many replies."""
 
-BackgroundEffect = (
-    Store
-    | WriteHead
-    | KeepReply
-    | KeepProof
-    | KeepAcks
-    | KeepVote
-    | KeepManifest
-    | KeepPlace
-    | KeepWatched
-    | KeepWhole
-    | AskOwner
-    | FetchRecord
-    | FetchContent
-    | UnpackApp
-    | ReadBundle
-    | PinRun
-    | Publish
-    | Connect
-)
+BackgroundEffect = Durable | FetchRecord | FetchContent | UnpackApp | ReadBundle | PinRun | Publish | Connect
 """The effects that take time."""
 
 
@@ -72,11 +43,9 @@ class EffectThreads:
 
     def of(self, effect: BackgroundEffect) -> ThreadPoolExecutor:
         """The pool for ``effect``."""
+        if isinstance(effect, Durable):
+            return self._durable
         match effect:
-            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks() | KeepVote():
-                return self._durable
-            case KeepManifest() | KeepPlace() | KeepWatched() | KeepWhole() | AskOwner():
-                return self._durable
             case Publish():
                 return self._publisher
             case Connect():
