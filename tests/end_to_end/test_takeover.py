@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from federation import GATED, Federation, Gate
+from federation import GATED, Federation, Gate, PeerProcess
 
 from peer.home.federations import FederationStore
 from peer.membership.changes import add_member, change_admin
@@ -31,23 +31,32 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
     made.end()
 
 
-def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_back(
-    federation: Federation, gate: Gate
-) -> None:
-    config = f'gate="{gate.folder}" rounds=3 clients={len(CLIENTS)}'
+def config(gate: Gate, rounds: int) -> str:
+    return f'gate="{gate.folder}" rounds={rounds} clients={len(CLIENTS)}'
+
+
+def in_round_2(federation: Federation, gate: Gate, rounds: int) -> list[PeerProcess]:
+    """A standby, the leader and the clients of a run whose second round waits for replies."""
     gate.open("round-1", "train-1", "round-2")
     standby = federation.start("second", "--role", "server", "--standby", "--app", GATED, "--once")
     standby.wait_for("app-bundled")
-    server = federation.server(GATED, "--run-config", config, clients=len(CLIENTS))
+    server = federation.server(GATED, "--run-config", config(gate, rounds), clients=len(CLIENTS))
     clients = [federation.client(name, GATED, f'gate="{gate.folder}"') for name in CLIENTS]
     server.wait_for("dispatched", round=2)
     standby.wait_for("recomputed", height=3)
+    return [standby, server, *clients]
+
+
+def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_back(
+    federation: Federation, gate: Gate
+) -> None:
+    standby, server, *clients = in_round_2(federation, gate, rounds=3)
     server.kill()
     standby.wait_for("took-over", term=2)
     gate.open("train-2")
     standby.wait_for("collected", replies=len(CLIENTS))
     model = federation.root / "model.npz"
-    back = federation.server(GATED, "--run-config", config, "--save-path", model, clients=len(CLIENTS))
+    back = federation.server(GATED, "--run-config", config(gate, rounds=3), "--save-path", model, clients=len(CLIENTS))
     back.wait_for("recomputed", height=3)
     gate.open("round-3", "train-3")
     assert [each.code() for each in (standby, back, *clients)] == [0] * 3, standby.said
@@ -64,14 +73,7 @@ def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_b
 
 @pytest.mark.all
 def test_a_leader_hands_its_run_over_and_stands_by(federation: Federation, gate: Gate) -> None:
-    config = f'gate="{gate.folder}" rounds=2 clients={len(CLIENTS)}'
-    gate.open("round-1", "train-1", "round-2")
-    standby = federation.start("second", "--role", "server", "--standby", "--app", GATED, "--once")
-    standby.wait_for("app-bundled")
-    server = federation.server(GATED, "--run-config", config, clients=len(CLIENTS))
-    clients = [federation.client(name, GATED, f'gate="{gate.folder}"') for name in CLIENTS]
-    server.wait_for("dispatched", round=2)
-    standby.wait_for("recomputed", height=3)
+    standby, server, *clients = in_round_2(federation, gate, rounds=2)
     told = json.loads(federation.done("server", "lead", "latest", "--to", "second", "--json"))
     assert (told["to"], told["term"]) == ("second", 2)
     gate.open("train-2")
@@ -92,14 +94,7 @@ def test_an_admin_at_a_home_that_took_no_part_has_a_standby_lead_while_the_leade
     stored = change_admin(stored, admin, "office", office=True, time=now)
     for name in ("server", "second", "office", *CLIENTS):
         FederationStore(federation.home(name)).join(stored)
-    config = f'gate="{gate.folder}" rounds=2 clients={len(CLIENTS)}'
-    gate.open("round-1", "train-1", "round-2")
-    standby = federation.start("second", "--role", "server", "--standby", "--app", GATED, "--once")
-    standby.wait_for("app-bundled")
-    server = federation.server(GATED, "--run-config", config, clients=len(CLIENTS))
-    clients = [federation.client(name, GATED, f'gate="{gate.folder}"') for name in CLIENTS]
-    server.wait_for("dispatched", round=2)
-    standby.wait_for("recomputed", height=3)
+    standby, server, *clients = in_round_2(federation, gate, rounds=2)
     run = str(federation.head("server").run)
     refused = json.loads(federation.done("second", "lead", run, "--to", "second", "--json", code=2))
     assert "no admin" in refused["error"]
