@@ -73,9 +73,9 @@ class Leadership:
 
     # -- what follows -----------------------------------------------------------------------------------------------
 
-    def _is_outvoted(self, run: VotedRun) -> bool:
-        """Whether a voter, or we ourselves, have promised a term above ours: no majority may follow in ours."""
-        return self._ballot.is_outvoted(run.position.run, run.position.term)
+    def is_outvoted(self, term: int) -> bool:
+        """Whether we have promised a higher term than this one of our run: no majority may follow in it."""
+        return self._ballot.is_outvoted(self._writer.chain.run, term)
 
     def may_append(self, now: float) -> bool:
         """Whether a record may be appended. Not while too few voters follow us, nor after a promise of ours above our
@@ -85,20 +85,24 @@ class Leadership:
             return True
         if self.handing_over.is_under_way:
             return False
-        return self._standing.candidacy is None and not self._is_outvoted(run) and self.voters.may_go_on(now)
+        if self._standing.candidacy is not None or self.is_outvoted(run.position.term):
+            return False
+        return self.voters.may_go_on(now)
 
     def _is_still(self) -> bool:
-        """Whether no record is on its way to disk."""
+        """Whether we lead, and no record is on its way to disk."""
+        return self._machine.state is LeaderState.LEADING and self._is_all_on_disk()
+
+    def _is_all_on_disk(self) -> bool:
         run = self.run()
-        is_leading = self._machine.state is LeaderState.LEADING
-        return run is not None and is_leading and run.position.head == self._writer.chain.head
+        return run is not None and run.position.head == self._writer.chain.head
 
     def _over(self) -> float | None:
         """From when on we may stand again: at once, if a voter has left our term behind and no record is on its way."""
         run = self.run()
         if run is None or not self._is_still() or self.handing_over.is_under_way:
             return None
-        return 0.0 if self._is_outvoted(run) or self.voters.outvoted_by(run) is not None else None
+        return 0.0 if self.is_outvoted(run.position.term) or self.voters.outvoted_by(run) is not None else None
 
     def has_settled(self) -> bool:
         """Whether no takeover can lose the newest record. Without a standby nobody else could lead."""
@@ -142,7 +146,8 @@ class Leadership:
         """Take what a member says. Whether it is of elections alone."""
         match said.body:
             case Canvass() | VoteAsked() as asked:
-                self._ballot.asked(said.by, asked, now)
+                if self._is_all_on_disk():  # a vote names the newest record on disk, and rules out one after it
+                    self._ballot.asked(said.by, asked, now)
             case Canvassed() as told:
                 self.voters.told(said.by, told, now)
                 self._ballot.reported(said.by, told, now)

@@ -183,12 +183,19 @@ class Standing:
 
     def _go_on(self, candidacy: Candidacy, run: VotedRun, now: float) -> None:
         moved = run.position != candidacy.position or run.against != candidacy.against
-        if now >= self._since + LIFE or (moved and run.position.term >= candidacy.term):
+        if self._is_given_up(candidacy):
+            self._candidacy = None
+        elif now >= self._since + LIFE or (moved and run.position.term >= candidacy.term):
             self._fails(candidacy, now)
         elif moved and not candidacy.asks and not self._votes_for_itself:
             self._candidacy = None  # with the newer head, at once
         elif now >= self._retry.at and not self._votes_for_itself:
             self._ask(candidacy, now)
+
+    def _is_given_up(self, candidacy: Candidacy) -> bool:
+        """Whether we have voted in a higher term since: a takeover of ours in the lower one would break that promise,
+        and what the members that follow it confirm could be lost (Raft, 5.1: a candidate steps down then)."""
+        return self._ballot.is_outvoted(candidacy.position.run, candidacy.term)
 
     def _ask(self, candidacy: Candidacy, now: float) -> None:
         self._retry.back_off(now)
@@ -263,7 +270,9 @@ class Standing:
     def _took(self, candidacy: Candidacy, now: float) -> None:
         """See what follows from what is known by now."""
         run = self._run()
-        if candidacy.has_won:
+        if self._is_given_up(candidacy):
+            self._candidacy = None
+        elif candidacy.has_won:
             self._candidacy, self._attempt, self._not_before = None, 0, now + USE
             head, votes = candidacy.position.head, tuple(self._votes[each] for each in candidacy.won_with)
             run_id = str(candidacy.position.run)
@@ -302,6 +311,9 @@ class Standing:
 
     def _asks(self, candidacy: Candidacy, now: float) -> None:
         self._votes_for_itself = False
+        if self._is_given_up(candidacy):
+            self._candidacy = None
+            return
         self._candidacy = candidacy = candidacy.asking()
         self._retry = Backoff(now)
         self._ask(candidacy, now)

@@ -168,7 +168,8 @@ class AppRequests:
 
     def _begin_term(self, won: WonTerm, now: float) -> None:
         self._won = None
-        if won.head == self._writer.chain.head:  # the votes name it
+        still_counts = not self._leadership.is_outvoted(won.term)  # we may have voted for another while we had to wait
+        if still_counts and won.head == self._writer.chain.head:  # the votes name it
             self._writer.take_over(won.at(now), now, self._took_over)
 
     def _next_call(self, now: float) -> ServerCall | None:

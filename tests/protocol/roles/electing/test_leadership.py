@@ -16,7 +16,7 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import Block
 from protocol.federation.unsigned_versions import next_version
 from protocol.federation.voters import Voting
-from protocol.records.bodies import Close, Takeover, Vote
+from protocol.records.bodies import Close, Takeover, TakeoverCause, Vote
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepVote, KeepWatched, Publish, Stop, Store, What
 from protocol.roles.electing import handing_over
@@ -25,7 +25,7 @@ from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.events import AppCalled, EngineAnswered, ManifestChanged, ToHandOver
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.leader_states import LeaderState
-from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
+from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, WonTerm
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.outbox import Outbox, Post
 from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
@@ -423,6 +423,25 @@ def test_it_says_that_it_hands_over_once_its_newest_record_is_on_disk(leader: At
     pushes(leader)
     leader.feed(ToHandOver(id_of(SECOND)))
     assert not said(leader, HandsOver)
+
+
+def test_while_a_record_is_on_its_way_to_disk_one_that_hands_over_votes_for_nobody(leader: Attacked) -> None:
+    """The vote would name the record before, and promise that it signed none after that."""
+    head = at(leader)
+    leader.disk_works = False
+    pushes(leader)
+    leader.feed(ToHandOver(id_of(SECOND)))
+    leader.say(SECOND, VoteAsked(head, leader.machine.chain.manifest.cid, 2))
+    assert not leader.all(KeepVote)
+
+
+def test_a_term_that_it_won_is_not_begun_after_a_vote_for_another_in_a_higher_one(leader: Attacked) -> None:
+    head = at(leader)
+    leader.feed(ToHandOver(id_of(SECOND)))
+    leader.say(SECOND, VoteAsked(head, leader.machine.chain.manifest.cid, 3))
+    leader.machine._requests.won(WonTerm(2, TakeoverCause.SILENCE, head.head, ()), lambda _now: None)
+    leader.wait(0.0)
+    assert leader.machine.chain.term == 1
 
 
 def test_nothing_is_due_of_handing_a_run_over_that_is_closed(leader: Attacked) -> None:

@@ -180,6 +180,27 @@ def test_a_vote_that_comes_after_its_time_does_not_count(standby: Candidate) -> 
     assert standby.machine.won is None
 
 
+def test_one_that_votes_for_another_in_a_higher_term_wins_its_own_no_more(standby: Candidate) -> None:
+    """With a takeover in the lower term it would break its promise, and lead beside whom it has voted for."""
+    asking(standby).votes(BOB)
+    asked = len(said(standby, VoteAsked))
+    standby.say(SERVER, VoteAsked(position(standby.scribe), standby.scribe.chain.manifest.cid, 3))
+    assert parse_record(standby.all(KeepVote)[-1].vote).body.candidate == id_of(SERVER)
+    standby.votes(ALICE)
+    assert standby.machine.won is None
+    standby.pass_time(1.0)
+    assert len(said(standby, VoteAsked)) == asked
+
+
+def test_one_that_votes_for_another_before_its_own_vote_is_on_disk_asks_for_no_votes(standby: Candidate) -> None:
+    standby.disk_works = False
+    asking(standby)
+    (own,) = standby.all(KeepVote)
+    standby.say(SERVER, VoteAsked(position(standby.scribe), standby.scribe.chain.manifest.cid, 3))
+    standby.feed(Done(own.id))
+    assert not said(standby, VoteAsked)
+
+
 def test_one_voter_that_claims_higher_terms_does_not_keep_it_from_the_lead(standby: Candidate) -> None:
     asking(standby).answers(CAROL, refusal=Refusal.OLD_TERM, highest=100)
     standby.votes(BOB)
