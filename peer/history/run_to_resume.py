@@ -39,6 +39,8 @@ class RunToResume:
     """In which it began."""
     collected: tuple[CID, ...]
     """The updates that its app was handed, the oldest first, as far as the plan lets them go."""
+    begun_by: bytes
+    """The server that began it."""
 
     @property
     def is_closed(self) -> bool:
@@ -181,11 +183,13 @@ def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> Run
         raise BlockError("its run record is encrypted for others")
     seed = read_seed(Block(run.seed, own.get(run.seed)), chain.keys)
     acks = [block for block in own.journal.beside(chain.run) if isinstance(parse_record(block).body, Ack)]
+    resumed = ResumedRun(chain, records, acks, terms, own.journal.was_watched(chain.run))
     return RunToResume(
-        ResumedRun(chain, records, acks, terms, own.journal.was_watched(chain.run)),
-        recorded_plan(run, private, chain.keys, seed, (), elsewhere=run.by != reader.member),
+        resumed,
+        recorded_plan(run, private, chain.keys, seed, (), elsewhere=resumed.was_taken_over),
         private.environment,
         tuple(_droppable_updates(run, records, own)),
+        run.by,
     )
 
 

@@ -74,7 +74,7 @@ def _left_open(session: Session, app: CID) -> RunToResume | None:
     """The run that this peer took over and leads, if it was killed before that was closed, and its app is here: nobody
     else goes on with it, unless it is taken over once more."""
     left = run_to_resume(session.journal, session.federation, session.reader(), session.engine)
-    if left is None or left.is_closed or left.begun.began_in is None:
+    if left is None or left.is_closed or left.begun_by == session.identity.id:
         return None
     is_here = left.bundle.app == app or UnpackedApps(session.home).folder(left.bundle.app).is_dir()
     return left if is_here else None

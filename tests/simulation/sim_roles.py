@@ -15,12 +15,14 @@ from sim_peer import Peer
 
 from protocol.app.calls import AppReady, ServerCall, Start, Task, ToApp
 from protocol.blocks.bundle import NamedBundle
-from protocol.blocks.cid import CID, cbor_block
+from protocol.blocks.cid import CID, Block, cbor_block
 from protocol.chain.chain import Chain
+from protocol.federation.epochs import read_seed
 from protocol.federation.manifest import manifest_at, node_id
-from protocol.records.bodies import Ack, Comparison, RecomputedAck
+from protocol.federation.run_keys import read_private
+from protocol.records.bodies import Ack, Comparison, RecomputedAck, Run, RunPrivate
 from protocol.records.environment import Environment, Kernel, Numerics
-from protocol.records.signed_records import parse_record, read_chained
+from protocol.records.signed_records import parse_record, read_chained, read_record
 from protocol.replies.checks_and_limits import Admission, NormBound
 from protocol.roles.acting import Acting
 from protocol.roles.client.client import Client
@@ -30,7 +32,14 @@ from protocol.roles.events import AppCalled, AppLost
 from protocol.roles.following.followed_run import Verified
 from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.keeper.kept_runs import Remembered
-from protocol.roles.leader.run_plan import KEEPERS_MAY_TAKE, LeaderSettings, ResumedRun, RunPlan, TermStart
+from protocol.roles.leader.run_plan import (
+    KEEPERS_MAY_TAKE,
+    LeaderSettings,
+    ResumedRun,
+    RunPlan,
+    TermStart,
+    recorded_plan,
+)
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.server.server import LeadPlan, ServerPlan
 from protocol.roles.server.server import Server as TwoRoles
@@ -147,7 +156,8 @@ class Server:
         if newest is None:
             lead = LeadPlan(self.plan, unless_led=self._listens) if self.leads else None
         elif (leader := read_chained(newest.head, disk).by) == self.identity.member:
-            lead, known = LeadPlan(self.plan, self._resumed(newest, disk), self._listens), {}
+            resumed = self._resumed(newest, disk)
+            lead, known = LeadPlan(self._recorded(resumed, disk), resumed, self._listens), {}
         else:
             run = RunToReplay(newest, leader)
         standby = StandbyPlan(BUNDLE.cid, 3, once=True, run=run, least_silence=self._least_silence, remembers=remembers)
@@ -165,6 +175,16 @@ class Server:
                 terms.append(TermStart(chain.height, chain.term))
         acks, watched = tuple(disk.acks.values()), chain.run in disk.watched
         return ResumedRun(chain, [record.cid for record in records], acks, terms, watched)
+
+    def _recorded(self, resumed: ResumedRun, disk: Disk) -> RunPlan:
+        """With what the run began, as `peer.history.run_to_resume` reads it."""
+        keys = resumed.chain.keys
+        body = read_record(resumed.chain.run, disk).body
+        assert isinstance(body, Run)
+        private = read_private(body, RunPrivate, keys)
+        assert private is not None
+        seed = read_seed(Block(body.seed, disk.get(body.seed)), keys)
+        return recorded_plan(body, private, keys, seed, (), elsewhere=resumed.was_taken_over)
 
     def start_app(self, peer: Peer, app: CID) -> None:
         """As `sim_peer.Role` says."""

@@ -69,7 +69,7 @@ class RunPlan:
     witnesses: int = 0
     """How many servers besides the leader have to have recomputed what is trained on, as the run record says."""
     began_in: Environment | None = None
-    """How the run computes by its record, if this process did not begin with that."""
+    """How the run computes by its record, if another server has led any of it; None if all of it was led here."""
 
     @property
     def as_recorded(self) -> AsRecorded | None:
@@ -163,6 +163,11 @@ class ResumedRun:
     """Whether the home has kept that a standby was heard."""
 
     @property
+    def was_taken_over(self) -> bool:
+        """Whether another server may have led a part of it: what that was handed may not be here."""
+        return len(self.terms) > 1
+
+    @property
     def had_standby(self) -> bool:
         """Whether a standby was heard, as far as is known: one that has confirmed something of it was."""
         return self.watched or any(isinstance(parse_record(each).body, RecomputedAck) for each in self.acks)
@@ -254,7 +259,7 @@ def recorded_plan(
     elsewhere: bool,
 ) -> RunPlan:
     """The plan of a run that has begun, as its record says to those who read it. ``node_config``, the settings of this
-    machine, is in no record. ``elsewhere``: this process did not begin as the run computes."""
+    machine, is in no record. ``elsewhere``: another server has led any of it (`ResumedRun.was_taken_over`)."""
     return RunPlan(
         bundle=named_bundle(body, private, keys),
         seed=seed,

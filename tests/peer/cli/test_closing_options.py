@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chains import APP, ENVIRONMENT, begun
+from chains import APP, ENVIRONMENT, SERVER, begun, id_of
 from command_line import Peer
 
 from peer.base.errors import ExitCode
@@ -36,7 +36,7 @@ def test_a_rule_that_means_nothing_is_wrong_use(
 def test_a_run_that_was_left_open_closes_its_exchanges_by_its_own_rule_and_no_other() -> None:
     rule = ClosingRule(Count(3), 20.0)
     plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3, closing=rule)
-    left = RunToResume(ResumedRun(begun().chain, ()), plan, ENVIRONMENT, ())
+    left = RunToResume(ResumedRun(begun().chain, ()), plan, ENVIRONMENT, (), id_of(SERVER))
     assert left.other_options(None, None, None, None) == ""
     assert left.other_options(None, None, None, rule) == ""
     assert "its exchanges close by replies=3" in left.other_options(None, None, None, ClosingRule(Count(2), 20.0))

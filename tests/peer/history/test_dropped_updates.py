@@ -35,7 +35,7 @@ def left_open() -> tuple[RunToResume, WrittenRun]:
     assert private is not None
     resumed = ResumedRun(written.scribe.chain, [written.run])
     begun = recorded_plan(run, private, written.scribe.chain.keys, b"s" * 32, (), elsewhere=False)
-    return RunToResume(resumed, begun, private.environment, (update,)), written
+    return RunToResume(resumed, begun, private.environment, (update,), run.by), written
 
 
 def test_a_run_whose_updates_are_all_here_goes_on(engine: LocalEngine) -> None:
