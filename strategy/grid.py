@@ -26,6 +26,7 @@ from protocol.visible import named
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.contents.difference import difference
 from strategy.contents.kept_replies import KeptReplies
+from strategy.contents.sent_arrays import SentArrays
 from strategy.contents.summary import mean_metrics, metrics_of, round_of
 from strategy.flower_compat import (
     SUPERLINK_NODE_ID,
@@ -93,7 +94,7 @@ class PollenGrid(Grid):
     """The Grid of one run. Its methods may be called from several threads.
 
     ``kept`` holds replies that were already read, to be examined. ``tell`` takes a line for people. ``strategies`` says
-    which replies the app's strategy takes.
+    which replies the app's strategy takes. ``sent`` has what the app keeps of what it sent, so that it takes no memory.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class PollenGrid(Grid):
         tell: Callable[[str], None] | None = None,
         strategies: StrategiesInUse | None = None,
         anchoring: Anchoring | None = None,
+        sent: SentArrays | None = None,
     ) -> None:
         self._run = run
         self._answers = answers
@@ -116,6 +118,7 @@ class PollenGrid(Grid):
         self._tell = tell
         self._strategies = strategies or StrategiesInUse()
         self._anchoring = anchoring
+        self._sent = sent
         self._outgoing_models = OutgoingModels()
         self.spoiled = ""
         """How the app's model was lost; empty while it is not."""
@@ -196,6 +199,8 @@ class PollenGrid(Grid):
                         divergence.tell()
                 raise
             if isinstance(answer, Pushed):
+                if self._sent is not None:
+                    self._sent.move((message.content for message in messages), hidden=key is not None)
                 return answer
             key = answer.key
 

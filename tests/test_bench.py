@@ -95,6 +95,17 @@ def test_flower_compares_systems_that_come_to_one_model(tmp_path: Path) -> None:
 
 @pytest.mark.all
 @pytest.mark.slow
+def test_memory_of_a_server_does_not_grow_with_its_clients(tmp_path: Path) -> None:
+    done = bench("memory", "--cases", "50x2", "50x5", "--arrays", "40", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    few, many = json.loads(done.stdout)["results"]
+    assert many["server_models"] < min(3, few["server_models"] + 0.7)  # 32 MB of it are on their way to the disk
+    assert max(few["client_models"], many["client_models"]) < 4  # two are the app's own
+    assert few["own_peak_mb"]["server peer"] < 100
+
+
+@pytest.mark.all
+@pytest.mark.slow
 def test_hops_tells_what_is_hashed_and_read_at_each(tmp_path: Path) -> None:
     done = bench("hops", "--engines", "local", "--megabytes", "2", "--turns", "1", folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -96,7 +96,7 @@ class ContentForm:
         """How many chunks hold ``size`` bytes; each but the last is full."""
         return -(-size // self.chunk_size)
 
-    def split(self, data: bytes, start: int = 0) -> Iterator[memoryview]:
+    def split(self, data: bytes | memoryview, start: int = 0) -> Iterator[memoryview]:
         """What each chunk of ``data`` from ``start`` on holds, not copied."""
         view = memoryview(data)
         return (view[at : at + self.chunk_size] for at in range(start, len(data), self.chunk_size))

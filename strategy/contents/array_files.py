@@ -1,5 +1,5 @@
 """Files for arrays that were read once: of replies that a server examined, so that its memory does not grow with its
-clients, and of the newest message that a client read.
+clients, of what its app has sent, and of the newest message that a client read.
 
 Bytes are checked, and decrypted, as they are written. Whoever wants their numbers gets a private mapping
 of the file: the kernel may drop its pages and read them again, and what an app writes into them is its own copy
@@ -26,7 +26,8 @@ from typing import Final
 from flwr.app import Array
 
 from crypto.symmetric import ScratchKey
-from strategy.contents.arrays import ArrayBytes, LazyArray
+from strategy.contents.arrays import ArrayBytes, LazyArray, become_lazy
+from strategy.contents.npy import read_numbers
 
 _ALIGNED: Final = 64
 """Where an array begins in a file. Numbers begin at a multiple of that within an array, as numpy writes it."""
@@ -68,6 +69,20 @@ class ArrayFile:
         array.source = _FiledBytes(self, start, array.source.size)
         return True
 
+    def take(self, array: Array) -> None:
+        """Write the bytes of a plain array here, from where it is read from then on.
+
+        Raises:
+            OSError: if they cannot be written. The array stays as it is.
+        """
+        data = array.data
+        start = self._reserved(len(data))
+        hide = None if self._key is None else self._key.stream(start)
+        for at in range(0, len(data), _PIECE):
+            piece = data[at : at + _PIECE]
+            self._write(piece if hide is None else hide(piece), start + at)
+        become_lazy(array, _FiledBytes(self, start, len(data)), read_numbers)
+
     def written_as_it_is_read(self, source: ArrayBytes, done: Callable[[ArrayBytes], None]) -> ArrayBytes:
         """A ``source`` of the same bytes, which go here too. Once all have, ``done`` gets the source of them here."""
         return _CopiedBytes(self, self._reserved(source.size), source, done)
@@ -86,7 +101,7 @@ class ArrayFile:
 
     def _reserved(self, size: int) -> int:
         start = self._end
-        self._end += _aligned(size)
+        self._end += aligned(size)
         return start
 
     @property
@@ -206,7 +221,7 @@ class _CopiedBytes:
 
 def space_for(arrays: Iterable[Array]) -> int:
     """Bytes that those of the ``arrays`` take in a file that are read later."""
-    return sum(_aligned(array.source.size) for array in arrays if isinstance(array, LazyArray))
+    return sum(aligned(array.source.size) for array in arrays if isinstance(array, LazyArray))
 
 
 def bytes_in_memory(arrays: Iterable[Array]) -> int:
@@ -214,14 +229,15 @@ def bytes_in_memory(arrays: Iterable[Array]) -> int:
     return sum(len(array.data) for array in arrays if not isinstance(array, LazyArray))
 
 
-def room_for_files(folder: Path, taken: int) -> int:
-    """Bytes that one more file may have, while others have ``taken`` bytes: half of what is free on that disk, and of
-    what this process may write to files (``RLIMIT_FSIZE`` of getrlimit(2)). The rest is for the app and its peer."""
+def room_for_files(folder: Path, taken: int, share: int = 2) -> int:
+    """Bytes that one more file may have, while others have ``taken`` bytes: a ``share``, by default half, of what is
+    free on that disk, and of what this process may write to files (``RLIMIT_FSIZE`` of getrlimit(2)). The rest is for
+    the app and its peer."""
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free // 2
+    free = shutil.disk_usage(folder).free // share
     most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    return free if most == resource.RLIM_INFINITY else min(free, most // 2 - taken)
+    return free if most == resource.RLIM_INFINITY else min(free, most // share - taken)
 
 
 def _new_file(folder: Path, size: int) -> int:
@@ -242,5 +258,6 @@ def _joined(pieces: Iterable[bytes]) -> bytes:
     return joined.getvalue()
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
+    """The space that an array of so many bytes takes in a file."""
     return -(-size // _ALIGNED) * _ALIGNED

@@ -76,7 +76,7 @@ class LazyArray(Array):
         lasts = source is not None and source.lasts
         numbers = attributes.get("_numbers") if lasts else attributes.pop("_numbers", None)
         found = None if numbers is None or "data" in attributes else numbers(self)
-        return self._plain().numpy() if found is None else found
+        return Array.numpy(self._plain()) if found is None else found
 
     def __getattr__(self, name: str) -> Any:  # the signature that the protocol has
         if name != "data":
@@ -106,9 +106,31 @@ class LazyArray(Array):
         return self
 
 
+def is_plain(array: Array) -> bool:
+    """Whether it is one of Flower's own, with its bytes in memory."""
+    return type(array) is Array
+
+
+def become_lazy(array: Array, source: ArrayBytes, numbers: Callable[[Array], NDArray[Any] | None]) -> None:
+    """Have a plain array read its bytes from a ``source``, which lasts. They are no longer kept here."""
+    lazy = LazyArray(array.dtype, array.shape, array.stype, source, numbers)
+    array.__class__ = LazyArray  # what has its bytes reads them, also in another thread
+    array.__dict__ = lazy.__dict__
+
+
 def as_it_is(arrays: ArrayRecord) -> ArrayRecord:
     """The same arrays, whatever is done later to the record or to one of them. Their bytes are shared."""
-    return ArrayRecord({name: copy.copy(array) for name, array in arrays.items()})
+    record = ArrayRecord()  # which would read all bytes of a dict that it was given
+    for name, array in arrays.items():
+        record[name] = _twin(array)
+    return record
+
+
+def _twin(array: Array) -> Array:
+    source, numbers = _source_of(array), array.__dict__.get("_numbers")
+    if source is None or numbers is None or not source.lasts:
+        return copy.copy(array)
+    return LazyArray(array.dtype, array.shape, array.stype, source, numbers)
 
 
 def in_memory(array: Array) -> Array:

@@ -37,7 +37,7 @@ from protocol.blocks.content import (
     read_chunks,
     write_manifest,
 )
-from strategy.contents.arrays import LazyArray
+from strategy.contents.arrays import LazyArray, whole
 from strategy.contents.metric_values import decode_scalar, decode_value, encode_scalar, encode_value
 from strategy.contents.npy import read_numbers
 from strategy.contents.side_by_side import side_by_side
@@ -114,7 +114,7 @@ class Encoded:
         for cid, piece in self.pieces:
             if cid not in without and cid not in seen:
                 seen.add(cid)
-                yield Block(cid, bytes(piece))  # the view is of immutable bytes, so the hash still holds
+                yield Block(cid, bytes(piece))  # nobody writes to what the view is of, so the hash still holds
 
     def cids(self) -> Iterator[CID]:
         """The CIDs of its blocks, some more than once."""
@@ -261,11 +261,12 @@ def _encode_values(name: str, record: MetricRecord | ConfigRecord) -> list[objec
 
 
 def _encode_array(key: str, array: Array, form: ContentForm, parts: list[memoryview]) -> list[object]:
-    data = bytes(array.data)  # no copy if it is bytes already
-    where: object = data
+    data = whole(array) if isinstance(array, LazyArray) else bytes(array.data)  # no copy if it is bytes already
+    where: object = bytes(data) if len(data) <= INLINE_SIZE else len(data)
     if len(data) > INLINE_SIZE:
-        parts.extend(form.split(data))
-        where = len(data)
+        parts.extend(
+            form.split(data if isinstance(data, memoryview) else bytes(data))
+        )  # no copy if it is bytes already
     if len(array.shape) > MAX_DIMENSIONS:
         raise ValueError(f"array {key!r} has {len(array.shape)} dimensions, more than {MAX_DIMENSIONS}")
     shape = [encode_scalar(int(length)) for length in array.shape]

@@ -19,6 +19,7 @@ from strategy.contents.arrays import as_it_is
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.contents.difference import difference
 from strategy.contents.kept_replies import KeptReplies
+from strategy.contents.sent_arrays import SentArrays
 from strategy.flower_compat import load_app, log, run_number, server_run, strategy_hooks, take_identity
 from strategy.grid import PollenGrid
 from strategy.grid_answers import LiveAnswers, RunStopped, ServerPipe
@@ -60,6 +61,7 @@ def run_server_app(
     guarded = GuardedStore(store)
     models: list[ArrayRecord] = []
     number = run_number(start.run)
+    sent = SentArrays(scratch.absolute())
     live = LiveAnswers(pipe, start.key, any_model=start.any_model)
     strategies = StrategiesInUse()
     script = ScriptedAnswers(pipe, live, start.may_differ) if start.scripted else None
@@ -88,7 +90,8 @@ def run_server_app(
     ):
         install_legacy_shim()
         take_identity(number, start.node)
-        grid = PollenGrid(server_run(number), script or live, guarded, limits, kept, tell, strategies, anchoring)
+        answers = script or live
+        grid = PollenGrid(server_run(number), answers, guarded, limits, kept, tell, strategies, anchoring, sent)
         context = _context(start, number, initial_state(start.initial_model, guarded, limits))
         if anchoring is not None:
             anchoring.look_at(FlowersCode(grid, app_dir))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from any_records import exact, records
-from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_leader import MemoryStore
@@ -36,6 +36,7 @@ from protocol.replies.judged_replies import judge
 from protocol.visible import visible
 from strategy.contents.codec import ContentWriter, decode
 from strategy.contents.kept_replies import KeptReplies
+from strategy.contents.sent_arrays import SentArrays
 from strategy.flower_compat import server_run, take_identity
 from strategy.grid import PollenGrid
 from strategy.grid_answers import LiveAnswers, RunStopped
@@ -148,6 +149,18 @@ def test_content_that_was_changed_between_two_pushes_is_sent_as_it_is_then(
     grid.push_messages([message(content=changed)])
 
     assert answers.pushed[0][0].content != answers.pushed[1][0].content
+
+
+def test_a_model_that_was_sent_leaves_memory_and_is_sent_alike_again(
+    answers: Answering, store: MemoryStore, tmp_path: Path
+) -> None:
+    grid = PollenGrid(server_run(7), answers, store, sent=SentArrays(tmp_path))
+    model = ArrayRecord({"a": Array(np.zeros(5000))})
+    for _ in range(2):
+        grid.push_messages([message(content=RecordDict({"arrays": model}))])
+        assert "data" not in vars(model["a"])
+    first, second = answers.pushed
+    assert first[0].content == second[0].content
 
 
 def test_messages_may_come_from_a_generator_and_none_are_no_call(grid: PollenGrid, answers: Answering) -> None:

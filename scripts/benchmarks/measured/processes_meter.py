@@ -67,7 +67,9 @@ class Measured:
     peaks: dict[Key, int] = field(default_factory=dict)
     """The most bytes of memory that a process of this kind had at once, mapped files included."""
     own_peaks: dict[Key, int] = field(default_factory=dict)
-    """The same without mapped files; as seen at a look."""
+    """The same without mapped files; as seen at a look. Files in memory count, because nothing frees their pages."""
+    own_peaks_together: dict[str, int] = field(default_factory=dict)
+    """The most of it that all processes of a node had at once."""
 
     def seconds_between(self, begin: float, end: float) -> dict[Key, float]:
         """The processor seconds between two times."""
@@ -129,11 +131,13 @@ class _Meter:
         for process in self._processes.values():
             process.ended = True
         nodes: dict[int, str] = {}
+        together: dict[str, int] = defaultdict(int)
         for pid, key, (own, inherited) in living:
             process = self._processes[key]
             process.own, process.inherited, process.ended = own, inherited, False
             nodes[pid] = process.node
-            self._look_at_memory(pid, process)
+            together[process.node] += self._look_at_memory(pid, process)
+        _raise(self.seen.own_peaks_together, together)
         if self._has_sockets and self._looks % _LOOKS_AT_SOCKETS == 0:
             self._look_at_connections(nodes)
         self._looks += 1
@@ -172,14 +176,16 @@ class _Meter:
                 return named[1]
         return ""
 
-    def _look_at_memory(self, pid: int, process: _Process) -> None:
+    def _look_at_memory(self, pid: int, process: _Process) -> int:
+        """Note what a process has at most, and return what it has now without mapped files."""
         key = (process.node, process.program)
-        for line in _text(pid, "status").splitlines():
-            name, _, value = line.partition(":")
-            if name == "VmHWM":
-                self.seen.peaks[key] = max(self.seen.peaks.get(key, 0), int(value.split()[0]) << 10)
-            elif name == "RssAnon":
-                self.seen.own_peaks[key] = max(self.seen.own_peaks.get(key, 0), int(value.split()[0]) << 10)
+        told = dict(line.split(":", 1) for line in _text(pid, "status").splitlines() if ":" in line)
+        most, *own = (
+            int(told[name].split()[0]) << 10 if name in told else 0 for name in ("VmHWM", "RssAnon", "RssShmem")
+        )
+        _raise(self.seen.peaks, {key: most})
+        _raise(self.seen.own_peaks, {key: sum(own)})
+        return sum(own)
 
     def _look_at_connections(self, nodes: dict[int, str]) -> None:
         """What each end of a TCP connection between two nodes has sent, and what its kernel had to send again."""
@@ -209,6 +215,11 @@ class _Meter:
         self.seen.times.append(time.time())
         self.seen.seconds.append(dict(seconds))
         self.seen.sent.append(dict(sent))
+
+
+def _raise(peaks: dict[_K, int], seen: Mapping[_K, int]) -> None:
+    for key, value in seen.items():
+        peaks[key] = max(peaks.get(key, 0), value)
 
 
 def _program(pid: int) -> str:
