@@ -43,18 +43,28 @@ def descendants(process: int) -> list[Process]:
 
 
 def resident(processes: Iterable[Process]) -> int:
-    """Bytes in memory, swapped out, and of the tables of pages; what several share counts for each."""
-    return sum(sum(_fields(each.folder / "status", "VmRSS", "VmSwap", "VmPTE")) for each in processes)
+    """Bytes in memory, swapped out, and of the tables of pages; what several share counts for each. Pages of files on a
+    disk do not count, as the kernel drops them if it needs room, unless they are locked."""
+    total = 0
+    for each in processes:
+        pages, of_files, locked, huge, *others = _fields(
+            each.folder / "status", "VmRSS", "RssFile", "VmLck", "HugetlbPages", "VmSwap", "VmPTE"
+        )
+        total += pages - max(0, of_files - locked) + huge + sum(others)
+    return total
 
 
 def proportional(processes: Iterable[Process]) -> tuple[int, int]:
     """The same, a page that several share divided among them; and how much of it is of files that are in memory."""
     total = files = 0
     for each in processes:
-        pages, swapped, of_files = _fields(each.folder / "smaps_rollup", "Pss", "SwapPss", "Pss_Shmem")
+        pages, of_files, locked, swapped, in_memory, *huge = _fields(
+            each.folder / "smaps_rollup",
+            *("Pss", "Pss_File", "Locked", "SwapPss", "Pss_Shmem", "Shared_Hugetlb", "Private_Hugetlb"),
+        )
         (tables,) = _fields(each.folder / "status", "VmPTE")
-        total += pages + swapped + tables
-        files += of_files
+        total += pages - max(0, of_files - locked) + swapped + sum(huge) + tables
+        files += in_memory
     return total, files
 
 

@@ -129,6 +129,49 @@ def test_what_is_taken_is_seen(means: Means, source: str, why: str, own: tuple[P
     assert why in watched(means, source, *own)
 
 
+MAPPED = """
+place = os.open(LARGE, os.O_RDONLY)
+held = mmap.mmap(place, 0, {how})
+for at in range(0, len(held), 4096): {touch}
+open(DONE, "w").close(); stay()
+"""
+READ = MAPPED.format(how="access=mmap.ACCESS_COPY", touch="held[at]")
+
+HELD = {
+    "a file that is mapped and read": (READ, ""),
+    "what is written into a private mapping of a file": (
+        MAPPED.format(how="access=mmap.ACCESS_COPY", touch="held[at] = 1"),
+        "--max-memory",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "why"), HELD.values(), ids=HELD)
+def test_of_a_mapped_file_only_what_is_written_counts_as_memory(
+    source: str, why: str, own: tuple[Path, Path], tmp_path: Path
+) -> None:
+    large, done = tmp_path / "large", own[1] / "done"
+    with large.open("wb") as file:
+        file.truncate(2 * MEMORY)
+    words = [sys.executable, "-I", "-S", "-c", f"LARGE, DONE = {str(large)!r}, {str(done)!r}\n{PRELUDE}\n{source}"]
+    confinement = Confinement((), (own[1],), memory=MEMORY, disk=1 << 30, own=own)
+    # not confined: what is looked at is only below a process
+    with subprocess.Popen(["sh", "-c", 'trap "" TERM; "$@" & echo $!; wait', "sh", *words], stdout=-1) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        try:
+            while not done.exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            found = Watch(process.pid, confinement).exceeded()
+            resident = Path(f"/proc/{child}/statm").read_text().split()[1]
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert int(resident) * os.sysconf("SC_PAGE_SIZE") > 2 * MEMORY
+    assert why in found
+    assert bool(found) == bool(why)
+
+
 @pytest.fixture
 def idle(own: tuple[Path, Path]) -> Iterator[tuple[Watch, int]]:
     """The watch over a process that takes nothing, and its child."""
