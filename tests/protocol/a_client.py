@@ -55,10 +55,12 @@ class AClient:
         scribe: Scribe | None = None,
         kept: Mapping[CID, KeptRun] = NOTHING,
         verified: Verified = NOTHING_VERIFIED,
+        session: bytes = b"",
     ) -> None:
         self.scribe = scribe or begun()
         manifest = TrustedManifest(self.scribe.manifest, self.scribe.source)
-        self.machine = Client(Author(id_of(ALICE), (ALICE,), 1, reader_of(ALICE)), manifest, plan, kept, verified)
+        author = Author(id_of(ALICE), (ALICE,), 1, reader_of(ALICE), session)
+        self.machine = Client(author, manifest, plan, kept, verified)
         self.now = TIME
         self.effects: list[Effect] = []
         self.done: set[int] = set()

@@ -79,13 +79,15 @@ class Client:
         self._replies = replies = OwedReplies(kept, machine)
         self._forgotten = forgotten = ForgottenReplies(kept, servers, followed, replies, machine)
         self._told = told = ToldAcks(machine)
-        self._acks = acks = OwnAcks(kept, forgotten, told, followed, machine)
+        self._acks = acks = OwnAcks(kept, plan.remembers, forgotten, told, followed, machine)
         self._process = process = AppProcess(plan, machine)
         self._app = AppApproval(plan, part, process, machine)
         self._witnesses = witnesses = HeardWitnesses(lambda run: kept[run].disputes, part, machine)
         self._laid_down = laid_down = LaidDown(followed, witnesses, machine)
         self._voting = Voting(followed, laid_down, plan.remembers, machine)
         self._answering = Answering(plan.secret, kept, replies, forgotten, acks, witnesses, process, machine)
+        self._closing: tuple[CatchUp, bool] | None = None
+        """A closed run that is to be acked, and whether we leave then."""
         self._status = ClientStatus(
             part, servers, followed, forgotten, self._app, replies, witnesses, self._answering, machine
         )
@@ -169,6 +171,7 @@ class Client:
 
     def _settle(self, now: float) -> None:
         """Do what has become possible, and tell what is waited for."""
+        self._ack_close(now)
         if (run := self._followed.run) is not None:
             self._go_on(run, now)
         if self.machine.state is not FollowerState.STOPPED:
@@ -283,10 +286,20 @@ class Client:
         self._followed.tell_closed(run, close)
         if not stops or self._answering.in_hand is not None:
             self._leave()
-        self._acks.ack(run, now, partial(self._close_acked, stops))
+        self._closing = run, stops
+        self._ack_close(now)
 
-    def _close_acked(self, stops: bool, now: float) -> None:
-        """Say that we have the close, which the leader waits for, once the ack of it is on its way."""
+    def _ack_close(self, now: float) -> None:
+        """Ack a close, once this process has listened for others with its key: it may have just started."""
+        if self._closing is None or not self.machine.copies.may_sign:
+            return
+        (run, stops), self._closing = self._closing, None
+        close = run.chain.head
+        assert close is not None
+        self._acks.ack(run, now, lambda then: self._followed.once_close_on_disk(close, partial(self._end, stops), then))
+
+    def _end(self, stops: bool, now: float) -> None:
+        """Say that we have the close, which the leader waits for: the ack of it is on its way."""
         self.machine.announcer.say(Beat, now)
         if stops:
             self._say_bye(Stopping(), now)

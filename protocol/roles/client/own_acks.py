@@ -26,12 +26,15 @@ class OwnAcks:
     def __init__(
         self,
         kept: Mapping[CID, KeptRun],
+        remembers: Callable[[CID], bool],
         forgotten: ForgottenReplies,
         told: ToldAcks,
         followed: FollowedRun,
         machine: Machine[FollowerState],
     ) -> None:
+        """``remembers(run)`` is whether this home has forgotten nothing that it signed in a run."""
         self._kept = kept
+        self._remembers = remembers
         self._forgotten = forgotten
         self._told = told
         self._followed = followed
@@ -44,7 +47,8 @@ class OwnAcks:
         before the newer one, which may revoke the leader's key.
         """
         chain, kept = run.chain, self._kept[run.run]
-        may_sign = self._copies.may_sign and self._forgotten.are_known  # or another of ours may be at this height
+        are_known = self._forgotten.are_known or (chain.closed and self._remembers(run.run))
+        may_sign = self._copies.may_sign and are_known  # or another of ours may be at this height
         may_sign = may_sign and self._followed.may_confirm()
         if chain.head is None or not may_sign or run.is_behind or (chain.term, chain.height) <= kept.acked:
             then(now)

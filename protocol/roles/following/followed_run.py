@@ -84,6 +84,9 @@ class FollowedRun:
         """What we had verified of a run that was followed again because a server would lead it on."""
         self._on_disk: Position | None = None
         """The newest head of the run followed that is."""
+        self._close_on_disk: CID | None = None
+        """The newest close that is."""
+        self._once_close_on_disk: tuple[CID, Callable[[float], None]] | None = None
         self.may_confirm: Callable[[], bool] = lambda: True
         """Whether we may say how far we have verified the run followed. `protocol.roles.following.voting` sets it."""
         self.is_outvoted: Callable[[Position], bool] = lambda _: False
@@ -126,8 +129,17 @@ class FollowedRun:
 
     def _is_on_disk(self, position: Position | None, closed: bool, now: float) -> None:
         self._on_disk = position
-        if closed:  # the leader waits for that
-            self._announcer.beat_soon(now)
+        if closed and position is not None:
+            self._close_on_disk = position.head
+            self._announcer.beat_soon(now)  # the leader waits for that
+            if self._once_close_on_disk is not None:
+                self.once_close_on_disk(*self._once_close_on_disk, now)
+
+    def once_close_on_disk(self, close: CID, then: Callable[[float], None], now: float) -> None:
+        """Call ``then(now)`` once that close is on disk: from then on others are told that we have verified it."""
+        self._once_close_on_disk = None if close == self._close_on_disk else (close, then)
+        if self._once_close_on_disk is None:
+            then(now)
 
     def left(self, server: bytes) -> None:
         """A server has said goodbye, or another process of it has begun: what was led may be led no more."""

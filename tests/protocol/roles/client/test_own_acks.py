@@ -5,22 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from a_client import AClient, plan
-from chains import ALICE, TIME, begun, id_of
+from chains import ALICE, APP, TIME, begun, id_of
 
 from protocol.blocks.cid import cbor_block
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import Ack
 from protocol.records.signed_records import parse_record
 from protocol.roles.client.kept_run import KeptRun
-from protocol.roles.effects import KeepAcks, Publish
+from protocol.roles.copied_homes import LISTENING
+from protocol.roles.effects import KeepAcks, Publish, Stop, WriteHead
 from protocol.roles.events import Done, ManifestChanged
-from protocol.wire.announcements import AckReady, parse_announcement
+from protocol.wire.announcements import AckReady, Beat, Bye, Position, parse_announcement
+
+SESSION = b"a" * 16
 
 
-def at_the_close(**changes: Any) -> AClient:
+def at_the_close(session: bytes = b"", **changes: Any) -> AClient:
     """A client that has followed a run, and hears of its close."""
     scribe = begun()
-    client = AClient(plan(**changes), scribe)
+    client = AClient(plan(**changes), scribe, session=session)
     client.hear()
     scribe.add(scribe.close())
     client.hear()
@@ -45,6 +48,33 @@ def test_a_close_is_acked_and_announced_once_the_ack_is_on_disk() -> None:
     (keep,) = client.all(KeepAcks)
     client.feed(Done(keep.id))
     assert [ready.record for ready in announced(client)] == [keep.blocks[0].cid]
+
+
+def test_a_process_that_has_just_started_acks_a_close_once_it_has_listened_for_copies_of_its_home() -> None:
+    client = at_the_close(session=SESSION)
+    assert not acked(client)
+    client.wait(LISTENING)
+    assert [ack.height for ack in acked(client)] == [client.scribe.chain.height]
+
+
+def test_a_process_that_may_have_forgotten_what_it_signed_does_not_ack_a_close() -> None:
+    client = at_the_close(session=SESSION, remembers=lambda _run: False)
+    client.wait(LISTENING)
+    assert not acked(client)
+
+
+def test_a_client_that_leaves_after_the_close_says_goodbye_once_it_has_said_that_it_has_the_close() -> None:
+    client = at_the_close(session=SESSION, app=APP, approved=None, once=True)
+    client.wait(LISTENING)
+    for kept in (*client.all(KeepAcks), *client.all(WriteHead)):
+        assert not client.all(Stop)
+        client.feed(Done(kept.id))
+    chain = client.scribe.chain
+    beat, bye = (parse_announcement(each.data).announcement.body for each in client.all(Publish)[-2:])
+    assert isinstance(beat, Beat)
+    assert beat.position == Position(chain.run, chain.head, chain.height, chain.term)
+    assert isinstance(bye, Bye)
+    assert client.all(Stop)
 
 
 def test_a_run_that_knows_an_older_manifest_than_we_do_is_not_acked() -> None:
