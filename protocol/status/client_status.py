@@ -35,7 +35,7 @@ class ClientStatus:
         answering: Answering,
         machine: Machine[FollowerState],
     ) -> None:
-        self._follower = FollowerStatus(part, servers, followed, app, machine)
+        self._follower = FollowerStatus(part, lambda server, _now: servers.doing(server), followed, app, machine)
         self._part = part
         self._servers = servers
         self._followed = followed
@@ -50,7 +50,7 @@ class ClientStatus:
         work, awaited = self._answering.in_hand, self.awaited()
         whom = self.witnesses() if awaited is Awaited.WITNESSES else ()
         return replace(
-            self._follower.of(Role.CLIENT, awaited, self._answering.round, whom),
+            self._follower.of(Role.CLIENT, awaited, now, self._answering.round, whom),
             work=None if work is None else Work(work.message.type, work.since),
             answers=self._answering.answers,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from protocol.federation.manifest import Manifest
@@ -9,7 +10,6 @@ from protocol.records.bodies import Member, Role
 from protocol.roles.following.app_approval import AppApproval
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
-from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
 from protocol.roles.machine import Machine
 from protocol.roles.waiting import Awaited
@@ -43,25 +43,31 @@ class FollowerStatus:
     def __init__(
         self,
         part: TakingPart,
-        servers: MembersHere,
+        doing: Callable[[bytes, float], tuple[Doing, float | None]],
         followed: FollowedRun,
         app: AppApproval,
         machine: Machine[FollowerState],
     ) -> None:
+        """``doing(server, now)`` is whether another server is here, or how it went, and when it was heard last."""
         self._part = part
-        self._servers = servers
+        self._doing = doing
         self._followed = followed
         self._app = app
         self._machine = machine
 
     def of(
-        self, role: Role, awaited: Awaited | None, round_: int | None = None, whom: tuple[str, ...] = ()
+        self,
+        role: Role,
+        awaited: Awaited | None,
+        now: float,
+        round_: int | None = None,
+        whom: tuple[str, ...] = (),
     ) -> RoleStatus:
         """The status of a peer in this role that waits for ``awaited``, and for ``whom`` if that is known, with
         ``round_`` as the newest one it knows."""
         manifest, ours = self._machine.newest.manifest, self._machine.newest.author.member
         members = [each for each in manifest.members.values() if Role.SERVER in each.roles and each.id != ours]
-        servers = [self._server(server, manifest) for server in members]
+        servers = [self._server(server, manifest, now) for server in members]
         return RoleStatus(
             role=role,
             state=self._machine.state.name.lower(),
@@ -93,8 +99,8 @@ class FollowerStatus:
             leader=run.chain.manifest.name_of(run.chain.by),
         )
 
-    def _server(self, server: Member, manifest: Manifest) -> MemberStatus:
-        doing, heard = self._servers.doing(server.id)
+    def _server(self, server: Member, manifest: Manifest, now: float) -> MemberStatus:
+        doing, heard = self._doing(server.id, now)
         if self._machine.equivocations.distrust.proof_against(server) is not None:
             doing = Doing.DISTRUSTED
         return MemberStatus(manifest.name_of(server.id), Role.SERVER, doing, heard)

@@ -11,12 +11,13 @@ from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
+from protocol.roles.following.voting import Voting
 from protocol.roles.machine import Machine
 from protocol.roles.standby.forgotten_acks import ForgottenAcks
 from protocol.roles.standby.replaying import Replaying
 from protocol.roles.waiting import Awaited
 from protocol.status.follower_status import FollowerStatus
-from protocol.status.role_status import RoleStatus
+from protocol.status.role_status import Doing, RoleStatus
 from protocol.status.takeover_status import TakeoverStatus
 
 
@@ -27,6 +28,7 @@ class StandbyStatus:
         self,
         part: TakingPart,
         servers: MembersHere,
+        voting: Voting,
         followed: FollowedRun,
         forgotten: ForgottenAcks,
         app: AppApproval,
@@ -36,9 +38,10 @@ class StandbyStatus:
     ) -> None:
         """``takeover(now)`` is whether it could take the run over that it follows."""
         self._takeover = takeover
-        self._follower = FollowerStatus(part, servers, followed, app, machine)
+        self._follower = FollowerStatus(part, self._doing, followed, app, machine)
         self._part = part
         self._servers = servers
+        self._voting = voting
         self._followed = followed
         self._forgotten = forgotten
         self._app = app
@@ -47,8 +50,14 @@ class StandbyStatus:
 
     def at(self, now: float) -> RoleStatus:
         """The status ``now``, in seconds since 1970."""
-        status = self._follower.of(Role.SERVER, self.awaited())
+        status = self._follower.of(Role.SERVER, self.awaited(), now)
         return replace(status, recomputed=self._replaying.told, takeover=self._takeover(now))
+
+    def _doing(self, server: bytes, now: float) -> tuple[Doing, float | None]:
+        """Of one that stands by too, standbys hear no more than that it is here: it leads nothing."""
+        doing, last = self._servers.doing(server)
+        heard = self._voting.heard(server, now)
+        return (doing, last) if doing.is_here or heard is None else (Doing.HERE, heard)
 
     def awaited(self) -> Awaited | None:
         """What is not here for us to replay a run; nothing if we do, or if why we do not was said."""

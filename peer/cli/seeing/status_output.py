@@ -236,7 +236,9 @@ def _member_lines(role: RoleStatus, now: float) -> Iterator[Line]:
             coloured = good(doing)
         elif member.doing is not Doing.UNHEARD:
             coloured = doubtful(doing) if member.doing in (Doing.AWAY, Doing.LEFT) else bad(doing)
-        yield (f"  {named(member.name):<{width}}  ", coloured, _about(member, now))
+        is_quiet = role.role is Role.CLIENT and member.doing is Doing.UNHEARD
+        about = "speaks to clients only while it leads" if is_quiet else _about(member, now)
+        yield (f"  {named(member.name):<{width}}  ", coloured, about)
     if role.of > len(shown):
         yield (f"  and {role.of - len(shown)} more",)
 

@@ -39,7 +39,8 @@ class HeardLeaders:
 
     def heard(self, server: Member, said: Announcement, now: float) -> bool:
         """Take what a leader says. Returns whether it may have missed what we announced before."""
-        self._servers.heard(server.id, said.body, now)
+        if not isinstance(said.body, Recall):  # each server says it now and then, though it leads nothing
+            self._servers.heard(server.id, said.body, now)
         may_have_missed_us = False
         match said.body:
             case Bye():

@@ -82,11 +82,15 @@ class Voting:
 
     def voters_here(self, run: VotedRun, now: float) -> frozenset[bytes]:
         """The voters that are heard besides the leader, ourselves among them."""
-        manifest, offline = self._machine.newest.manifest, self._machine.offline
-        seconds = silent_for(len(manifest.members))
-        here = frozenset(by for by, at in self._heard.items() if now < offline.ends(at, seconds))
+        manifest = self._machine.newest.manifest
+        here = frozenset(by for by in self._heard if self.heard(by, now) is not None)
         voters = run.electorate(manifest).all
         return (here | {self._machine.newest.author.member}) & voters - {run.leader}
+
+    def heard(self, member: bytes, now: float) -> float | None:
+        """When a member was heard last that is heard; None if it is not, or not any more."""
+        at, seconds = self._heard.get(member), silent_for(len(self._machine.newest.manifest.members))
+        return at if at is not None and now < self._machine.offline.ends(at, seconds) else None
 
     # -- what binds us ----------------------------------------------------------------------------------------------
 

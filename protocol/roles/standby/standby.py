@@ -113,7 +113,7 @@ class Standby:
         told.is_awaited, told.is_for_all = self._is_awaited, self._is_witness
         followed.holds = lambda: machine.state is FollowerState.FOLLOWING
         self._status = status = StandbyStatus(
-            part, servers, followed, forgotten, app, replaying, self.takeover, machine
+            part, servers, voting, followed, forgotten, app, replaying, self.takeover, machine
         )
         leaders.begins, leaders.leaves = self._leave, self._leave
         followed.forked = self._forked

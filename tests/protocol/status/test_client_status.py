@@ -6,9 +6,10 @@ from a_client import AClient, plan
 from chains import ALICE, APP, MEMBERS, begun, member
 
 from protocol.records.bodies import Role
+from protocol.roles.effects import What
 from protocol.roles.events import AppsApproved
 from protocol.status.role_status import Doing, Lack, RoleStatus, Wait
-from protocol.wire.announcements import Bye
+from protocol.wire.announcements import Bye, Recall
 
 
 def status(client: AClient) -> RoleStatus:
@@ -43,6 +44,13 @@ def test_a_server_that_said_goodbye_has_left_and_a_silent_one_is_away() -> None:
     for _ in range(100):
         client.wait(60.0)
     assert {each.name: each.doing for each in status(client).members}["server"] is Doing.AWAY
+
+
+def test_a_server_that_only_asks_for_copies_of_its_home_is_not_taken_for_one_that_leads() -> None:
+    client = AClient(plan())
+    client.hear_say(Recall(b"1" * 16, None))
+    assert not client.reported(What.PEER_HERE)
+    assert {each.doing for each in status(client).members} == {Doing.UNHEARD}
 
 
 def test_an_app_that_nobody_approved_is_waited_for_until_the_owner_does() -> None:
