@@ -120,11 +120,14 @@ def test_a_candidate_that_crashes_leads_with_its_takeover_or_in_a_higher_term(
 def test_one_member_that_lies_about_votes_keeps_no_run_from_its_end(lie: Lie) -> None:
     server = lie is Lie.CANVASSES
     scenario = Scenario(clients=3, rounds=6 if server else 4, standbys=2 if server else 1, elects=True, gone=True)
-    run = Simulation(scenario, CALM, seed=1)
-    liar = Liar(run, run.standbys[1] if server else run.clients[0], lie)
-    told = run.run()
-    assert liar.told
-    assert "takeover" in types_of(told)
+    for seed in range(1, 9):
+        run = Simulation(scenario, CALM, seed)
+        liar = Liar(run, run.standbys[1] if server else run.clients[0], lie)
+        told = run.run()
+        if liar.told and "takeover" in types_of(told):
+            break  # in some runs nobody asks it, or the leader is gone too late
+    else:
+        raise AssertionError("it never had occasion to lie")
     assert seen_by_the_app(told) == seen_by_the_app(undisturbed(Scenario(clients=3, rounds=scenario.rounds)))
     assert run.seconds < 200.0
 
