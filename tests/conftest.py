@@ -27,8 +27,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (20; with --all 600)")
 
 
+HANGS_AFTER = 3600
+"""Seconds after which a test hangs that ``--all`` alone runs: some have a hundred processes, and take minutes where
+nothing else runs."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what only ``--all`` runs. Begin with slow tests, so that none is left alone at the end."""
+    for item in items:
+        if item.get_closest_marker("all") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(HANGS_AFTER))
     if not config.getoption("--all"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("all")])
         items[:] = [item for item in items if not item.get_closest_marker("all")]

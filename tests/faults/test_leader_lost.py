@@ -15,8 +15,9 @@ from protocol.blocks.cid import CID
 
 pytestmark = [pytest.mark.all, pytest.mark.xdist_group("leader-lost")]  # the undisturbed run is done once
 
-ROUNDS: Final = ("--run-config", "rounds=2")
-"""Each has a training and an evaluation: with run and close, ten records."""
+SETTINGS: Final = 'rounds=2 end="{}"'
+"""Each round has a training and an evaluation: with run and close, ten records. The last waits for a file: a peer that
+comes back after all others have left would wait for them without end."""
 
 KILLED: Final = {
     "leader": (FIRST,),
@@ -41,18 +42,31 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> CID:
+def end(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that lets a run end. All runs have the same settings: what clients draw follows from the run record."""
+    return tmp_path_factory.mktemp("end") / "now"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(homes: Path, end: Path, tmp_path_factory: pytest.TempPathFactory) -> CID:
     """The model of a run to which nothing happens."""
-    run = Servers.in_copies(homes, tmp_path_factory.mktemp("undisturbed") / "run", *ROUNDS)
+    run = Servers.in_copies(homes, tmp_path_factory.mktemp("undisturbed") / "run", *settings(end))
     try:
+        end.touch()
         run.begin(SECOND).await_all()
         return run.final_model(SECOND)
     finally:
         run.end()
 
 
-def led_on(run: Servers, killed: tuple[str, ...], nth: int) -> CID:
+def settings(end: Path) -> tuple[str, str]:
+    """The options of the run."""
+    return "--run-config", SETTINGS.format(end)
+
+
+def led_on(run: Servers, killed: tuple[str, ...], nth: int, end: Path) -> CID:
     """The model of a run of which these are ``killed`` after their ``nth`` head. The leader never comes back."""
+    end.unlink(missing_ok=True)
     fault = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, nth)
     run.begin(SECOND, faults=dict.fromkeys(killed, fault))
     for name in killed:
@@ -63,15 +77,19 @@ def led_on(run: Servers, killed: tuple[str, ...], nth: int) -> CID:
             run.start_server(SECOND)
         elif name != FIRST:
             run.start_client(name)
+    leads = SECOND if FIRST in killed else FIRST
+    for name in set(killed) - {FIRST, leads}:
+        run.peers[name].wait_for("run-followed")
+    end.touch()
     run.await_all()
     return run.final_model(SECOND)
 
 
-def has_led_on(homes: Path, root: Path, who: str, nth: int, undisturbed: CID, engine: str = "") -> None:
+def has_led_on(homes: Path, root: Path, who: str, nth: int, end: Path, undisturbed: CID, engine: str = "") -> None:
     """That the model is the undisturbed one, and that an audit says who led."""
-    run = Servers.in_copies(homes, root, *ROUNDS, engine=engine)
+    run = Servers.in_copies(homes, root, *settings(end), engine=engine)
     try:
-        assert led_on(run, KILLED[who], nth) == undisturbed
+        assert led_on(run, KILLED[who], nth, end) == undisturbed
         leaders = [each["leader"] for each in run.audited(SECOND)["reigns"]]
         assert (leaders[0], leaders[-1]) == (FIRST, SECOND if FIRST in KILLED[who] else FIRST), leaders
     finally:
@@ -81,9 +99,9 @@ def has_led_on(homes: Path, root: Path, who: str, nth: int, undisturbed: CID, en
 @pytest.mark.parametrize("nth", HEADS)
 @pytest.mark.parametrize("who", KILLED)
 def test_the_model_is_that_of_a_run_to_which_nothing_happens(
-    who: str, nth: int, homes: Path, undisturbed: CID, tmp_path: Path
+    who: str, nth: int, homes: Path, end: Path, undisturbed: CID, tmp_path: Path
 ) -> None:
-    has_led_on(homes, tmp_path / "run", who, nth, undisturbed)
+    has_led_on(homes, tmp_path / "run", who, nth, end, undisturbed)
 
 
 @pytest.mark.kubo
@@ -93,10 +111,11 @@ def test_the_model_is_the_same_over_kubo_though_the_node_of_the_killed_is_gone_t
     who: str,
     nth: int,
     homes: Path,
+    end: Path,
     undisturbed: CID,
     tmp_path: Path,
     ipfs_program: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("POLLEN_KUBO", str(ipfs_program))
-    has_led_on(homes, tmp_path / "run", who, nth, undisturbed, MANAGED)
+    has_led_on(homes, tmp_path / "run", who, nth, end, undisturbed, MANAGED)

@@ -1,10 +1,12 @@
 """FedAvg with a random start, and noise that the server draws in every round: another draw is another model.
 
 So is another order of the replies: they are added to the noise one by one, since the sum of two floats shows no order.
+The run ends once the file ``end`` is there, if its settings name one.
 """
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context
@@ -40,3 +42,5 @@ def main(grid: Grid, context: Context) -> None:
     strategy.trouble = context.run_config["trouble"]
     model = ArrayRecord({"w": Array(np.random.randn(8, 8))})
     strategy.start(grid, model, num_rounds=context.run_config["rounds"])
+    while (end := context.run_config["end"]) and not Path(end).exists():
+        time.sleep(0.01)
