@@ -185,7 +185,8 @@ class Leadership:
             self._machine.outbox.emit(KeepWatched(run.position.run))
             self._machine.announcer.beat_soon(now)
         self.handing_over.due(now)
-        self.voters.tell(now)
+        if not self.handing_over.is_under_way:  # else they follow us no more because we want that
+            self.voters.tell(now)
         self._chance.tell(now)
         self._standing.due(now)
 

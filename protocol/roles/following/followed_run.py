@@ -82,6 +82,8 @@ class FollowedRun:
         """The member whose head was looked for last, until it is known what has come of that."""
         self._taken_up: Position | None = None
         """What we had verified of a run that was followed again because a server would lead it on."""
+        self._told: tuple[CID, int] | None = None
+        """The run and the term of which people were told who leads in it, before we followed it."""
         self._on_disk: Position | None = None
         """The newest head of the run followed that is."""
         self._close_on_disk: CID | None = None
@@ -234,9 +236,12 @@ class FollowedRun:
         else:
             self._hearsay.failed(by, now)
 
-    def begin(self, position: Position, leader: bytes, announced: Position | None = None) -> None:
+    def begin(
+        self, position: Position, leader: bytes, announced: Position | None = None, *, told: bool = False
+    ) -> None:
         """Follow a run of which nobody may speak any more, if we follow none yet: up to ``position``, and then to what
-        its leader has ``announced``."""
+        its leader has ``announced``. ``told`` is whether people know already who leads it."""
+        self._told = (position.run, position.term) if told else None
         if self.run is None:
             run = self._follow(position.run, leader)
             for each in (position, *([] if announced is None else [announced])):
@@ -348,6 +353,8 @@ class FollowedRun:
 
     def _is_taken_over(self, run: CatchUp, now: float) -> None:
         self._ours_led = now
+        if (run.run, run.chain.term) == self._told:
+            return
         name = self._newest.manifest.name_of(run.chain.by)
         self._outbox.report(What.LEADER_CHANGED, run=str(run.run), name=name, term=run.chain.term)
 

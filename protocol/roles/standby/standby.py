@@ -171,7 +171,7 @@ class Standby:
 
         def begin(now: float) -> None:
             if (run := self._plan.run) is not None:
-                self._followed.begin(run.position, run.leader, run.announced)
+                self._followed.begin(run.position, run.leader, run.announced, told=True)
             self.machine.announcer.say(Hello, now)
             self.machine.take(Turn.SUCCEEDS)
 

@@ -409,6 +409,16 @@ def test_one_that_hands_over_appends_nothing_more_and_votes_for_another(leader: 
     assert [vote.term for vote in said(leader, VoteReady)] == [2]
 
 
+def test_one_that_hands_over_does_not_miss_the_voters_that_follow_it_no_more(leader: Attacked) -> None:
+    leader.feed(ToHandOver(id_of(SECOND)))
+    head = at(leader)
+    for voter in (SECOND, ALICE, BOB, CAROL):
+        leader.say(voter, Canvassed(id_of(SERVER), head.run, head.term, head.term + 1, Refusal.OLD_TERM, None))
+    assert not leader.reported(What.VOTERS_LACKING)
+    leader.wait(handing_over.HANDOVER_LASTS)
+    assert leader.reported(What.VOTERS_LACKING)
+
+
 def test_one_that_has_handed_over_in_vain_goes_on_and_says_so(leader: Attacked) -> None:
     height = leader.machine.chain.height
     leader.feed(ToHandOver(id_of(SECOND)))

@@ -318,6 +318,7 @@ def test_a_leader_that_was_taken_over_from_stands_by_and_writes_no_more(state: s
     server.hears(SECOND)
     assert isinstance(server.server.role, Standby)
     assert server.reported(What.TAKEN_OVER)[0]["term"] == 2
+    assert not server.reported(What.LEADER_CHANGED), "people were told who leads"
     server.disk_works = True
     server.feed(AppReady(ENVIRONMENT))
     entries = [type(server.asks()) for _ in range(4)]
