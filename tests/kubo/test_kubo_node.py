@@ -17,7 +17,7 @@ import pytest
 from peer.engine import open_engine
 from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo.config import environment
-from peer.engine.kubo.node import KuboNode
+from peer.engine.kubo.node import KuboNode, _port_for
 from peer.engine.kubo.reach import AskedReach, Reach
 from protocol.blocks.cid import cbor_block, raw_block
 
@@ -250,6 +250,17 @@ def test_a_port_that_was_chosen_and_is_taken_now_is_chosen_anew(node: KuboNode) 
     (port,) = listening_ports(daemon_pid(node))
     node.stop()
     with socket.create_server(("127.0.0.1", port)):
+        node.start()
+        assert listening_ports(daemon_pid(node)) - {port}
+
+
+def test_a_port_that_is_taken_while_the_node_starts_is_chosen_anew(
+    node: KuboNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        looked = [port, _port_for(Reach().listen, 0)]
+        monkeypatch.setattr("peer.engine.kubo.node._port_for", lambda _listens, _before: looked.pop(0))
         node.start()
         assert listening_ports(daemon_pid(node)) - {port}
 

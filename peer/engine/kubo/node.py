@@ -59,6 +59,9 @@ kill -KILL "$1" 2>/dev/null
 """Stops the daemon when our end of the pipe on its standard input closes. The kernel closes it however we end, even by
 ``kill -9``. (Linux's PR_SET_PDEATHSIG will not do: it fires when the *thread* that started the child ends.)"""
 
+_TAKEN: Final = "address already in use"
+"""What a node says that another process has its port, which it took since that was looked for."""
+
 
 class KuboNode:
     """One private node, its repository in ``home/ipfs``. Not safe from several threads.
@@ -113,16 +116,15 @@ class KuboNode:
         prepare(program, self.repository, self._swarm_key)
         self._await_unlocked(deadline)
         identify(program, self.repository)
-        swarm_port = _port_for(self._reach.listen, earlier_port(self.repository))
-        api = _socket_for(self.repository)
-        api.unlink(missing_ok=True)  # a killed node leaves it, and Kubo would find it taken
-        self._link_from(api.parent)
-        configure(self.repository, self._reach, swarm_port=swarm_port, api=f"/unix{api}")
+        self._configure()
         if collect:
             self._collect(program)
-        self._spawn(program)
         try:
-            self._await_api(deadline)
+            self._spawn(program)
+            while not self._comes_up(deadline):
+                self.stop()
+                self._configure()
+                self._spawn(program)
             self._call_former()
         except BaseException:
             self.stop()
@@ -171,6 +173,32 @@ class KuboNode:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _configure(self) -> None:
+        """Say where it listens, at a port that is free now.
+
+        Raises:
+            EngineError: if it cannot listen there.
+        """
+        swarm_port = _port_for(self._reach.listen, earlier_port(self.repository))
+        api = _socket_for(self.repository)
+        api.unlink(missing_ok=True)  # a killed node leaves it, and Kubo would find it taken
+        self._link_from(api.parent)
+        configure(self.repository, self._reach, swarm_port=swarm_port, api=f"/unix{api}")
+
+    def _comes_up(self, deadline: float) -> bool:
+        """Wait until its API answers. Whether it does: if its port was taken as it started, another is to be found.
+
+        Raises:
+            EngineUnavailable: if it ends for another reason, or does not answer by ``deadline``.
+        """
+        try:
+            self._await_api(deadline)
+        except EngineUnavailable:
+            if self.is_running or _TAKEN not in self._last_words() or time.monotonic() > deadline:
+                raise
+            return False
+        return True
 
     def _link_from(self, folder: Path) -> None:
         """Make the repository known beside the socket, so that whoever opens the socket finds the block files."""
