@@ -8,16 +8,20 @@ safe with that is safe whatever the clocks say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain as joined
-from itertools import groupby, permutations, product
+from itertools import groupby, pairwise, permutations, product
 from typing import Any, NamedTuple, TypeVar
 
 from election_rules import RULES, Asked, Chain, Rules, electorate, rank, term_of
 
 from protocol.votes.electorate import Electorate
+
+Candidacy = tuple[int, Chain, bool, bool] | tuple[()]
+"""What a server tries: its term, its head, whether it is against the record after that, and whether it asks for votes
+already; before, it canvasses. Empty: nothing. Without names, so that a search that was kept is read as it was."""
 
 
 class Peer(NamedTuple):
@@ -35,6 +39,8 @@ class Peer(NamedTuple):
     """Whether it has the words of most servers against the contradicted record, and has laid that down."""
     seen: int = 0
     """The highest term of what it has laid down."""
+    candidacy: Candidacy = ()
+    """What is under way, if the search looks at that: in memory alone, so a crash ends it."""
 
 
 class Ballot(NamedTuple):
@@ -91,6 +97,10 @@ class Bounds:
     """Whether the home of one peer that has led nothing may be put back to its first record, and no promise."""
     voters: tuple[frozenset[int], frozenset[int]] | None = None
     """The voters before and after a roster, if there may be one; None: all peers vote, always."""
+    candidacies: bool = False
+    """Whether a server that stands does so in two steps, as a peer: it canvasses, and votes for itself later, if it
+    does. Its candidacy is in memory. If not, it stands in one step, and has won in its term whenever the votes are
+    there, though it crashed meanwhile."""
     contradicted: Chain = ()
     """A chain that ends with a record against which most servers may have spoken, at any time; none if empty."""
 
@@ -123,6 +133,7 @@ class Model:
         self._would_vote = lru_cache(1 << 18)(lambda *asked: rules.would_vote(Asked(*asked)))
         self._settles = lru_cache(1 << 18)(rules.settles)
         self._is_majority = lru_cache(1 << 12)(lambda votes, by: rules.has_majority(members_of(votes), by))
+        self._has_won = lru_cache(1 << 12)(lambda server, votes, by: rules.has_won(server, _as_they_come(votes), by))
         self._loses = lru_cache(1 << 18)(self._lost)
         self._floor_of = lru_cache(1 << 14)(rules.floor_of)
 
@@ -156,7 +167,9 @@ class Model:
         Raises:
             Violation: if one of them must never happen.
         """
-        yield from self._stand(state)
+        yield from self._canvass(state) if self.bounds.candidacies else self._stand(state)
+        if self.bounds.candidacies:
+            yield from self._claim(state)
         yield from self._vote(state)
         yield from self._win(state)
         yield from self._append(state)
@@ -172,11 +185,12 @@ class Model:
 
     def _refuses(self, state: State, voter: int, asked: Ballot) -> bool:
         peer, floor = state.peers[voter], self._floor(state, voter)
+        newest = peer.chain if self.rules.judges_by_what_is_signed else peer.durable
         promised = peer.term, peer.candidate
-        electorates = self.electorate(peer.chain), self.electorate(asked.head)
+        electorates = self.electorate(newest), self.electorate(asked.head)
         against = self._is_against(peer), asked.against
         question = asked.candidate, asked.head, asked.term
-        return not self._would_vote(voter, peer.chain, promised, floor, *question, *electorates, peer.seen, against)
+        return not self._would_vote(voter, newest, promised, floor, *question, *electorates, peer.seen, against)
 
     def _is_against(self, peer: Peer) -> bool:
         """Whether a peer has laid down the record after its head."""
@@ -193,20 +207,51 @@ class Model:
             return None
         return self._floor_of(voter, tuple(each[:2] for each in reported), self.electorate(chain))
 
-    def _stand(self, state: State) -> Iterator[tuple[Label, State]]:
+    def _may_stand(self, state: State) -> Iterator[Ballot]:
+        """With what a server may stand now, in any term: reports may raise it."""
         if len(state.ballots) >= self.bounds.ballots:
             return
         for server in range(self.bounds.servers):
             peer = state.peers[server]
             for term in range(max(peer.term, term_of(peer.chain)) + 1, self.bounds.terms + 1):
                 ballot = Ballot(term, server, peer.chain, 1 << server, self._is_against(peer))
-                if self._refuses(state, server, ballot):
-                    continue
-                self._check_promise(state, server, term)
-                # the disk writes in order: the head too
-                promised = peer._replace(durable=peer.chain, term=term, candidate=server)
-                state_with = _with_peer(state, server, promised)._replace(ballots=_sorted(*state.ballots, ballot))
-                yield ("stands", server, term, peer.chain), self._on_disk(state_with, server, peer)
+                if not self._refuses(state, server, ballot):
+                    yield ballot
+
+    def _stand(self, state: State) -> Iterator[tuple[Label, State]]:
+        for ballot in self._may_stand(state):
+            yield ("stands", ballot.candidate, ballot.term, ballot.head), self._asks(state, ballot, ())
+
+    def _canvass(self, state: State) -> Iterator[tuple[Label, State]]:
+        """A server asks who would vote for it, which binds nobody. What it tried before is over."""
+        for ballot in self._may_stand(state):
+            peer, candidacy = state.peers[ballot.candidate], (ballot.term, ballot.head, ballot.against, False)
+            if peer.candidacy != candidacy:
+                canvassing = _with_peer(state, ballot.candidate, peer._replace(candidacy=candidacy))
+                yield ("canvasses", ballot.candidate, ballot.term, ballot.head), canvassing
+
+    def _claim(self, state: State) -> Iterator[tuple[Label, State]]:
+        """A server that has canvassed votes for itself, and asks for votes. Any time may have passed since: it looks
+        again if it would vote so."""
+        for server, peer in enumerate(state.peers):
+            match peer.candidacy:
+                case (term, head, against, False):
+                    ballot = Ballot(term, server, head, 1 << server, against)
+                    is_on = peer.chain == head and not self._refuses(state, server, ballot)
+                    if is_on or not self.rules.looks_again_before_it_asks:
+                        yield (
+                            ("asks for votes", server, term, head),
+                            self._asks(state, ballot, (term, head, against, True)),
+                        )
+
+    def _asks(self, state: State, ballot: Ballot, candidacy: Candidacy) -> State:
+        """A candidate has voted for itself."""
+        server, peer = ballot.candidate, state.peers[ballot.candidate]
+        self._check_promise(state, server, ballot)
+        # the disk writes in order: the head too
+        promised = peer._replace(durable=peer.chain, term=ballot.term, candidate=server, candidacy=candidacy)
+        state_with = _with_peer(state, server, promised)._replace(ballots=_sorted(*state.ballots, ballot))
+        return self._on_disk(state_with, server, peer)
 
     def _vote(self, state: State) -> Iterator[tuple[Label, State]]:
         for at, ballot in enumerate(state.ballots):
@@ -215,7 +260,7 @@ class Model:
                     continue
                 if self._refuses(state, voter, ballot):
                     continue
-                self._check_promise(state, voter, ballot.term)
+                self._check_promise(state, voter, ballot)
                 promised = peer._replace(durable=peer.chain, term=ballot.term, candidate=ballot.candidate)
                 given = ballot._replace(votes=ballot.votes | 1 << voter)
                 ballots = _sorted(*state.ballots[:at], given, *state.ballots[at + 1 :])
@@ -223,9 +268,15 @@ class Model:
                 label = ("votes", voter, "for", ballot.candidate, ballot.term)
                 yield label, self._on_disk(state_with, voter, peer)
 
-    def _check_promise(self, state: State, voter: int, term: int) -> None:
-        if any(each.term == term and each.votes >> voter & 1 for each in state.ballots):
-            raise Violation(f"{voter} votes twice in term {term}")
+    def _check_promise(self, state: State, voter: int, ballot: Ballot) -> None:
+        """A vote is the only one in its term, and beyond its head there is no older record by the voter."""
+        if any(each.term == ballot.term and each.votes >> voter & 1 for each in state.ballots):
+            raise Violation(f"{voter} votes twice in term {ballot.term}")
+        chain, head = state.peers[voter].chain, ballot.head
+        if chain != head and not ballot.against and not self.rules.may_break_promises:
+            wrote = {term for term, server in state.winners if server == voter and term < ballot.term}
+            if any(abs(chain[at]) in wrote and chain[: at + 1] != head[: at + 1] for at in range(len(chain))):
+                raise Violation(f"{voter} votes in term {ballot.term} for {head}, and has signed {chain}")
 
     def _on_disk(self, state: State, peer: int, before: Peer) -> State:
         """What was on its way to disk before a promise is there with it, and is said with the promise."""
@@ -235,18 +286,24 @@ class Model:
         for ballot in state.ballots:
             server = ballot.candidate
             peer = state.peers[server]
-            is_on = (peer.term, peer.candidate, peer.chain) == (ballot.term, server, ballot.head)
-            if peer.seen >= ballot.term:
-                continue  # it gave that candidacy up when it verified the newer term
-            if not is_on or len(ballot.head) == self.bounds.height:
+            if not self._is_on(peer, ballot) or len(ballot.head) == self.bounds.height:
                 continue
-            if not self._have_majority(ballot.votes, ballot.head):
+            if not self._has_won(server, ballot.votes, self.electorate(ballot.head)):
                 continue
             if any(term_of(chain) == ballot.term for chain, _ in state.records):
                 raise Violation(f"two takeovers in term {ballot.term}: the second by {server}")
             before = (each for each in state.winners if each[0] != ballot.term)
             won = state._replace(winners=_sorted(*before, (ballot.term, server)))
             yield ("wins", server, ballot.term), self._appended(won, server, ballot.term)
+
+    def _is_on(self, peer: Peer, ballot: Ballot) -> bool:
+        """Whether a candidate still tries what it asked these votes for."""
+        if peer.seen >= ballot.term or peer.chain != ballot.head:
+            return False  # it gave that candidacy up when it verified the newer term, or has come further
+        if not self.bounds.candidacies:
+            return (peer.term, peer.candidate) == (ballot.term, ballot.candidate)
+        is_under_way = peer.candidacy == (ballot.term, ballot.head, ballot.against, True)
+        return is_under_way and not self.rules.gives_up(ballot.term, peer.term)
 
     def _append(self, state: State) -> Iterator[tuple[Label, State]]:
         for term, server in state.winners:
@@ -267,6 +324,8 @@ class Model:
 
     def _appended(self, state: State, server: int, record: int) -> State:
         peer = state.peers[server]
+        if peer.term > abs(record) and not self.rules.may_break_promises:
+            raise Violation(f"{server} has voted in term {peer.term}, and signs in term {abs(record)}")
         return self._verified(state, server, (*peer.chain, record))
 
     def _verify(self, state: State) -> Iterator[tuple[Label, State]]:
@@ -310,12 +369,14 @@ class Model:
                 yield ("writes", number, peer.chain), self._said(written, number)
 
     def _said(self, state: State, number: int) -> State:
-        """A peer says up to where it has verified, together with its promise; a leader announces its records so."""
+        """A peer says up to where it has verified, together with its promise; a leader announces its records so, and
+        counts itself whatever it has promised."""
         peer = state.peers[number]
         term = term_of(peer.chain)
         records = dict(state.records)
         floor = self._floor(state, number) if self.rules.waits_for_reports else 0
-        if floor is not None and self.rules.counts_for(term, max(peer.term, floor)):
+        counts = floor is not None and self.rules.counts_for(term, max(peer.term, floor))
+        if counts or (term, number) in state.winners:
             for length in range(len(peer.chain), 0, -1):
                 prefix = peer.chain[:length]
                 if term_of(prefix) != term and self.rules.settles_own_term_only:
@@ -414,7 +475,10 @@ class Model:
     # -- symmetry ---------------------------------------------------------------------------------------------------
 
     def canonical(self, state: State) -> State:
-        """One of all states that are the same but for the numbers of servers among each other, and of clients."""
+        """One of all states that are the same but for the numbers of servers among each other, and of clients, and for
+        candidacies of which nothing can come."""
+        if self.bounds.candidacies:
+            state = state._replace(peers=tuple(map(self._without_vain_candidacy, state.peers)))
         if self.bounds.voters is not None:
             return state
         won = dict.fromkeys(range(self.bounds.peers), ())
@@ -428,24 +492,47 @@ class Model:
                 peer.candidate == number,
                 peer.against,
                 peer.seen,
+                peer.candidacy,
                 won[number],
                 [by >> number & 1 for _, by in state.records],
-                sorted(
-                    (each.term, each.head, each.votes >> number & 1, each.candidate == number) for each in state.ballots
-                ),
                 state.restored is not None and state.restored[0] == number,
                 state.restored is not None and [each for by, *each in state.restored[1] or () if by == number],
             )
             for number, peer in enumerate(state.peers)
         ]
-        servers = _orders(looks, range(self.bounds.servers))
-        clients = _orders(looks, range(self.bounds.servers, self.bounds.peers))
+
+        def voted(number: int) -> list[Any]:
+            """More of how a peer looks, for those that look the same so far: it costs as much as all else."""
+            return sorted(
+                (each.term, each.head, each.votes >> number & 1, each.candidate == number) for each in state.ballots
+            )
+
+        servers = _orders(looks, voted, range(self.bounds.servers))
+        clients = _orders(looks, voted, range(self.bounds.servers, self.bounds.peers))
         return min(_renamed(state, (*one, *other)) for one in servers for other in clients)
 
+    def _without_vain_candidacy(self, peer: Peer) -> Peer:
+        """A peer gives up at once what it can never win or begin any more, whatever happens: it has promised or seen
+        that term or a higher one, or has come further than the head. It comes back to a head only by laying down what
+        follows, and then its question is another."""
+        match peer.candidacy:
+            case (term, head, against, False) if self.rules.looks_again_before_it_asks:
+                is_vain = peer.term >= term or against is not self._is_against(peer)
+            case (term, head, _, True):
+                is_vain = self.rules.gives_up(term, peer.term)
+            case _:
+                return peer
+        has_moved = peer.chain != head and not self.bounds.contradicted
+        return peer._replace(candidacy=()) if is_vain or has_moved or peer.seen >= term else peer
 
-def _orders(looks: list[Any], peers: range) -> list[tuple[int, ...]]:
-    """All orders of ``peers`` in which their looks rise: one, unless two look the same."""
-    alike = [[*group] for _, group in groupby(sorted(peers, key=looks.__getitem__), key=looks.__getitem__)]
+
+def _orders(looks: list[Any], more: Callable[[int], Any], peers: range) -> list[tuple[int, ...]]:
+    """All orders of ``peers`` in which their looks rise, then what ``more`` tells: one, unless two look the same."""
+    rising = sorted(peers, key=looks.__getitem__)
+    if all(looks[one] != looks[other] for one, other in pairwise(rising)):
+        return [tuple(rising)]
+    whole = {number: (looks[number], more(number)) for number in peers}
+    alike = [[*group] for _, group in groupby(sorted(peers, key=whole.__getitem__), key=whole.__getitem__)]
     return [tuple(joined.from_iterable(each)) for each in product(*map(permutations, alike))]
 
 
@@ -466,6 +553,11 @@ def next_of(chain: Chain, ours: tuple[int, int]) -> Chain:
 def members_of(bits: int) -> frozenset[int]:
     """The peers whose bits are set."""
     return frozenset(number for number in range(bits.bit_length()) if bits >> number & 1)
+
+
+def _as_they_come(votes: int) -> tuple[int, ...]:
+    """Votes as a network may bring them: each twice."""
+    return (*members_of(votes), *members_of(votes))
 
 
 @lru_cache(1 << 12)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from protocol.blocks.cid import CID, raw_block
+from protocol.votes.candidacy import Candidacy
 from protocol.votes.electorate import Electorate
-from protocol.votes.promise import Promise
+from protocol.votes.promise import Promise, is_outvoted
 from protocol.votes.reports import Reports
 from protocol.votes.settling import settled_height
 from protocol.votes.voter import Voter
@@ -97,6 +98,19 @@ def would_vote(asked: Asked, heard: bool = False) -> bool:
     return voter.refuses(member(asked.candidate), question) is None
 
 
+def has_won(candidate: int, votes: tuple[int, ...], by: Electorate) -> bool:
+    """Whether a candidate that asks has won, once these votes have come: of some voters perhaps more than once."""
+    candidacy = Candidacy(member(candidate), position((1,)), by, 2, 2, 1, asks=True)
+    for voter in votes:
+        candidacy = candidacy.voted(member(voter), raw_block(member(voter)).cid)
+    return candidacy.has_won
+
+
+def gives_up(term: int, promised: int) -> bool:
+    """Whether a candidate that has promised ``promised`` since does not want ``term`` any more."""
+    return is_outvoted(term, Promise(promised, member(0), RUN, RUN))
+
+
 def has_majority(voters: frozenset[int], by: Electorate) -> bool:
     """Whether ``voters`` are a majority."""
     return by.is_majority(frozenset(map(member, voters)))
@@ -126,6 +140,8 @@ class Rules:
     """What members do. The functions are the product's; the rest is what its shell has to see to."""
 
     would_vote: Callable[[Asked], bool] = would_vote
+    has_won: Callable[[int, tuple[int, ...], Electorate], bool] = has_won
+    gives_up: Callable[[int, int], bool] = gives_up
     has_majority: Callable[[frozenset[int], Electorate], bool] = has_majority
     settles: Callable[[tuple[Chain | None, ...], Electorate, int], int | None] = settles
     floor_of: Callable[[int, tuple[tuple[int, int], ...], Electorate], int | None] = floor_of
@@ -134,6 +150,10 @@ class Rules:
     """Whether a promise survives a crash."""
     confirms_what_is_durable: bool = True
     """Whether a position is said only once it is on disk."""
+    looks_again_before_it_asks: bool = True
+    """Whether a candidate that has canvassed looks once more if it would vote for itself."""
+    judges_by_what_is_signed: bool = True
+    """Whether a leader's own record that is not on disk yet counts as its newest, if it is asked for its vote."""
     settles_own_term_only: bool = True
     """Whether what is confirmed counts only if the head is of the leader's own term."""
     asks_voters_before_too: bool = True
@@ -150,6 +170,9 @@ class Rules:
     """Whether a restored home votes only once it has verified the newest record that the others report."""
     lays_down: int = 1
     """How many records of a chain that ends with a contradicted one are laid down: that one alone."""
+    may_break_promises: bool = False
+    """Whether a member may sign a record of an older term beyond the head that it voted for, which proves it guilty: to
+    see what else comes of a rule that is broken."""
     may_lose_contradicted: bool = True
     """Whether a settled record may be lost if it is contradicted by most servers, or comes after one that is."""
 

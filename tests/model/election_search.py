@@ -10,7 +10,6 @@ import marshal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -69,19 +68,24 @@ class Search:
                     if (there := hash(after)) not in self.before:
                         self.before[there] = here
                         self.ahead.append(after)
-            except Violation as violation:
-                raise Found(str(violation), [*self._way_to(here), str(violation)]) from None
+            except Violation:
+                raise self._found(here) from None
         return not self.ahead
 
-    def _way_to(self, last: int) -> Iterator[str]:
-        """The steps from the start, by names that do not change on the way."""
+    def _found(self, last: int) -> Found:
+        """What comes of the state ``last``, with the steps from the start, by numbers that do not change on the way."""
         way = [last]
         while self.before[way[-1]]:
             way.append(self.before[way[-1]])
-        state = self.start or self.model.start
+        state, steps = self.start or self.model.start, list[str]()
         for there in way[-2::-1]:
             label, state = self._step_to(state, there)
-            yield " ".join(map(str, label))
+            steps.append(" ".join(map(str, label)))
+        try:
+            deque(self.model.steps(state), maxlen=0)
+        except Violation as violation:
+            return Found(str(violation), [*steps, str(violation)])
+        raise AssertionError("the same state, by other numbers, breaks nothing")
 
     def _step_to(self, state: State, there: int) -> tuple[Label, State]:
         steps = self.model.steps(state)
@@ -91,11 +95,18 @@ class Search:
 SEARCHES: Final = {
     "three servers": Bounds(clients=0, terms=3, height=3),
     "three servers, slow disks": Bounds(clients=0, terms=2, height=3, slow_disk=True, crashes=1),
-    "three servers, four terms": Bounds(clients=0, terms=4, height=4, ballots=4),
+    "three servers, four terms": Bounds(clients=0, terms=4, height=3, ballots=4),
+    "three servers, four terms, four records": Bounds(clients=0, terms=4, height=4, ballots=4),
     "two clients": Bounds(terms=2, height=3),
     "two clients, three terms": Bounds(terms=3, height=3, ballots=3),
     "two clients, slow disks": Bounds(terms=2, height=3, slow_disk=True, crashes=1),
     "two clients, a restored home": Bounds(terms=2, height=2, restores=True),
+    "a candidacy under way": Bounds(clients=0, terms=3, height=3, candidacies=True, crashes=1),
+    "a candidacy under way, slow disks": Bounds(
+        clients=0, terms=2, height=3, candidacies=True, slow_disk=True, crashes=1
+    ),
+    "a candidacy under way, two clients": Bounds(terms=2, height=3, candidacies=True, crashes=1),
+    "a candidacy under way, four terms": Bounds(clients=0, terms=4, height=2, ballots=4, candidacies=True),
     "other voters": Bounds(terms=2, height=3, voters=(frozenset({0, 1, 3}), frozenset({0, 2, 4}))),
     "one voter more": Bounds(
         terms=3, height=3, ballots=3, voters=(frozenset({0, 1, 2, 3}), frozenset({0, 1, 2, 3, 4}))
@@ -104,7 +115,17 @@ SEARCHES: Final = {
     "a contradicted record, two clients": Bounds(terms=2, height=3, contradicted=(1, 1)),
     "a contradicted record, after another": Bounds(clients=0, terms=3, height=4, ballots=3, contradicted=(1, 1, 1)),
 }
-"""What is searched, from small to large."""
+"""What is searched."""
+
+BEGUN: Final = {
+    "three servers, four terms",
+    "three servers, four terms, four records",
+    "two clients, three terms",
+    "two clients, slow disks",
+    "two clients, a restored home",
+    "one voter more",
+}
+"""Those that nobody has searched to the end yet."""
 
 
 def save(search: Search, file: Path) -> None:
