@@ -6,9 +6,12 @@ entries in a record, are lists in the order that the app sees, because dag-cbor 
     record   [name, "array" | "metric" | "config", entries]
     entry    [key, dtype, shape, stype, data]  of an array record;  [key, value]  of the others
 
-``data`` is the bytes themselves, up to ``INLINE_SIZE``. If there are more, it is their number, and the bytes are in the
-next chunks that the content links, all full except the last. Names, keys and values are written as
-`strategy.contents.metric_values` says.
+``data`` is the bytes themselves, or their number; then the bytes are in the next chunks that the content links, all
+full except the last. Up to ``ALWAYS_INLINE`` bytes stand in the body. So does an array of up to ``INLINE_SIZE``, as
+long as ``INLINE_ROOM`` has room for it: a model of many small arrays is two blocks, and not one for each. Each block is
+a file to be synced. Names, keys and values are written as `strategy.contents.metric_values` says.
+
+Format 1 had chunks for all arrays over ``ALWAYS_INLINE``. It is read, and not written.
 
 The number of entries and the length of names are bounded, whoever writes them, because showing and checking a content
 takes time in proportion to them.
@@ -19,7 +22,7 @@ Under a `ContentKey` all of it is encrypted, and the same records have the same 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from typing import Final, Protocol, TypeVar
@@ -42,9 +45,17 @@ from strategy.contents.metric_values import decode_scalar, decode_value, encode_
 from strategy.contents.npy import read_numbers
 from strategy.contents.side_by_side import side_by_side
 
-FORMAT: Final = 1
-INLINE_SIZE: Final = 4096
+FORMAT: Final = 2
+ALWAYS_INLINE: Final = 4096
 """Arrays of up to this many bytes stand in the body."""
+INLINE_SIZE: Final = 64 << 10
+"""Larger arrays never do."""
+INLINE_ROOM: Final = 1 << 20
+"""Bytes in the body for arrays over `ALWAYS_INLINE`, the first ones that fit. They are sent again with each message,
+even if they have not changed, and are in memory as long as the message is, unless they are put into a file."""
+
+_LARGEST_INLINE: Final = {1: ALWAYS_INLINE, FORMAT: INLINE_SIZE}
+"""Of each format that is read."""
 
 
 class Kind(StrEnum):
@@ -131,9 +142,9 @@ def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
     """
     _check_counts([(_kind(name, record), len(record)) for name, record in records.items()])
     form = ContentForm(key)
-    parts: list[memoryview] = []
-    written = [_encode_record(name, record, form, parts) for name, record in records.items()]
-    pieces = _closed(parts, form)
+    arrays = _ArrayWriter(form)
+    written = [_encode_record(name, record, arrays) for name, record in records.items()]
+    pieces = _closed(arrays.parts, form)
     root, manifest = write_manifest(encode_cbor([FORMAT, written]), [cid for cid, _ in pieces], form)
     return Encoded(root, manifest, pieces)
 
@@ -154,13 +165,13 @@ def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limit
     except MalformedBlock as error:
         raise ContentError(f"the body of content {root}: {error}") from error
     format, listed = value if isinstance(value, list) and len(value) == 2 else (None, None)
-    if type(format) is not int or format != FORMAT or not isinstance(listed, list):  # 1.0 and True equal 1
-        raise ContentError(f"content {root} is not in the format {FORMAT} of Flower records")
+    if type(format) is not int or format not in _LARGEST_INLINE or not isinstance(listed, list):  # True equals 1
+        raise ContentError(f"content {root} is not in a format of Flower records up to {FORMAT}")
     try:
         _check_counts([_counted(entry) for entry in listed])
     except ValueError as error:
         raise ContentError(f"content {root}: {error}") from error
-    reader = _ArrayReader(opened, source, limits.arrays)
+    reader = _ArrayReader(opened, source, limits.arrays, _LARGEST_INLINE[format])
     records = RecordDict()
     for entry in listed:
         name, record = _decode_record(entry, reader)
@@ -238,12 +249,10 @@ def _kind(name: str, record: object) -> Kind:
     raise TypeError(f"record {name[:MAX_NAME]!r} is a {type(record).__name__}")
 
 
-def _encode_record(
-    name: str, record: ArrayRecord | MetricRecord | ConfigRecord, form: ContentForm, parts: list[memoryview]
-) -> list[object]:
+def _encode_record(name: str, record: ArrayRecord | MetricRecord | ConfigRecord, arrays: _ArrayWriter) -> list[object]:
     entries: list[object]
     if isinstance(record, ArrayRecord):
-        entries = [_encode_array(key, array, form, parts) for key, array in record.items()]
+        entries = [arrays.entry(key, array) for key, array in record.items()]
     else:
         entries = _encode_values(name, record)
     return [_encode_name(name), _kind(name, record).value, entries]
@@ -260,17 +269,34 @@ def _encode_values(name: str, record: MetricRecord | ConfigRecord) -> list[objec
     return entries
 
 
-def _encode_array(key: str, array: Array, form: ContentForm, parts: list[memoryview]) -> list[object]:
-    data = whole(array) if isinstance(array, LazyArray) else bytes(array.data)  # no copy if it is bytes already
-    where: object = bytes(data) if len(data) <= INLINE_SIZE else len(data)
-    if len(data) > INLINE_SIZE:
-        parts.extend(
-            form.split(data if isinstance(data, memoryview) else bytes(data))
-        )  # no copy if it is bytes already
-    if len(array.shape) > MAX_DIMENSIONS:
-        raise ValueError(f"array {key!r} has {len(array.shape)} dimensions, more than {MAX_DIMENSIONS}")
-    shape = [encode_scalar(int(length)) for length in array.shape]
-    return [_encode_name(key), _encode_name(array.dtype), shape, _encode_name(array.stype), where]
+class _ArrayWriter:
+    """Deals out the bytes of arrays, in order, to the body and to chunks."""
+
+    def __init__(self, form: ContentForm) -> None:
+        self.parts: list[memoryview] = []
+        """What each chunk holds."""
+        self._form = form
+        self._room = INLINE_ROOM
+
+    def entry(self, key: str, array: Array) -> list[object]:
+        if len(array.shape) > MAX_DIMENSIONS:
+            raise ValueError(f"array {key!r} has {len(array.shape)} dimensions, more than {MAX_DIMENSIONS}")
+        shape = [encode_scalar(int(length)) for length in array.shape]
+        data = whole(array) if isinstance(array, LazyArray) else bytes(array.data)  # no copy if it is bytes already
+        where: object = len(data)
+        if self._stands_in_body(len(data)):
+            where = bytes(data)
+        else:
+            self.parts.extend(self._form.split(data))
+        return [_encode_name(key), _encode_name(array.dtype), shape, _encode_name(array.stype), where]
+
+    def _stands_in_body(self, size: int) -> bool:
+        if size <= ALWAYS_INLINE:
+            return True
+        if size > min(INLINE_SIZE, self._room):
+            return False
+        self._room -= size
+        return True
 
 
 def _encode_name(name: str) -> object:
@@ -319,19 +345,50 @@ class ChunkedBytes:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class BodyBytes:
+    """The bytes of an array that stand in the body. Whoever puts them elsewhere frees their memory."""
+
+    data: bytes = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    @property
+    def lasts(self) -> bool:
+        return True
+
+    def load(self) -> bytes:
+        return self.data
+
+    def begin(self) -> bytes:
+        return self.data
+
+    def pieces(self) -> Iterator[bytes]:
+        yield self.data
+
+    def mapped(self) -> memoryview | None:
+        return None
+
+
 class _ArrayReader:
     """Deals out the chunks of a content in order, to arrays that declare how many bytes they have."""
 
-    def __init__(self, opened: Opened, source: BlockSource, limit: int) -> None:
+    def __init__(self, opened: Opened, source: BlockSource, limit: int, largest_inline: int) -> None:
+        """``largest_inline`` is how many bytes of an array may stand in the body, and ``limit`` those of all others."""
+        self._largest_inline = largest_inline
         self._chunks = opened.chunks
         self._form = opened.form
         self._source = source
         self._left = limit
 
     def array(self, dtype: str, shape: tuple[int, ...], stype: str, where: object) -> Array:
-        if isinstance(where, bytes) and len(where) <= INLINE_SIZE:
-            return Array(dtype=dtype, shape=shape, stype=stype, data=where)
-        if type(where) is not int or where <= INLINE_SIZE:
+        if isinstance(where, bytes) and len(where) <= self._largest_inline:
+            if len(where) <= ALWAYS_INLINE:
+                return Array(dtype=dtype, shape=shape, stype=stype, data=where)
+            return LazyArray(dtype, shape, stype, BodyBytes(where), read_numbers)
+        if type(where) is not int or where <= ALWAYS_INLINE:
             raise ContentError("an array has neither a few bytes nor the number of more")
         self._left -= where
         if self._left < 0:

@@ -10,13 +10,23 @@ from protocol.blocks.cid import CHUNK_SIZE, Block, encode_cbor, raw_block
 from protocol.blocks.content import HEAD_SIZE, PLAIN, ContentForm, ContentKey, write_manifest
 
 FILES = [("pyproject.toml", b"[project]\n"), ("pkg/app.py", b"app = 1\n"), ("pkg/empty.py", b"")]
-TENSOR = bytes(range(256)) * 20
-"""5,120 bytes: too many to stand in the body."""
+TENSOR = bytes(range(256)) * 257
+"""65,792 bytes: too many to stand in the body."""
+SMALL = bytes(range(256)) * 20
+"""5,120 bytes, for which the body has room."""
 KEY = ContentKey(3, bytes(range(32)))
 BODY: list[Any] = [
-    1,
+    2,
     [
-        ["model", "array", [["w", "uint8", [20, 256], "raw", len(TENSOR)], ["b", "", [], "numpy.ndarray", b"\0"]]],
+        [
+            "model",
+            "array",
+            [
+                ["w", "uint8", [257, 256], "raw", len(TENSOR)],
+                ["v", "uint8", [20, 256], "raw", SMALL],
+                ["b", "", [], "numpy.ndarray", b"\0"],
+            ],
+        ],
         ["metrics", "metric", [["loss", {"float": struct.pack(">d", float("nan"))}], ["n", 3], ["xs", [0.5, -0.0]]]],
         [
             "config",

@@ -7,6 +7,7 @@ import enum
 import pickle
 import struct
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,15 +17,20 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.blocks.cid import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
+from protocol.blocks.cid import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, decode_cbor, encode_cbor, raw_block
 from protocol.blocks.content import HEAD_SIZE, ContentError, write_manifest
+from strategy.contents.array_files import ArrayFile, space_for
+from strategy.contents.arrays import LazyArray
 from strategy.contents.codec import (
+    ALWAYS_INLINE,
     FORMAT,
+    INLINE_ROOM,
     INLINE_SIZE,
     MAX_ARRAYS,
     MAX_DIMENSIONS,
     MAX_NAME,
     MAX_VALUES,
+    BodyBytes,
     ContentWriter,
     Limits,
     decode,
@@ -190,7 +196,7 @@ class Counting(Blocks):
 
 
 def lazy() -> tuple[Array, Array, Counting]:
-    plain = Array(np.arange(2000.0))
+    plain = Array(np.arange(20_000.0))
     blocks = Counting()
     root = blocks.keep(encode(RecordDict({"r": ArrayRecord({"w": plain})}), None))
     return plain, decode(root, blocks, None).array_records["r"]["w"], blocks
@@ -199,7 +205,7 @@ def lazy() -> tuple[Array, Array, Counting]:
 def test_an_array_is_read_once_and_only_when_its_data_is_used() -> None:
     _, array, blocks = lazy()
 
-    assert (array.dtype, array.shape, array.stype, blocks.reads) == ("float64", (2000,), "numpy.ndarray", 0)
+    assert (array.dtype, array.shape, array.stype, blocks.reads) == ("float64", (20_000,), "numpy.ndarray", 0)
     assert array.data == array.data
     assert blocks.reads == 1
     assert type(array) is Array
@@ -274,7 +280,7 @@ W = ["w", "", [], "x", 5000]
         ([["r", "config", [["x", {"int": b"\x01", "y": 1}]]]], []),
         ([["r", "array", [["w", "", [], "x"]]]], []),
         ([["r", "array", [["w", "", ["1"], "x", b""]]]], []),
-        ([["r", "array", [["w", "", [], "x", 5]]]], []),
+        ([["r", "array", [["w", "", [], "x", ALWAYS_INLINE]]]], [CHUNK]),
         ([["r", "array", [["w", "", [], "x", True]]]], []),
         ([["r", "array", [["w", "", [], "x", bytes(INLINE_SIZE + 1)]]]], []),
         ([["r", "array", [W]]], []),
@@ -290,10 +296,63 @@ def test_a_malformed_body_is_a_content_error(records: object, chunks: list[Block
         decode(root, blocks, None)
 
 
-@pytest.mark.parametrize("body", [[FORMAT + 1, []], [FORMAT], {}, 1])
+def test_what_an_earlier_release_wrote_is_read() -> None:
+    root, blocks = hostile([1, [["r", "array", [W, ["b", "", [], "x", bytes(ALWAYS_INLINE)]]]]], [CHUNK])
+
+    arrays = decode(root, blocks, None).array_records["r"]
+
+    assert [array.data for array in arrays.values()] == [CHUNK.data, bytes(ALWAYS_INLINE)]
+
+
+def test_what_no_earlier_release_wrote_is_a_content_error() -> None:
+    with pytest.raises(ContentError):
+        decode(*hostile([1, [["r", "array", [["w", "", [], "x", bytes(ALWAYS_INLINE + 1)]]]]]), None)
+
+
+@pytest.mark.parametrize("body", [[FORMAT + 1, []], [0, []], [True, []], [FORMAT], {}, 1])
 def test_another_format_is_a_content_error(body: object) -> None:
     with pytest.raises(ContentError, match="format"):
         decode(*hostile(body), None)
+
+
+def arrays_of(*sizes: int) -> RecordDict:
+    """Arrays of so many bytes, each with other ones."""
+    sizes_and_bytes = [(size, number.to_bytes(2, "big") * (size // 2)) for number, size in enumerate(sizes)]
+    assert all(len(data) == size for size, data in sizes_and_bytes)
+    return RecordDict({"r": ArrayRecord({str(n): Array("", (), "x", d) for n, (_, d) in enumerate(sizes_and_bytes)})})
+
+
+def test_a_model_of_many_small_arrays_is_two_blocks() -> None:
+    assert len(list(encode(arrays_of(*[50_000] * 20), None).blocks())) == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chunks"),
+    [
+        ([INLINE_SIZE], 0),
+        ([INLINE_SIZE + 2], 1),
+        ([INLINE_SIZE] * (INLINE_ROOM // INLINE_SIZE), 0),
+        ([INLINE_SIZE] * (INLINE_ROOM // INLINE_SIZE + 1), 1),
+        ([*[50_000] * 21, INLINE_SIZE, ALWAYS_INLINE + 2], 2),  # what is over finds no room, and the last one does
+        ([INLINE_SIZE] * (INLINE_ROOM // INLINE_SIZE) + [ALWAYS_INLINE] * 300, 0),
+    ],
+)
+def test_small_arrays_stand_in_the_body_as_long_as_it_has_room(sizes: list[int], chunks: int) -> None:
+    sent = arrays_of(*sizes)
+
+    assert len(encode(sent, None).pieces) == chunks
+    assert exact(there_and_back(sent)) == exact(sent)
+
+
+def test_an_array_in_the_body_moves_to_a_file_like_any_other(tmp_path: Path) -> None:
+    sent = arrays_of(INLINE_SIZE)
+    (array,) = there_and_back(sent).array_records["r"].values()
+    assert isinstance(array, LazyArray)
+
+    assert ArrayFile(tmp_path, space_for([array]), hidden=False).move(array)
+
+    assert not isinstance(array.source, BodyBytes)
+    assert exact(array) == exact(sent["r"]["0"])
 
 
 def test_a_chunk_of_another_size_than_declared_is_a_content_error_when_it_is_read() -> None:
@@ -323,26 +382,26 @@ def test_random_bodies_are_a_content_error_or_records_that_write_the_same_body(b
         found = decode(root, Blocks({block.cid: block.data for block in blocks}), None)
     except ContentError:
         return
-    assert encode(found, None).root == root
+    assert encode(found, None).root == root or decode_cbor(body)[0] == 1  # an earlier format is not written
 
 
-@pytest.mark.parametrize("sizes", [[9_001], [5_000, 5_000]])
+@pytest.mark.parametrize("sizes", [[90_001], [66_000, 66_000]])
 def test_arrays_over_the_limit_are_refused_before_a_chunk_is_read(sizes: list[int]) -> None:
     blocks = Counting()
     arrays = {str(number): Array("", (), "x", bytes(size)) for number, size in enumerate(sizes)}
     root = blocks.keep(encode(RecordDict({"r": ArrayRecord(arrays)}), None))
 
     with pytest.raises(ContentError, match="larger than the limit"):
-        decode(root, blocks, None, Limits(arrays=9_000))
+        decode(root, blocks, None, Limits(arrays=90_000))
     assert blocks.reads == 0
 
 
 def test_many_arrays_of_a_chunk_each_are_within_the_limit() -> None:
     blocks = Blocks()
-    arrays = {str(number): Array("", (), "x", bytes(5_000)) for number in range(1000)}
+    arrays = {str(number): Array("", (), "x", bytes(INLINE_SIZE + 1)) for number in range(1000)}
     root = blocks.keep(encode(RecordDict({"r": ArrayRecord(arrays)}), None))
 
-    assert len(decode(root, blocks, None, Limits(arrays=5_000_000)).array_records["r"]) == 1000
+    assert len(decode(root, blocks, None, Limits(arrays=1000 * (INLINE_SIZE + 1))).array_records["r"]) == 1000
 
 
 def test_a_declared_size_allocates_nothing() -> None:

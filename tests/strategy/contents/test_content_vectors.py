@@ -27,7 +27,8 @@ def held(blocks: list[dict[str, str]]) -> MemoryStore:
 @pytest.fixture
 def records() -> RecordDict:
     arrays = {
-        "w": Array("uint8", (20, 256), "raw", bytes(range(256)) * 20),
+        "w": Array("uint8", (257, 256), "raw", bytes(range(256)) * 257),
+        "v": Array("uint8", (20, 256), "raw", bytes(range(256)) * 20),
         "b": Array("", (), "numpy.ndarray", b"\0"),
     }
     config: dict[str, Any] = {"yes": True, "big": 2**64 - 1, "half a pair": "\ud800", "raw": b"\0", "none": []}

@@ -33,7 +33,7 @@ class Client:
 
     def message(self, type: str, *values: int, round: int = 1) -> RecordDict:
         """A message of this type, whose arrays hold these values."""
-        arrays = {f"{at}": Array(np.full(5000, value, np.float32)) for at, value in enumerate(values)}
+        arrays = {f"{at}": Array(np.full(20_000, value, np.float32)) for at, value in enumerate(values)}
         encoded = encode(
             RecordDict({"arrays": ArrayRecord(arrays), "config": ConfigRecord({"round": round})}), self.key
         )
@@ -47,7 +47,7 @@ class Client:
         """How many chunks are read as an app gets the numbers of such a message."""
         records = self.message(type, *values, round=round)
         found = [array.numpy() for array in records.array_records["arrays"].values()]
-        assert [each.tolist() for each in found] == [[value] * 5000 for value in values]
+        assert [each.tolist() for each in found] == [[value] * 20_000 for value in values]
         for each in found:
             each[:] = -1  # apps train in place
         return len(self.reads)

@@ -146,7 +146,7 @@ def test_a_client_reads_arrays_that_the_message_before_had_too_only_once(tmp_pat
     read: list[CID] = []
     reads = CLIENT + "message.content['a']['w'].numpy(); return Message(RecordDict(), reply_to=message)"
     app, store = broken_app(tmp_path, client=reads), Reads()
-    model = ArrayRecord({"w": Array(np.zeros(5000))})
+    model = ArrayRecord({"w": Array(np.zeros(20_000))})
     contents = [
         ContentWriter(store).write(RecordDict({"a": model, "c": ConfigRecord({"round": number})}), None)
         for number in range(2)
