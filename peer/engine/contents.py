@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from itertools import tee
 from typing import TYPE_CHECKING, Final
 
 from peer.base import logs
@@ -46,19 +45,15 @@ class EngineContents:
         self._blocks = EngineBlocks(SoundBlocks(engine))
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
-        """Store a content durably and pin it.
+        """Store a content durably and pin it. ``blocks`` are gone through again if the engine was away.
 
         Raises:
             MissingBlock: if a block that was left out is not here any more.
         """
-
-        def put() -> None:
-            nonlocal blocks
-            tried, blocks = tee(blocks)
-            self._engine.put_content(root, tried)
-
+        if isinstance(blocks, Iterator):
+            blocks = list(blocks)  # it could be gone through once
         try:
-            self._retries(put)
+            self._retries(lambda: self._engine.put_content(root, blocks))
         except Unreachable as error:
             raise MissingBlock(error.cid) from error
 

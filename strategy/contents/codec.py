@@ -115,22 +115,32 @@ class Encoded:
     pieces: Sequence[Piece]
     """The chunks of its arrays. In a plain content they are views of the arrays' own bytes."""
 
-    def blocks(self, *, without: Container[CID] = frozenset()) -> Iterator[Block]:
-        """Its blocks, the manifest block first, each once, except those in ``without``."""
-        seen: set[CID] = set()
-        for block in self.manifest:
-            if block.cid not in without and block.cid not in seen:
-                seen.add(block.cid)
-                yield block
-        for cid, piece in self.pieces:
-            if cid not in without and cid not in seen:
-                seen.add(cid)
-                yield Block(cid, bytes(piece))  # nobody writes to what the view is of, so the hash still holds
+    def blocks(self, *, without: Container[CID] = frozenset()) -> Iterable[Block]:
+        """Its blocks, the manifest block first, each once, except those in ``without``. They may be gone through again,
+        as a store does that its engine leaves in the middle; no more than one is copied at a time."""
+        return _Blocks(self, without)
 
     def cids(self) -> Iterator[CID]:
         """The CIDs of its blocks, some more than once."""
         yield from (block.cid for block in self.manifest)
         yield from (cid for cid, _ in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    encoded: Encoded
+    without: Container[CID]
+
+    def __iter__(self) -> Iterator[Block]:
+        seen: set[CID] = set()
+        for block in self.encoded.manifest:
+            if block.cid not in self.without and block.cid not in seen:
+                seen.add(block.cid)
+                yield block
+        for cid, piece in self.encoded.pieces:
+            if cid not in self.without and cid not in seen:
+                seen.add(cid)
+                yield Block(cid, bytes(piece))  # nobody writes to what the view is of, so the hash still holds
 
 
 def encode(records: RecordDict, key: ContentKey | None) -> Encoded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import weakref
 from collections.abc import Sequence
@@ -74,7 +75,9 @@ class KeptReplies:
 
     def _file(self, size: int, hidden: bool) -> ArrayFile | None:
         if size and len(self._files) >= self._most:
-            return None
+            gc.collect()  # Flower's records are in cycles once they were read
+            if len(self._files) >= self._most:
+                return None
         try:
             if size > room_for_files(self._folder, sum(file.size for file in self._files)):
                 return None

@@ -3,6 +3,7 @@ hold the first model to the end of the run, and the newest while they make the n
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,11 @@ _SHARE: Final = 4
 """Which part of the room on the disk they may have. Half of it is for replies."""
 
 
+_WORTH_COLLECTING: Final = 8 << 20
+"""Bytes that are sent together, from which on what was sent and received before is looked for among Python's garbage:
+Flower's records are in cycles once they were read, and with them go the files of their arrays."""
+
+
 class SentArrays:
     """Has the arrays of sent contents in files without names, one for what is sent together, as long as the app has
     them. Safe from several threads as far as its callers send one after another."""
@@ -36,6 +42,8 @@ class SentArrays:
         is no room for that, they stay where they are."""
         arrays = list({id(array): array for content in contents for array in _large(content)}.values())
         size = sum(aligned(len(array.data)) for array in arrays)
+        if size >= _WORTH_COLLECTING or len(self._files) >= self._most:
+            gc.collect()
         if not size or len(self._files) >= self._most:
             return
         try:

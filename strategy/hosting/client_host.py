@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import math
@@ -54,8 +55,10 @@ def serve_client_app(
     remembered = RememberedArrays(works_in.absolute())
     with out_of_sight(), working_in(works_in):
         host = ClientHost(app_dir, start, store, limits, remembered)
+        gc.freeze()  # what the app has imported stays, and is not gone through each time
         for task in tasks:
             yield host.answer(task)
+            gc.collect()  # Flower's records are in cycles once they were read, and a reply would stay in memory
 
 
 class _AnswerError(Exception):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from peer.engine.contents import READ_AHEAD, EngineContents
+from peer.engine.interface import EngineUnavailable
 from peer.engine.local.engine import LocalEngine
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, raw_block
 from protocol.blocks.content import write_manifest
@@ -36,6 +38,29 @@ def stored(engine: LocalEngine, chunks: int, size: int = CHUNK_SIZE) -> tuple[CI
     root, manifest = write_manifest(b"body", [block.cid for block in blocks])
     engine.put_content(root, [*manifest, *blocks])
     return root, blocks
+
+
+class AwayOnce(LocalEngine):
+    """Away in the middle of the first content that it is given."""
+
+    was_away = False
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        if not self.was_away:
+            self.was_away = True
+            next(iter(blocks))
+            raise EngineUnavailable("away")
+        super().put_content(root, blocks)
+
+
+@pytest.mark.parametrize("once", [False, True], ids=["blocks", "an iterator"])
+def test_an_engine_that_was_away_in_the_middle_gets_all_of_a_content(tmp_path: Path, *, once: bool) -> None:
+    chunks = [raw_block(os.urandom(1000)) for _ in range(4)]
+    root, manifest = write_manifest(b"body", [block.cid for block in chunks])
+    with contextlib.closing(AwayOnce(tmp_path)) as engine:
+        given = [*manifest, *chunks]
+        EngineContents(engine).put_content(root, iter(given) if once else given)
+        assert len(list(engine.read_content(root))) == len(given)
 
 
 def test_a_small_content_is_one_call_to_the_engine(engine: CountingEngine) -> None:

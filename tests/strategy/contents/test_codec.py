@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import pickle
+import random
 import struct
 import tracemalloc
 from pathlib import Path
@@ -422,3 +423,16 @@ def test_a_missing_chunk_is_a_missing_block() -> None:
 
     with pytest.raises(MissingBlock):
         _ = decode(root, blocks, None).array_records["r"]["w"].data
+
+
+def test_blocks_are_copied_one_at_a_time_and_may_be_gone_through_again() -> None:
+    size = 8 * CHUNK_SIZE
+    encoded = encode(RecordDict({"r": ArrayRecord({"a": Array("", (), "x", random.Random(1).randbytes(size))})}), None)
+    blocks = encoded.blocks()
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            assert sum(len(block.data) for block in blocks) > size
+        assert tracemalloc.get_traced_memory()[1] < 3 * CHUNK_SIZE
+    finally:
+        tracemalloc.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import tracemalloc
 from pathlib import Path
@@ -109,7 +108,6 @@ def test_no_more_files_are_open_than_may_be_and_one_ends_with_its_arrays(tmp_pat
         sent.move([each], hidden=False)
     assert list(map(is_in_memory, models)) == [False, False, True]
     del models[0]
-    gc.collect()  # Flower's records hold themselves
     sent.move([models[-1]], hidden=False)
     assert not is_in_memory(models[-1])
 

@@ -4,7 +4,8 @@ twice."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,31 @@ def test_a_client_reads_arrays_that_the_message_before_had_too_only_once(tmp_pat
 
     assert [answer.code for answer in answers] == [None, None]
     assert len([cid for cid in read if cid.is_raw]) == 1
+
+
+def test_a_client_keeps_nothing_of_an_answer_in_memory(tmp_path: Path) -> None:
+    size = 4_000_000
+    answers = f"r = RecordDict({{'a': ArrayRecord({{'w': Array(np.zeros({size // 8}))}})}}); r.array_records['a']\n"
+    source = "import numpy as np\n" + CLIENT + answers + "    return Message(r, reply_to=message)"
+    app, store = broken_app(tmp_path, client=source), Writes()
+    content = ContentWriter(store).write(RecordDict(), None)
+    held: list[int] = []
+
+    def tasks() -> Iterator[Task]:
+        for number in range(2):
+            held.append(tracemalloc.get_traced_memory()[0])
+            store.clear()
+            ContentWriter(store).write(RecordDict(), None)
+            yield Task(bytes([number]) * 32, content, "query", "", 60, 1.0)
+
+    tracemalloc.start()
+    try:
+        for answered in serve_client_app(app, start_for(app, 11), store, tasks(), tmp_path / "scratch"):
+            assert answered.code is None, answered.reason
+            store.clear()
+    finally:
+        tracemalloc.stop()
+    assert held[1] < held[0] + size // 2
 
 
 class Writes(MemoryStore):
