@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable
 from typing import Final, NoReturn
 
-from peer.engine.interface import EngineError, EngineUnavailable, TooLarge
+from peer.engine.interface import EngineError, EngineUnavailable, StillComing, TooLarge
 from protocol.app.block_calls import (
     BlockAnswer,
     BlockCall,
@@ -97,6 +97,8 @@ def _refuse(answer: CallFailed) -> NoReturn:
     match answer.obstacle:
         case Obstacle.TOO_LARGE:
             raise TooLarge(answer.why, answer.fix)
+        case Obstacle.STILL_COMING:
+            raise StillComing(CID.parse(answer.why))
         case Obstacle.MISSING:
             raise MissingBlock(CID.parse(answer.why))
         case Obstacle.BLOCK:

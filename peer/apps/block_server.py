@@ -19,7 +19,7 @@ from peer.apps.contents_given import ASKED, RECORDED
 from peer.apps.stored_blocks import StoredBlocks
 from peer.engine.contents import READ_AHEAD, EngineContents
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import Engine, EngineError, TooLarge, Unreachable
+from peer.engine.interface import Engine, EngineError, StillComing, TooLarge, Unreachable
 from peer.engine.linked_blocks import links_of, reached
 from protocol.app.block_calls import (
     BlockAnswer,
@@ -209,6 +209,8 @@ class BlockServer:
             return CallFailed(call.call, Obstacle.NOT_NAMED, str(error), "")
         except TooLarge as error:
             return CallFailed(call.call, Obstacle.TOO_LARGE, str(error), error.fix)
+        except StillComing as error:
+            return CallFailed(call.call, Obstacle.STILL_COMING, str(error.cid), error.fix)
         except EngineError as error:
             return CallFailed(call.call, Obstacle.ENGINE, str(error), error.fix)
         except MissingBlock as error:

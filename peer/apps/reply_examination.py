@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Final, Protocol
 
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import EngineError, TooLarge
+from peer.engine.interface import EngineError, StillComing, TooLarge
 from protocol.app.calls import Examine, Examined, Failed
 from protocol.blocks.cid import CID, BlockError, BlockSource
 from protocol.blocks.content import ContentKey
@@ -25,7 +25,7 @@ from strategy.contents.kept_replies import KeptReplies
 from strategy.replies.examination import Sent, examine, opened_records, read_sent
 
 CONTENT_TIMEOUT: Final = 120.0
-"""Seconds to wait for one content. Its client announces it again."""
+"""Seconds to wait for one content. If some of it came, it goes on later; if nothing, its client announces it again."""
 
 FETCHED_AT_ONCE: Final = 8
 """How many contents are fetched at once. Several, because a content that a member announces may be nowhere."""
@@ -40,12 +40,17 @@ SENT_KEPT: Final = 16
 def examine_in_threads(
     examiner: Examiner, asked: SimpleQueue[Examine], answer: Callable[[Examined | Failed], None]
 ) -> None:
-    """Examine what is ``asked`` for, as long as the process lives."""
+    """Examine what is ``asked`` for, as long as the process lives. A reply that is still coming is not given up,
+    however slow its line, and keeps no thread from the others."""
 
     def serve() -> None:
         try:
             while True:
-                answer(examiner.answer(asked.get()))
+                ask = asked.get()
+                try:
+                    answer(examiner.answer(ask))
+                except StillComing:
+                    asked.put(ask)  # it goes on after the others have had their turn
         except BaseException:  # noqa: BLE001  # a bug of ours; without this exit the peer would wait forever
             traceback.print_exc()
             os._exit(1)
@@ -76,9 +81,15 @@ class Examiner:
         self._places = threading.BoundedSemaphore(SIDE_BY_SIDE)
 
     def answer(self, asked: Examine) -> Examined | Failed:
-        """Examine a reply. If the engine is away, wait for it."""
+        """Examine a reply. If the engine is away, wait for it.
+
+        Raises:
+            StillComing: if it is not here yet, and more of it came. Ask again.
+        """
         try:
             return Examined(asked.id, self._retries(lambda: self.examine(asked, timeout=CONTENT_TIMEOUT)))
+        except StillComing:
+            raise
         except (EngineError, BlockError, OSError) as error:
             return Failed(asked.id, str(error))
 

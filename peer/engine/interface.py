@@ -67,6 +67,10 @@ class Unreachable(EngineError):
         self.cid = cid
 
 
+class StillComing(Unreachable):
+    """It is not whole yet, but more of it came. What came stays, and whoever asks again goes on from there."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
     """What ``peer doctor`` shows."""
@@ -213,6 +217,7 @@ class Engine(Protocol):
 
         Raises:
             Unreachable: if some of it did not come within ``timeout`` seconds.
+            StillComing: if that is so, but more of it came than before.
             TooLarge: if it has more than ``limit`` bytes. It is not pinned then.
         """
 

@@ -11,7 +11,7 @@ from peer.apps.unpacked_apps import UnpackedApps
 from peer.base import logs
 from peer.engine.contents import EngineBlocks
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, StillComing
 from peer.engine.own_blocks import OwnBlocks
 from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
@@ -20,7 +20,7 @@ from protocol.blocks.bundle import read_bundle
 from protocol.blocks.cid import CID, Block, ReadBlocks
 from protocol.records.bodies import Chained, Federation
 from protocol.records.signed_records import parse_record
-from protocol.roles.effects import FetchRecord, ReadBundle, Report, UnpackApp, What
+from protocol.roles.effects import FetchContent, FetchRecord, ReadBundle, Report, UnpackApp, What
 from protocol.roles.events import Done, Event, Fetched
 
 CONTENT_TIMEOUT: Final = 120.0
@@ -58,10 +58,16 @@ class EngineEffects:
         records = self._claimed if effect.kind is Federation else self._records
         return Fetched(effect.id, self._retries(lambda: records.fetch(effect.cid, effect.kind, effect.trusted)))
 
-    def fetch_content(self, id: int, cid: CID, limit: int) -> Event:
-        """Fetch a content of at most ``limit`` bytes."""
-        self._retries(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
-        return Done(id)
+    def fetch_content(self, effect: FetchContent, limit: int) -> Event:
+        """Fetch a content of at most ``limit`` bytes. Unless it is a reply's, which keeps no thread from others, it is
+        not given up while some of it comes."""
+        while True:
+            try:
+                self._retries(lambda: self._engine.fetch(effect.cid, timeout=CONTENT_TIMEOUT, limit=limit))
+                return Done(effect.id)
+            except StillComing:
+                if effect.of_reply:
+                    raise
 
     def fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
         """Fetch an app, or only what says which files it has."""

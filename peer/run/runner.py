@@ -393,8 +393,8 @@ class Runner:
                 self._in_background(effect, partial(self._keep, effect), None)
             case FetchRecord(id=id):
                 self._in_background(effect, partial(self._asks.fetch_record, effect), id)
-            case FetchContent(id, cid):
-                self._in_background(effect, partial(self._asks.fetch_content, id, cid, self._max_content_bytes), id)
+            case FetchContent(id=id):
+                self._in_background(effect, partial(self._asks.fetch_content, effect, self._max_content_bytes), id)
             case UnpackApp(id=id) | ReadBundle(id=id):
                 self._in_background(effect, partial(self._asks.fetch_app, effect), id)
             case PinRun(id, head):

@@ -71,6 +71,8 @@ class Obstacle(StrEnum):
     """The engine cannot do it now."""
     TOO_LARGE = "too-large"
     """The content is over the limit."""
+    STILL_COMING = "still-coming"
+    """The content is not here yet, and more of it came; its CID is told as the reason."""
     BLOCK = "block"
     """A block is damaged."""
     MISSING = "missing"

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from peer.engine.homes_of_node import HomesOfNode
-from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachable
+from peer.engine.interface import EngineError, EngineStatus, StillComing, TooLarge, Unreachable
 from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, PubsubOff
 from peer.engine.kubo.program import INSTALL, OLDEST, numbers_of
 from peer.engine.kubo.pubsub import KuboPublisher, KuboSubscription
@@ -50,6 +50,12 @@ _ASKED_AT_ONCE: Final = 200
 
 _STALL_SECONDS: Final = 30.0
 """Seconds without a new block after which a recursive pin is given up."""
+
+_MOVES: Final = 1 << 12
+"""Bytes by which one can tell that blocks are on their way, and not only questions for them."""
+
+_BITSWAP: Final = "/ipfs/bitswap/1.2.0"
+"""The newest version of the protocol, which every node that we work with speaks."""
 
 _OTHER_PEER: Final = re.compile(r"peer id mismatch: expected \w+, but remote key matches (\w+)")
 """The error if another peer is at the address (go-libp2p, ``sec.ErrPeerIDMismatch``)."""
@@ -222,11 +228,17 @@ class KuboEngine:
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         deadline = time.monotonic() + timeout
+        came = _Came()
 
         def pin(patience: float) -> None:
-            self._pin_tree(root, limit, within=deadline - time.monotonic(), stall=patience)
+            self._pin_tree(root, limit, within=deadline - time.monotonic(), stall=patience, came=came)
 
-        _ask_until(root, deadline, pin)
+        try:
+            _ask_until(root, deadline, pin)
+        except Unreachable as error:
+            if not came.is_more:
+                raise
+            raise StillComing(root, f"{root} is not here yet, {came.blocks} blocks are: {error}") from error
 
     def read_content(self, root: CID) -> Iterable[Block]:
         """As `peer.engine.interface.Engine` says. A node that has to be asked is asked once, for all of it."""
@@ -382,8 +394,10 @@ class KuboEngine:
             raise EngineError(f"the Kubo node at {self._api.shown} took {taken} of {given} blocks")
         return failures
 
-    def _pin_tree(self, root: CID, limit: float, *, within: float, stall: float) -> None:
+    def _pin_tree(self, root: CID, limit: float, *, within: float, stall: float, came: _Came | None = None) -> None:
         """Pin ``root`` recursively and watch the progress, which Kubo reports twice a second (with bytes since 0.40).
+        It is noted in ``came``. Over a slow line many blocks come side by side, and none is whole for long: so it goes
+        on as long as bytes come.
 
         Raises:
             KuboTimeout: if it takes more than ``within`` seconds, or no block came for ``stall`` seconds.
@@ -403,13 +417,24 @@ class KuboEngine:
                     break
                 if news.get("Progress", 0) > blocks:
                     blocks, since = news["Progress"], time.monotonic()
+                    if came is not None:
+                        came.note(blocks)
                 elif time.monotonic() - since > stall:
-                    break
+                    if came is None or not came.moves(self._bitswap_received()):
+                        break
+                    since = time.monotonic()
         if too_large:
             self.unpin(root)  # Kubo may have pinned it before it said how large it is
             raise TooLarge(f"{root} is larger than the {limit} bytes allowed")
         self._check_going(root)
         raise KuboTimeout(f"the Kubo node at {self._api.shown} did not get all of it: {blocks} blocks came")
+
+    def _bitswap_received(self) -> int | None:
+        """The bytes that blocks and questions for them have taken so far; None if the node does not count."""
+        try:
+            return int(self._api.said(self._api.call("stats/bw", proto=_BITSWAP, within=_CHECK_SECONDS))["TotalIn"])
+        except (KuboRefused, KuboTimeout, KeyError, TypeError, ValueError):
+            return None
 
     def _check_going(self, cid: CID) -> None:
         """Check that a pin did not fail because the node is stopping. An answer that is cut short says why only in a
@@ -455,6 +480,32 @@ class KuboEngine:
         except PubsubOff:
             return False
         return True
+
+
+class _Came:
+    """How much of a content has come, over several tries."""
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        """With those that were here before."""
+        self.is_more = False
+        """Whether some came."""
+        self._received: int | None = None
+
+    def note(self, blocks: int) -> None:
+        """A try has found so many blocks. Each begins with those that are here."""
+        self.is_more |= 0 < self.blocks < blocks
+        self.blocks = max(self.blocks, blocks)
+
+    def moves(self, received: int | None) -> bool:
+        """Whether bytes came since the last call, if the node has ``received`` so many from others. Others' bytes count
+        too; so nothing counts before there is a first block, which tells that somebody has the content."""
+        before, self._received = self._received, received
+        if not self.blocks or received is None or before is None:
+            return False
+        moved = received - before >= _MOVES
+        self.is_more |= moved
+        return moved
 
 
 class _Body:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,10 @@ from flwr.app import Array, ArrayRecord, RecordDict
 from peer.apps import reply_examination as examining
 from peer.apps.reply_examination import Examiner, examine_in_threads
 from peer.engine.contents import EngineContents
-from peer.engine.interface import Unreachable
+from peer.engine.interface import StillComing, Unreachable
 from peer.engine.local.engine import LocalEngine
 from protocol.app.calls import Examine, Examined, Failed
-from protocol.blocks.cid import CID, raw_block
+from protocol.blocks.cid import CID, BlockSource, raw_block
 from protocol.blocks.content import ContentKey
 from protocol.replies.checks_and_limits import Check, SizeLimits
 from strategy.contents.codec import decode, encode
@@ -43,6 +44,24 @@ def effect(local_engine: LocalEngine) -> Examine:
 
 def examiner(engine: LocalEngine, kept: KeptReplies | None = None) -> Examiner:
     return Examiner(EngineContents(engine), kept or KeptReplies(Path(gettempdir())))
+
+
+class Slow:
+    """Contents of which one is so many times not whole yet, once the others have come."""
+
+    def __init__(self, contents: EngineContents, coming: CID, times: int) -> None:
+        self._contents, self._coming, self.left = contents, coming, times
+        self._other_came = threading.Event()
+
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        if root == self._coming and self.left:
+            self.left -= self._other_came.is_set()
+            raise StillComing(root)
+        self._contents.fetch(root, timeout=timeout, limit=limit)
+        self._other_came.set()
+
+    def local(self, root: CID) -> BlockSource:
+        return self._contents.local(root)
 
 
 def test_a_reply_is_compared_with_what_it_answers(local_engine: LocalEngine, effect: Examine) -> None:
@@ -128,6 +147,20 @@ def test_what_cannot_be_had_is_answered_with_the_reason(
     answer = examiner(local_engine).answer(replace(effect, reply=raw_block(b"away").cid))
     assert isinstance(answer, Failed)
     assert (answer.effect, str(raw_block(b"away").cid) in answer.why) == (1, True)
+
+
+def test_a_reply_that_is_still_coming_lets_others_go_first_and_is_never_given_up(
+    local_engine: LocalEngine, effect: Examine
+) -> None:
+    slow = Slow(EngineContents(local_engine), effect.reply, times=20)
+    other = replace(effect, id=2, message=b"other", reply=stored(local_engine, 1.0, 1.0))
+    asked, answers = SimpleQueue[Examine](), SimpleQueue[Examined | Failed]()
+    asked.put(effect)
+    asked.put(other)
+    examine_in_threads(Examiner(slow, KeptReplies(Path(gettempdir()))), asked, answers.put)
+    found = [answers.get(timeout=60) for _ in range(2)]
+    assert [(answer.effect, type(answer)) for answer in found] == [(2, Examined), (1, Examined)]
+    assert slow.left == 0
 
 
 def test_what_is_asked_for_is_answered_from_other_threads(local_engine: LocalEngine, effect: Examine) -> None:
