@@ -6,6 +6,7 @@ vote for disturbs nobody, however often it asks.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,9 +16,9 @@ from protocol.votes.voter import LEAP, Voter, rank
 from protocol.wire.announcements import Candidature, Canvass, Canvassed, Position, Refusal, VoteAsked
 
 MAX_RAISE: Final = LEAP // 8
-"""How far above what it has promised or seen a report may raise a candidate's term. It is well below `LEAP`, so that
-voters that have not heard the report take the term all the same: one that reports what it never promised makes a gap in
-the terms, and no more."""
+"""How far above what it has promised or seen a report may raise a candidate's term, unless it leaps. It is well below
+`LEAP`, so that voters that have not heard the report take the term, be their clocks wrong: one that reports what it
+never promised makes a gap in the terms, and no more."""
 
 LIFE: Final = 10.0
 """Seconds after which a candidacy counts no vote any more, by the candidate's clock. The next is in a higher term."""
@@ -31,8 +32,10 @@ class Candidacy:
     position: Position
     electorate: Electorate
     term: int
+    known: int
+    """What its term is above whatever single voters report."""
     ceiling: int
-    """No report above it is believed (`MAX_RAISE`)."""
+    """No report above it is believed (`MAX_RAISE`, or `Voter.most` if it leaps)."""
     highest: int
     """The highest term that is known, by our own promise and by what others report."""
     against: CID | None = None
@@ -123,19 +126,39 @@ class Candidacy:
     def left_behind(self) -> int:
         """What the next attempt is to be above if this one came to nothing: no majority of those that have answered
         votes at or below it. That is more than the word of one, so it is believed, however high it is."""
-        known = {**dict(self.reports), self.member: self.ceiling - MAX_RAISE}
+        known = {**dict(self.reports), self.member: self.known}
         return self.electorate.least_of_a_majority(known) or 0
 
+    @property
+    def claims(self) -> frozenset[int]:
+        """The terms above its own that single voters say they have promised or seen."""
+        return frozenset(highest for _, highest in self.reports if highest > self.term)
 
-def stand(voter: Voter, reported: int = 0, left_behind: int = 0) -> Candidacy | Refusal:
+    @property
+    def leaps(self) -> bool:
+        """Whether its term is where a single voter says that it is, far above what is known otherwise."""
+        return self.term > self.known + MAX_RAISE + 1
+
+
+def stand(
+    voter: Voter, reported: int = 0, left_behind: int = 0, claims: Iterable[int] | None = None, leapt: int = 0
+) -> Candidacy | Refusal:
     """Stand for the run as ``voter``, in a term above each that it has promised or seen, and above ``reported`` and
     ``left_behind``: an earlier candidacy's ``highest``, and its ``left_behind`` if that came to nothing. What it would
-    refuse another it does not ask of others. A server without a vote may stand."""
-    known = max(voter.highest, min(left_behind, voter.most - 1))
-    ceiling = known + MAX_RAISE
-    term = max(known, min(reported, ceiling, voter.most - 1), voter.floor or 0) + 1
+    refuse another it does not ask of others. A server without a vote may stand.
+
+    With ``claims`` it may leap, once: the highest of them that anybody may have promised by now is believed, or else
+    what it is told as it canvasses, though one voter alone says so. There may be no majority without that voter. It may
+    lie, too, and then voters whose clocks are behind do not come along: so the attempt after that goes without a leap.
+    ``leapt`` is where to it has leapt already.
+    """
+    last = voter.most - 1
+    known = max(voter.highest, min(left_behind, last))
+    leapt = leapt or max((each for each in claims or () if known + MAX_RAISE < each <= last), default=0)
+    ceiling = last if claims is not None and not leapt else max(known, leapt) + MAX_RAISE
+    term = max(known, min(reported, ceiling, last), leapt, voter.floor or 0) + 1
     asked = Candidature(voter.newest, voter.electorate.manifest, term, voter.against)
     refusal = voter.why_not(voter.member, asked)
     if refusal is not None:
         return refusal
-    return Candidacy(voter.member, voter.newest, voter.electorate, term, ceiling, term - 1, voter.against)
+    return Candidacy(voter.member, voter.newest, voter.electorate, term, known, ceiling, term - 1, voter.against)

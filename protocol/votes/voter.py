@@ -15,10 +15,17 @@ from protocol.votes.electorate import Electorate
 from protocol.votes.promise import Promise
 from protocol.wire.announcements import Candidature, Position, Refusal
 
+TERMS_A_SECOND: Final = 1_000
+"""A voter votes in no term above so many for each second since 1970, by its own clock. Without a bound, one member
+could bring a run to the last term there is, after which nobody is ever elected. This one rises with time, and all that
+have the time right compute it alike: where one voter was led, the others follow, however far above what they know."""
+
 LEAP: Final = 1_024
-"""How far above the highest term that a voter knows a candidate may go. Each election that fails after a majority was
-willing takes one term, so an honest candidate is a few above. Without a bound, one member could bring a run to the last
-term there is, after which nobody is ever elected."""
+"""How far above the highest term that it knows a voter goes in any case, be its clock wrong. Each election that fails
+after a majority was willing takes one term, so an honest candidate is a few above."""
+
+LAST_TERM: Final = 2**63 - 1
+"""The last that a record can name."""
 
 
 def rank(position: Position) -> tuple[int, int]:
@@ -52,6 +59,8 @@ class Voter:
     """The highest term of the records that it has laid down."""
     distrusted: frozenset[bytes] = frozenset()
     """Members that have signed two records at one place."""
+    now: float = 0.0
+    """Seconds since 1970, by its clock."""
     floor: int | None = 0
     """The term that it has to be above because its home may have forgotten a vote (`Reports`); None: that is not known
     yet, or it has to verify again what it had verified. 0 for a home that has forgotten nothing."""
@@ -64,7 +73,7 @@ class Voter:
     @property
     def most(self) -> int:
         """The highest term in which it votes."""
-        return self.highest + LEAP
+        return min(max(self.highest + LEAP, int(TERMS_A_SECOND * self.now)), LAST_TERM)
 
     def has_voted_so(self, candidate: bytes, asked: Candidature) -> bool:
         """Whether its newest vote is just what is asked for: then it is given again, whatever has happened since. It

@@ -100,7 +100,7 @@ def would_vote(asked: Asked, heard: bool = False) -> bool:
 
 def has_won(candidate: int, votes: tuple[int, ...], by: Electorate) -> bool:
     """Whether a candidate that asks has won, once these votes have come: of some voters perhaps more than once."""
-    candidacy = Candidacy(member(candidate), position((1,)), by, 2, 2, 1, asks=True)
+    candidacy = Candidacy(member(candidate), position((1,)), by, 2, 1, 2, 1, asks=True)
     for voter in votes:
         candidacy = candidacy.voted(member(voter), raw_block(member(voter)).cid)
     return candidacy.has_won

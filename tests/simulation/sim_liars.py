@@ -14,6 +14,7 @@ from protocol.records.bodies import Vote
 from protocol.records.signed_records import sign_record
 from protocol.roles.effects import Publish
 from protocol.roles.server.server import Server
+from protocol.votes.voter import TERMS_A_SECOND
 from protocol.wire.announcements import (
     Announcement,
     Beat,
@@ -51,6 +52,14 @@ class Lie(StrEnum):
     """It says that it has promised a term to which nobody comes."""
     CANVASSES = auto()
     """A server: it asks for votes without end, in rising terms, and leads nothing if it gets them."""
+    LEAPS = auto()
+    """A server: it has one voter vote for it, as often as it gets that, in the highest term in which anybody votes. It
+    votes for nobody itself, and leads nothing."""
+
+    @property
+    def of_server(self) -> bool:
+        """Whether a server tells it."""
+        return self in (Lie.CANVASSES, Lie.LEAPS)
 
 
 class Liar:
@@ -65,10 +74,10 @@ class Liar:
         self._hear, self._publish = who._hear, who._publish
         who._hear = self._hears  # type: ignore[method-assign]  # of this peer alone
         who._publish = self._publishes  # type: ignore[method-assign]
-        if lie is Lie.CANVASSES:
+        if lie.of_server:
             self._canvass()
 
-    def _say(self, body: Said, *blocks: Block, topic: str | None = None) -> None:
+    def _say(self, body: Said, *blocks: Block, topic: str | None = None, to: Peer | None = None) -> None:
         machine = self._who._machine
         if machine is None:
             return
@@ -78,15 +87,20 @@ class Liar:
         counter, acting.counter = acting.counter, acting.counter + 1  # or its honest half would not be heard
         said = Announcement(self._run.federation, key.verify_key.raw, counter, body, (), blocks)
         topic = topic_leader(self._run.federation) if topic is None else topic
-        self._who._network.publish(self._who.name, topic, sign_announcement(said, key))
+        if to is None:
+            self._who._network.publish(self._who.name, topic, sign_announcement(said, key))
+        else:
+            self._who._network.tell(self._who.name, to.name, topic, sign_announcement(said, key))
 
     def _publishes(self, effect: Publish) -> None:
         said = parse_announcement(effect.data).announcement
         if isinstance(said.body, Canvassed | VoteReady):
             self._answers.append((said.body, said.blocks))
-            if self._lie is Lie.WITHHOLDS:
+            if self._lie in (Lie.WITHHOLDS, Lie.LEAPS):
                 self.told += 1
                 return
+        if isinstance(said.body, Canvass | VoteAsked) and self._lie is Lie.LEAPS:
+            return
         self._publish(effect)
 
     def _hears(self, data: bytes) -> None:
@@ -112,7 +126,7 @@ class Liar:
             case Lie.REPLAYS:
                 for body, blocks in tuple(self._answers):
                     self._say(body, *blocks)
-            case Lie.WITHHOLDS | Lie.CANVASSES:
+            case Lie.WITHHOLDS | Lie.CANVASSES | Lie.LEAPS:
                 pass
 
     def _vote(self, candidate: bytes, asked: Candidature, later: float) -> None:
@@ -132,8 +146,12 @@ class Liar:
 
     def _canvass(self) -> None:
         for head in self._who.disk.heads.values():
+            at, topic = Position(head.run, head.head, head.height, head.term), topic_all(self._run.federation)
+            if self._lie is Lie.LEAPS:
+                term = int(TERMS_A_SECOND * self._run.timeline.now)
+                self._say(VoteAsked(at, self._run.federation, term), topic=topic, to=self._run.clients[0])
+                continue
             self._term += 1
             for kind in (Canvass, VoteAsked):
-                at = Position(head.run, head.head, head.height, head.term)
-                self._say(kind(at, self._run.federation, self._term), topic=topic_all(self._run.federation))
+                self._say(kind(at, self._run.federation, self._term), topic=topic)
         self._run.timeline.after(AGAIN, self._canvass)

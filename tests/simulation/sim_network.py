@@ -75,6 +75,10 @@ class Network:
                     if topic in self._topics.get(name, (topic,)):
                         self._timeline.after(delay, lambda name=name: self._deliver(sender, name, topic, data))
 
+    def tell(self, sender: str, name: str, topic: str, data: bytes) -> None:
+        """Carry an announcement to one alone, as who is connected to it can."""
+        self._timeline.after(self.delay(), lambda: self._deliver(sender, name, topic, data))
+
     def _deliver(self, sender: str, name: str, topic: str, data: bytes) -> None:
         topics, receive = self._receivers.get(name, ((), None))
         if receive is not None and topic in topics and self._hears(name, sender):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
@@ -118,7 +119,7 @@ def test_a_candidate_that_crashes_leads_with_its_takeover_or_in_a_higher_term(
 
 @pytest.mark.parametrize("lie", Lie)
 def test_one_member_that_lies_about_votes_keeps_no_run_from_its_end(lie: Lie) -> None:
-    server = lie is Lie.CANVASSES
+    server = lie.of_server
     scenario = Scenario(clients=3, rounds=6 if server else 4, standbys=2 if server else 1, elects=True, gone=True)
     for seed in range(1, 9):
         run = Simulation(scenario, CALM, seed)
@@ -132,15 +133,32 @@ def test_one_member_that_lies_about_votes_keeps_no_run_from_its_end(lie: Lie) ->
     assert run.seconds < 200.0
 
 
-@pytest.mark.parametrize("number", some(2, of=6))
-def test_a_lie_under_faults_makes_no_second_leader_and_keeps_no_run_from_its_end(number: int) -> None:
+def lied_to(number: int, lie: Lie, *, clocks: float = math.inf) -> Simulation:
+    """Scenario and faults follow from the number. Clocks jump by ``clocks`` seconds at most."""
     random = Random(f"liar {number}")
-    lie = list(Lie)[number]
     gone = random.random() < 0.5
     scenario = Scenario(3, random.choice((2, 3)), random.choice(sorted(APPS)), standbys=2, elects=True, gone=gone)
     faults = Faults.draw(random)
-    run = Simulation(scenario, replace(faults, loss=min(faults.loss, 0.5)), number, patience=PATIENCE)
-    Liar(run, run.standbys[1] if lie is Lie.CANVASSES else run.clients[0], lie)
+    faults = replace(faults, loss=min(faults.loss, 0.5), clock_jumps=min(faults.clock_jumps, clocks))
+    run = Simulation(scenario, faults, number, patience=PATIENCE)
+    Liar(run, run.standbys[1] if lie.of_server else run.clients[0], lie)
+    return run
+
+
+@pytest.mark.parametrize("number", [11, *some(0, of=6)])
+@pytest.mark.parametrize("lie", [Lie.CANVASSES, Lie.LEAPS])
+def test_a_server_that_leads_some_voters_to_higher_terms_than_others_keeps_no_run_from_its_end(
+    lie: Lie, number: int
+) -> None:
+    run = lied_to(number, lie, clocks=60.0)  # with clocks that are further apart it takes as much longer
+    assert_as_undisturbed(run)
+    assert run.seconds < 800.0
+
+
+@pytest.mark.parametrize("number", some(2, of=len(Lie)))
+def test_a_lie_under_faults_makes_no_second_leader_and_keeps_no_run_from_its_end(number: int) -> None:
+    lie = list(Lie)[number]
+    run = lied_to(number, lie)
     if lie is Lie.VOTES_TWICE:  # who is convicted of that takes no part any more
         run.run()
     else:

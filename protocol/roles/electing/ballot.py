@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from protocol.roles.machine import Machine
 from protocol.votes.candidacy import LIFE, MAX_RAISE
 from protocol.votes.promise import KeptVote, Promise, is_outvoted
 from protocol.votes.reports import ASK_AFTER, Reports
-from protocol.votes.voter import LEAP, Voter, rank
+from protocol.votes.voter import Voter, rank
 from protocol.wire.announcements import (
     Candidature,
     Canvass,
@@ -40,8 +40,28 @@ ANSWER_AGAIN: Final = 0.1
 """Seconds between two answers to one member, to a canvass and to the question for a vote apart: a candidate asks again
 after 0.25 seconds, and one that floods us has no more answers."""
 
+LONGEST_WAIT: Final = 24 * 3600.0
+"""Seconds that a candidate is without an answer at most, which has had votes and leads nothing by them."""
+
 TELL_AGAIN: Final = 1.0
 """Seconds between two times that a leader of a lower term is told what we have promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Votes for one candidate in one run."""
+
+    term: int = 0
+    until: float = -math.inf
+    """Until when it has no other."""
+    leaps: int = 0
+    """How many of them took us far above what we knew."""
+
+    def another(self, term: int, now: float, *, leaps: bool) -> _Given:
+        """One more vote. A candidate that takes us further and further, and leads nothing by that, waits twice as long
+        each time: a voter whose clock is behind ours votes there too by then, for another."""
+        waits = LIFE * 2**self.leaps if leaps else LIFE
+        return _Given(term, now + min(waits, LONGEST_WAIT), self.leaps + leaps)
 
 
 class Ballot:
@@ -66,8 +86,8 @@ class Ballot:
         self._may_answer = AtMostEvery(ANSWER_AGAIN)
         self._may_tell = AtMostEvery(TELL_AGAIN)
         self._retry = Backoff(0.0)
-        self._given: dict[tuple[CID, bytes], tuple[int, float]] = {}
-        """The newest vote for each other candidate in a run, of this process: its term, and when that was."""
+        self._given: dict[tuple[CID, bytes], _Given] = {}
+        """The newest vote for each other candidate in a run, of this process."""
         self._known: tuple[CID, bool] | None = None
         """Whether the run is remembered, since it does not change while we run, and is looked up on disk."""
         self.lacks: Callable[[bytes, Position, float], None] = lambda _by, _position, _now: None
@@ -101,11 +121,13 @@ class Ballot:
         floor = self._floor(run)
         return not self.is_outvoted(run.position.run, term) and floor is not None and term >= floor
 
-    def tell_outvoted(self, leader: bytes, position: Position, now: float) -> None:
-        """Tell a leader what we have promised: it has to stand again in a higher term, or to step down."""
-        promise = self._own.promise(position.run)
-        if promise is not None and self._may_tell.take(leader, now):
-            told = Canvassed(leader, position.run, position.term, promise.term, Refusal.OLD_TERM, None)
+    def tell_outvoted(self, leader: bytes, position: Position, run: VotedRun, now: float) -> None:
+        """Tell a leader in which term we follow nobody any more, since we have promised it or may have: it has to stand
+        again in a higher one, or to step down."""
+        promise, floor = self._own.promise(position.run), self._floor(run) or 0
+        highest = max(floor, 0 if promise is None else promise.term)
+        if highest > position.term and self._may_tell.take(leader, now):
+            told = Canvassed(leader, position.run, position.term, highest, Refusal.OLD_TERM, None)
             self._announcer.announce(told, topic=topic_leader(self._newest.manifest.federation))
 
     # -- being asked ------------------------------------------------------------------------------------------------
@@ -127,6 +149,7 @@ class Ballot:
             is_closed=run.is_closed,
             is_copied=not self._copies.may_sign,
             distrusted=frozenset(each.id for each in servers if proof_against(each) is not None),
+            now=now,
             floor=self._floor(run) if run.is_whole else None,
         )
 
@@ -150,7 +173,8 @@ class Ballot:
             voter = replace(voter, waits_for=by)
         refusal = voter.refuses(by, asked)
         if isinstance(asked, VoteAsked) and refusal is None:
-            self._given[run.position.run, by] = asked.term, now
+            leaps = asked.term > voter.highest + MAX_RAISE
+            self._given[run.position.run, by] = self._before(by, run).another(asked.term, now, leaps=leaps)
             self.vote(by, asked, run, partial(self._give, run.position.run), now)
             self.votes(now)
             return True
@@ -173,16 +197,20 @@ class Ballot:
         have voted. A majority would have before anybody was asked for a vote, so that home votes in none of them again.
         """
         run, highest = voter.newest.run, max(voter.highest, voter.floor or 0)
-        if refusal is None and asked.term <= highest + MAX_RAISE:  # no lie takes it further than a report may
+        if refusal is None:
             self._own.willing[run] = max(asked.term, self._own.willing.get(run, 0))
-        return max(highest, self._own.willing.get(run, 0)) if asked.term > highest + LEAP else highest
+        return max(highest, self._own.willing.get(run, 0)) if asked.term > voter.most else highest
 
     def _has_its_vote(self, by: bytes, run: VotedRun, now: float) -> bool:
         """Whether we have voted for a member within the life of a candidacy, and it does not lead by that yet. It is
         left to that, as a leader that is heard. One that asked for more votes without end, and led nothing by them,
         would leave no other a chance: we follow it in no lower term, be it the leader by now."""
-        term, at = self._given.get((run.position.run, by), (0, -math.inf))
-        return term > run.position.term and now < at + LIFE
+        return now < self._before(by, run).until
+
+    def _before(self, by: bytes, run: VotedRun) -> _Given:
+        """What we have given a member since it led."""
+        given = self._given.get((run.position.run, by))
+        return _Given() if given is None or given.term <= run.position.term else given
 
     def vote(
         self,
@@ -245,10 +273,10 @@ class Ballot:
         return None if run is None or run.is_closed or self._floor(run) is not None else run
 
     def _question(self, run: CID) -> int:
-        """The term that we ask about. It is one that no candidate has, and of this process alone, so that no older
+        """The term that we ask about. It is higher than any candidate's, and of this process alone, so that no older
         answer passes for a new one."""
         drawn = hashlib.sha256(b"pollen forgotten vote" + self._newest.author.session + bytes(run)).digest()
-        return int.from_bytes(drawn[:8], "big") >> 1
+        return int.from_bytes(drawn[:8], "big") >> 2 | 1 << 62
 
     def begin(self, now: float) -> None:
         """We can be heard from now on."""

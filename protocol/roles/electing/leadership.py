@@ -61,6 +61,7 @@ class Leadership:
         self._ballot = Ballot(self.run, lambda _now: not handing_over.is_under_way, remembers, machine)
         self._chance = TakeoverChance(self.takeover, machine.outbox)
         self._standing = Standing(self.run, self._ballot, self._over, looks_into, machine)
+        self._standing.promised = self._promised
 
     def wins(self, then: Wins) -> None:
         """``then`` is called when a majority has voted for us again."""
@@ -103,6 +104,11 @@ class Leadership:
         if run is None or not self._is_still() or self.handing_over.is_under_way:
             return None
         return 0.0 if self.is_outvoted(run.position.term) or self.voters.outvoted_by(run) is not None else None
+
+    def _promised(self) -> int:
+        """Where to a voter would have us go. Its word is fresh: what it has said before may be overtaken."""
+        run = self.run()
+        return 0 if run is None else self.voters.outvoted_by(run) or 0
 
     def has_settled(self) -> bool:
         """Whether no takeover can lose the newest record. Without a standby nobody else could lead."""

@@ -21,7 +21,7 @@ from protocol.roles.electing.handing_over import HANDOVER_LASTS
 from protocol.roles.electing.voted_run import VotedRun
 from protocol.roles.leader.run_plan import WonTerm
 from protocol.roles.machine import Machine
-from protocol.votes.candidacy import LIFE, Candidacy, stand
+from protocol.votes.candidacy import LIFE, MAX_RAISE, Candidacy, stand
 from protocol.votes.promise import KeptVote
 from protocol.votes.silence import LEAST_SILENCE, jitter
 from protocol.votes.voter import rank
@@ -32,6 +32,9 @@ ASK_AGAIN: Final = 1.0
 
 USE: Final = 5.0
 """Seconds until we may stand again after a victory, if nothing comes of it."""
+
+LEAP_LASTS: Final = 3.0
+"""Seconds that a candidate canvasses in a term to which one voter alone has led it."""
 
 GIVES_WAY: Final = 1.5
 """Seconds that a server whose app is not up lets others go first, once: as long as they wait for a silent leader."""
@@ -49,6 +52,9 @@ class Standing:
     is_up: Callable[[], bool]
     """Whether our app could go on with the run at once. The role sets it."""
 
+    promised: Callable[[], int]
+    """The highest term that a voter says it has promised, 0 if none does. A leader sets it."""
+
     def __init__(
         self,
         run: Callable[[], VotedRun | None],
@@ -59,7 +65,7 @@ class Standing:
     ) -> None:
         """``over()`` is from when on we may stand, None if we cannot now; ``catches_up(by, position, now)`` is
         called with a head that a voter has and we lack."""
-        self.is_up = lambda: True
+        self.is_up, self.promised = lambda: True, lambda: 0
         self._run = run
         self._ballot = ballot
         self._over = over
@@ -75,6 +81,12 @@ class Standing:
         """How many came to nothing since there was a leader."""
         self._not_before = 0.0
         self._reported = self._left_behind = 0
+        self._claims: frozenset[int] = frozenset()
+        """The terms in which single voters said to be as the attempt before came to nothing."""
+        self._may_leap = True
+        """Whether this attempt may go to such a term: not if the one before did, and came to nothing."""
+        self._leapt = 0
+        """The term to which it went."""
         self._votes_for_itself = False
         """Whether its own vote is on its way to disk."""
         self._has_given_way = False
@@ -119,7 +131,7 @@ class Standing:
         if run is None or run.is_closed:
             return
         if self._candidacy is not None:
-            yield self._since + LIFE
+            yield self._ends_at(self._candidacy)
             if not self._votes_for_itself:
                 yield self._retry.at
         elif (at := self._stands_at()) is not None:
@@ -160,15 +172,22 @@ class Standing:
         run = self._run()
         if self.is_warranted or (run is not None and run.disputed is not None):
             return
-        self._attempt, self._has_given_way = 0, False
+        self._begins_again()
+        self._has_given_way = False
         if self._candidacy is not None and not self._candidacy.asks and not self._votes_for_itself:
             self._candidacy = None
+
+    def _begins_again(self) -> None:
+        """Nothing that was tried so far counts for the next attempt."""
+        self._attempt = 0
+        self._claims, self._leapt, self._may_leap = frozenset(), 0, True
 
     # -- one candidacy ----------------------------------------------------------------------------------------------
 
     def _stand(self, run: VotedRun, now: float) -> None:
         voter = self._ballot.voter(run, self._newest.author.member, now)
-        candidacy = stand(voter, self._reported, self._left_behind)
+        claims = self._claims | {self.promised()} if self._may_leap else None
+        candidacy = stand(voter, self._reported, self._left_behind, claims, self._leapt)
         if isinstance(candidacy, Refusal):
             self._not_before = now + ASK_AGAIN
             return
@@ -184,8 +203,8 @@ class Standing:
     def _go_on(self, candidacy: Candidacy, run: VotedRun, now: float) -> None:
         moved = run.position != candidacy.position or run.against != candidacy.against
         if self._is_given_up(candidacy):
-            self._candidacy = None
-        elif now >= self._since + LIFE or (moved and run.position.term >= candidacy.term):
+            self._candidacy, self._leapt = None, 0
+        elif now >= self._ends_at(candidacy) or (moved and run.position.term >= candidacy.term):
             self._fails(candidacy, now)
         elif moved and not candidacy.asks and not self._votes_for_itself:
             self._candidacy = None  # with the newer head, at once
@@ -196,6 +215,11 @@ class Standing:
         """Whether we have voted in a higher term since: a takeover of ours in the lower one would break that promise,
         and what the members that follow it confirm could be lost (Raft, 5.1: a candidate steps down then)."""
         return self._ballot.is_outvoted(candidacy.position.run, candidacy.term)
+
+    def _ends_at(self, candidacy: Candidacy) -> float:
+        """When a candidacy comes to nothing. Soon, if it has leapt to where no majority would vote for it."""
+        is_asked = candidacy.asks or self._votes_for_itself
+        return self._since + (LIFE if is_asked or not candidacy.leaps else LEAP_LASTS)
 
     def _ask(self, candidacy: Candidacy, now: float) -> None:
         self._retry.back_off(now)
@@ -209,6 +233,7 @@ class Standing:
         self._candidacy = None
         self._reported = max(self._reported, candidacy.highest)
         self._left_behind = max(self._left_behind, candidacy.left_behind)
+        self._claims, self._leapt, self._may_leap = candidacy.claims, 0, not (self._leapt or candidacy.leaps)
         self._attempt += 1
         self._not_before = now + jitter(self._newest.author.session, self._attempt)
         if self._attempt == 1:
@@ -228,6 +253,8 @@ class Standing:
         self._candidacy = candidacy
         if candidacy.is_beaten and not self._votes_for_itself:
             self._reported = candidacy.highest
+            if self._may_leap and not self._leapt and candidacy.highest > candidacy.known + MAX_RAISE:
+                self._leapt = candidacy.highest
             if candidacy.asks:
                 self._fails(candidacy, now)
             else:
@@ -271,9 +298,10 @@ class Standing:
         """See what follows from what is known by now."""
         run = self._run()
         if self._is_given_up(candidacy):
-            self._candidacy = None
+            self._candidacy, self._leapt = None, 0
         elif candidacy.has_won:
-            self._candidacy, self._attempt, self._not_before = None, 0, now + USE
+            self._candidacy, self._not_before = None, now + USE
+            self._begins_again()
             head, votes = candidacy.position.head, tuple(self._votes[each] for each in candidacy.won_with)
             run_id = str(candidacy.position.run)
             self._outbox.report(What.ELECTED, run=run_id, term=candidacy.term, votes=len(votes))
@@ -312,7 +340,7 @@ class Standing:
     def _asks(self, candidacy: Candidacy, now: float) -> None:
         self._votes_for_itself = False
         if self._is_given_up(candidacy):
-            self._candidacy = None
+            self._candidacy, self._leapt = None, 0
             return
         self._candidacy = candidacy = candidacy.asking()
         self._retry = Backoff(now)

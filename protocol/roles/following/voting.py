@@ -147,8 +147,10 @@ class Voting:
         if run is None or position.run != run.position.run or by != run.leader:
             return False
         if self.ballot.is_outvoted(position.run, position.term):
-            self.ballot.tell_outvoted(by, position, now)
+            self.ballot.tell_outvoted(by, position, run, now)
             return True
+        if not self.ballot.may_confirm(run):
+            self.ballot.tell_outvoted(by, position, run, now)
         if position.term >= run.position.term and not self._is_handed_over(position, now):
             self.silence.hears(now)
             self.leader_speaks()

@@ -155,6 +155,49 @@ def test_a_liar_takes_no_candidate_above_the_others_or_what_they_would_vote_for(
     assert voter(ANN).refuses(OTHER, again.question) is None
 
 
+NOW = 1e9
+"""Seconds since 1970: nobody votes above the term 10^12."""
+
+
+def leaping(*claims: int, leapt: int = 0) -> Candidacy:
+    candidacy = stand(voter(OTHER, now=NOW), claims=claims, leapt=leapt)
+    assert isinstance(candidacy, Candidacy)
+    return candidacy
+
+
+def test_it_goes_at_once_where_one_voter_was_led_and_all_the_others_follow() -> None:
+    refused = leaping().answered(ANN, told(highest=10**9, refusal=Refusal.OLD_TERM))
+    assert refused.is_beaten
+    again = leaping(leapt=refused.highest)
+    assert again.term == 10**9 + 1
+    for member in (ANN, BOB):
+        assert voter(member, now=NOW).refuses(OTHER, again.question) is None
+
+
+def test_it_leaps_no_further_than_time_has_come() -> None:
+    candidacy = leaping(10**12 - 1, 10**12, 2**62)
+    assert candidacy.term == 10**12
+    assert not leaping().answered(THIRD, told(highest=10**12, refusal=Refusal.OLD_TERM)).is_beaten
+
+
+def test_it_leaps_once_so_one_that_names_higher_and_higher_terms_does_not_hold_it_up() -> None:
+    leapt = leaping(leapt=10**9)
+    assert not leapt.answered(THIRD, told(leapt.term, 10**9 + MAX_RAISE + 1, Refusal.OLD_TERM)).is_beaten
+
+
+def test_it_remembers_what_single_voters_say_as_it_asks_for_votes() -> None:
+    asking = willing(ANN, BOB).asking().answered(THIRD, told(highest=10**9, refusal=Refusal.OLD_TERM))
+    assert not asking.is_beaten
+    assert asking.claims == {10**9}
+    assert leaping(*asking.claims).term == 10**9 + 1
+
+
+def test_what_it_leapt_to_is_not_what_a_majority_has_left_behind() -> None:
+    leapt = leaping(leapt=10**9)
+    assert leapt.leaps
+    assert leapt.answered(ANN, told(leapt.term)).answered(BOB, told(leapt.term)).left_behind == 1
+
+
 def test_it_learns_of_the_head_that_it_lacks() -> None:
     behind = standing().answered(ANN, told(refusal=Refusal.BEHIND, position=at(7)))
     behind = behind.answered(BOB, told(refusal=Refusal.BEHIND, position=at(6)))

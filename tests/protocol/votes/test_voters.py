@@ -8,7 +8,7 @@ import pytest
 from elections import ANN, ELECTORATE, LEADER, OTHER, SERVERS, THIRD, at, candidature, cid, promise, voter
 
 from protocol.votes.promise import is_outvoted
-from protocol.votes.voter import LEAP
+from protocol.votes.voter import LAST_TERM, LEAP, TERMS_A_SECOND
 from protocol.wire.announcements import Refusal
 
 
@@ -78,6 +78,19 @@ def test_no_term_is_promised_that_is_far_above_what_the_voter_knows() -> None:
     assert voter().refuses(OTHER, candidature(at(5), 1 + LEAP)) is None
     assert voter().refuses(OTHER, candidature(at(5), 2 + LEAP)) is Refusal.LEAP
     assert voter().refuses(OTHER, candidature(at(5), 2**63 - 1)) is Refusal.LEAP
+
+
+def test_all_whose_clocks_are_right_vote_up_to_the_same_term_whatever_they_have_promised() -> None:
+    day = 86_400.0
+    led = voter(promise=promise(int(TERMS_A_SECOND * day) - 1), now=day)
+    assert led.refuses(OTHER, candidature(at(5), int(TERMS_A_SECOND * day))) is None
+    assert voter(now=day).refuses(OTHER, candidature(at(5), int(TERMS_A_SECOND * day))) is None
+    assert voter(now=day).refuses(OTHER, candidature(at(5), int(TERMS_A_SECOND * day) + 1)) is Refusal.LEAP
+
+
+def test_a_voter_whose_clock_is_wrong_still_goes_a_few_terms_above_what_it_knows() -> None:
+    assert voter(promise=promise(10**12), now=0.0).refuses(OTHER, candidature(at(5), 10**12 + 1)) is None
+    assert voter(now=1e30).most == LAST_TERM
 
 
 def test_a_vote_is_for_the_manifest_in_force_after_the_head() -> None:

@@ -302,6 +302,11 @@ def test_one_voter_that_says_so_again_and_again_makes_it_stand_once_a_minute(lea
     assert leader.machine.chain.term == 2  # by its first word; the canvass is where it says how high it is
 
 
+def test_it_stands_at_once_above_the_term_to_which_a_voter_was_led(leader: Attacked) -> None:
+    outvoted(leader, term=10**9)
+    assert [each.term for each in said(leader, Canvass)] == [10**9 + 1]
+
+
 def test_one_word_of_a_term_that_nobody_comes_to_makes_it_stand_once(leader: Attacked) -> None:
     outvoted(leader, term=1 << 62)
     for _ in range(20):

@@ -16,11 +16,12 @@ from protocol.records.signed_records import parse_record, read_record
 from protocol.roles.acting import Acting
 from protocol.roles.effects import FetchRecord, KeepVote, Publish, What
 from protocol.roles.electing.leader_silence import COMING
-from protocol.roles.electing.standing import GIVES_WAY
+from protocol.roles.electing.standing import GIVES_WAY, LEAP_LASTS
 from protocol.roles.events import Done, EngineAnswered
 from protocol.roles.following.voting import STUCK
 from protocol.votes.candidacy import LIFE
 from protocol.votes.promise import KeptVote
+from protocol.votes.voter import LEAP
 from protocol.wire.announcements import (
     Beat,
     Canvass,
@@ -227,12 +228,36 @@ def test_after_a_term_without_a_majority_it_tries_a_higher_one(standby: Candidat
     assert standby.reported(What.STANDS_NO_MORE)
 
 
-def test_it_comes_to_a_term_that_most_voters_have_left_behind_however_high_that_is(standby: Candidate) -> None:
+def test_it_stands_at_once_above_the_term_to_which_one_voter_was_led(standby: Candidate) -> None:
     standby.pass_time(3.0)
-    standby.answers(ALICE, BOB, CAROL, refusal=Refusal.OLD_TERM, highest=500)
-    assert said(standby, Canvass)[-1].term == 2
-    standby.pass_time(LIFE + 1.0)
-    assert said(standby, Canvass)[-1].term == 501
+    standby.answers(ALICE, refusal=Refusal.OLD_TERM, highest=10**9)
+    assert said(standby, Canvass)[-1].term == 10**9 + 1
+
+
+def test_if_no_majority_comes_along_it_soon_stands_below(standby: Candidate) -> None:
+    standby.pass_time(3.0)
+    standby.answers(ALICE, refusal=Refusal.OLD_TERM, highest=10**9)
+    standby.answers(BOB, CAROL, refusal=Refusal.LEAP, term=10**9 + 1)
+    standby.pass_time(LEAP_LASTS + 1.5)
+    assert said(standby, Canvass)[-1].term < LEAP
+
+
+def test_one_that_names_higher_and_higher_terms_holds_it_up_no_longer(standby: Candidate) -> None:
+    standby.pass_time(3.0)
+    for highest in range(10**9, 10**9 + 1000, 2):
+        standby.answers(CAROL, refusal=Refusal.OLD_TERM, highest=highest)
+    asked = said(standby, Canvass)[-1]
+    assert asked.term < 10**9 + 200
+    standby.answers(ALICE, BOB, term=asked.term)
+    assert [each.term for each in said(standby, VoteAsked)] == [asked.term]
+
+
+def test_if_one_voter_says_so_after_a_majority_was_willing_the_next_attempt_is_above(standby: Candidate) -> None:
+    asking(standby)
+    standby.answers(CAROL, refusal=Refusal.OLD_TERM, highest=10**9)
+    assert said(standby, VoteAsked)
+    standby.pass_time(LIFE + 1.5)
+    assert 10**9 + 1 in {each.term for each in said(standby, Canvass)}
 
 
 def test_one_that_crashed_before_its_takeover_was_kept_stands_in_a_higher_term() -> None:

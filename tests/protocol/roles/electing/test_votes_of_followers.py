@@ -147,6 +147,18 @@ def test_one_that_has_its_vote_and_leads_nothing_leaves_others_a_chance() -> Non
     assert [type(each) for each in ask(client, vote_asked(client.scribe, 3))] == [VoteReady]
 
 
+def test_one_that_takes_it_further_and_further_and_leads_nothing_waits_twice_as_long_each_time() -> None:
+    client = orphaned()
+    for number, waits in enumerate((LIFE, 2 * LIFE, 4 * LIFE), 1):
+        assert [type(each) for each in ask(client, vote_asked(client.scribe, number * 10**6))] == [VoteReady]
+        client.wait(waits - 2.0)
+        (answer,) = ask(client, vote_asked(client.scribe, number * 10**6 + 1))
+        assert answer.refusal is Refusal.LEADER_HEARD
+        (answer,) = ask(client, canvass(client.scribe, number * 10**6 + 1), by=SERVER)
+        assert answer.refusal is None
+        client.wait(1.0)
+
+
 def test_a_leader_that_asks_for_votes_and_leads_nothing_by_them_leaves_others_a_chance() -> None:
     client = following()
     assert [type(each) for each in ask(client, vote_asked(client.scribe), by=SERVER)] == [VoteReady]
@@ -359,11 +371,22 @@ def test_a_restored_home_hears_of_terms_in_which_others_would_have_voted_and_no_
     assert (answer.refusal, answer.highest) == (None, 1), "or no candidate would ever ask for votes"
 
 
-def test_no_candidate_takes_what_a_restored_home_hears_further_than_a_report_may() -> None:
+def test_it_hears_of_them_however_high_they_are() -> None:
     client = orphaned()
-    assert ask(client, canvass(client.scribe, 1000))[0].refusal is None
+    assert ask(client, canvass(client.scribe, 10**9))[0].refusal is None
     (answer,) = ask(client, canvass(client.scribe, FORGOTTEN), by=BOB)
-    assert answer.highest == 1
+    assert answer.highest == 10**9
+
+
+def test_a_restored_home_tells_a_leader_that_it_confirms_nothing_below_such_a_term() -> None:
+    client = with_votes(remembers=lambda _run: False)
+    scribe = client.scribe
+    client.wait(ASK_AFTER)
+    term = said(client, Canvass)[-1].body.term
+    for other in (SECOND, BOB, CAROL):
+        client.say(other, Canvassed(id_of(ALICE), scribe.chain.run, term, 7, Refusal.LEAP, None))
+    client.say(SERVER, Beat(client.manifest, PeerState.LEADING, position(scribe)))
+    assert [each.body.highest for each in said(client, Canvassed)] == [7]
 
 
 def test_a_restored_home_tells_candidates_above_which_term_it_votes() -> None:
