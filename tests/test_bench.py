@@ -36,6 +36,7 @@ def test_exchange_tells_the_time_of_each_size(tmp_path: Path) -> None:
     results = json.loads(done.stdout)["results"]
     assert [(result["megabytes"], result["exchanges"]) for result in results] == [(0.1, 2), (1.5, 2)]
     assert all(0 < result["median_seconds"] <= result["p95_seconds"] for result in results)
+    assert all(0 < result["processor_seconds_per_exchange"]["apps"] < 60 for result in results)
 
 
 @pytest.mark.all

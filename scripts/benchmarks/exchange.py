@@ -5,7 +5,8 @@ a private node. The ServerApp (``echo_app``) takes the time itself. Each exchang
 other arrays, so no content is sent twice. With ``--encrypt`` each measurement is made without and with encryption, and
 the difference is shown. With ``--witnesses N`` each is made without and with N servers that recompute what is sent
 before clients take it up, and it is shown how much longer an exchange takes, also in times of what the leader itself
-takes from the replies to its next message (``mean_seconds`` is the arithmetic alone).
+takes from the replies to its next message (``mean_seconds`` is the arithmetic alone). Processor seconds are those of
+all processes per counted exchange, with what the ServerApp does between two.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import tempfile
 from pathlib import Path
 
 from measured import Json, ended_by, finished_run, machine
+from measured.processes_meter import Meter
 
 from peer.base.errors import ExitCode, PeerError
 from peer.demo.engines import LOCAL
@@ -31,6 +33,8 @@ from protocol.roles.effects import What
 
 APP = Path(__file__).resolve().parent / "echo_app"
 ARRAYS = 20
+PROGRAMS = {"peer.apps.app_main": "apps", "peer": "peers", "ipfs": "nodes"}
+"""What processes run, and what is told of them."""
 WARM_UP = 2
 """How many exchanges are not counted. The first ones connect, and import modules."""
 
@@ -92,10 +96,13 @@ def measure(
     config = f"bytes={int(megabytes * 1e6)} arrays={ARRAYS} exchanges={plan.rounds} clients={plan.clients}"
     collected: list[float] = []
     own: list[float] = []
+    meter = Meter(folder)
 
     def heard(event: LogEvent) -> None:
         if event.peer == plan.server.name and event.what is What.COLLECTED:
             collected.append(float(event.fields["time"]))
+            if len(collected) in (WARM_UP, plan.rounds):
+                meter.look()
         elif event.peer == plan.server.name and event.what is What.DISPATCHED and collected:
             own.append(float(event.fields["time"]) - collected[-1])
 
@@ -120,12 +127,23 @@ def measure(
         "mean_seconds": round(statistics.median(aggregated[WARM_UP:]), 4),
         "leaders_own_seconds": round(statistics.median(own[WARM_UP:] or own or [math.nan]), 4),
         "first_seconds": round(seconds[0], 4),
+        "processor_seconds_per_exchange": _processor_seconds(meter, exchanges),
         # with `local` nothing is sent, because all peers read and write one directory
         "bytes_sent": sent,
         "bytes_sent_per_exchange": None if sent is None else {name: n // len(seconds) for name, n in sent.items()},
         "bytes_stored": stored,
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
+
+
+def _processor_seconds(meter: Meter, exchanges: int) -> Json:
+    """Of all processes, by what they run, per exchange between the two looks."""
+    first, last = meter.seen.seconds
+    spent = dict.fromkeys(PROGRAMS.values(), 0.0)
+    for (node, program), seconds in last.items():
+        if program in PROGRAMS:
+            spent[PROGRAMS[program]] += (seconds - first.get((node, program), 0.0)) / exchanges
+    return {name: round(seconds, 3) for name, seconds in {**spent, "all": sum(spent.values())}.items()}
 
 
 def _bytes_sent(peer: DemoPeer) -> int:

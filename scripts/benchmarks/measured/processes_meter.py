@@ -98,7 +98,7 @@ def _at(times: Sequence[float], looks: Sequence[Mapping[_K, float]], key: _K, wh
 @contextmanager
 def measured(folder: Path) -> Iterator[Measured]:
     """Measure this process's descendants until the context ends."""
-    meter = _Meter(folder)
+    meter = Meter(folder)
     stop = threading.Event()
 
     def look_on() -> None:
@@ -115,7 +115,9 @@ def measured(folder: Path) -> Iterator[Measured]:
         meter.look()
 
 
-class _Meter:
+class Meter:
+    """Looks at this process's descendants, whose nodes have their folders in ``folder``."""
+
     def __init__(self, folder: Path) -> None:
         self.seen = Measured()
         self._in_folder = re.compile(re.escape(str(folder.resolve())) + r"/(server|client-\d+)\b")
