@@ -13,7 +13,7 @@ from flwr.app import Array, RecordDict
 
 from strategy.contents.array_files import ArrayFile, aligned, room_for_files
 from strategy.contents.arrays import is_plain
-from strategy.contents.codec import INLINE_SIZE
+from strategy.contents.codec import ALWAYS_INLINE
 
 FILES: Final = 16
 """Files that may be open. An app that keeps more of what it sent has it in memory."""
@@ -62,5 +62,5 @@ def _large(content: RecordDict) -> Iterable[Array]:
         array
         for record in content.array_records.values()
         for array in record.values()
-        if is_plain(array) and len(array.data) > INLINE_SIZE
+        if is_plain(array) and len(array.data) > ALWAYS_INLINE
     )
