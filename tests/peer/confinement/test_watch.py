@@ -23,7 +23,8 @@ from peer.confinement.means import ALL, Means, words_before, works_not
 from peer.confinement.rules import SYSTEM, Confinement
 from peer.confinement.watch import Watch
 
-MEMORY, DISK = 192 << 20, 48 << 20
+MEMORY, DISK = 64 << 20, 48 << 20
+"""Little, so that it is taken soon. A Python alone has a third of that memory."""
 
 PRELUDE = """
 import ctypes, mmap, os, socket, sys, threading, time
@@ -32,7 +33,7 @@ def stay():
     while True: time.sleep(600)
 """
 
-SHARED = "held = mmap.mmap(-1, 400 << 20)\nfor at in range(0, len(held), 4096): held[at] = 1"
+SHARED = f"held = mmap.mmap(-1, {2 * MEMORY})\nfor at in range(0, len(held), 4096): held[at] = 1"
 
 TOO_MUCH = {
     "memory that two share": (f"{SHARED}\nos.fork(); stay()", "--max-memory"),
@@ -44,7 +45,7 @@ TOO_MUCH = {
     "tables of pages": (
         "libc.mmap.restype = ctypes.c_size_t\n"
         "libc.mmap.argtypes = [ctypes.c_size_t] * 6\n"
-        "size = 1 << 38\n"
+        "size = 1 << 36\n"
         "at = libc.mmap(0, size, 1, 0x4022, 2**64 - 1, 0)\n"  # for reading, private, no memory set aside
         "libc.madvise(ctypes.c_size_t(at), ctypes.c_size_t(size), 15)\n"  # no huge pages
         "for place in range(at, at + size, 2 << 20): ctypes.string_at(place, 1)\nstay()",

@@ -21,6 +21,8 @@ from protocol.blocks.bundle import write_bundle
 from protocol.blocks.car import write_car
 from protocol.records.bodies import Run, RunPrivate
 
+pytestmark = pytest.mark.xdist_group("page")  # it is written once
+
 CHROMIUM = shutil.which("chromium")
 HOSTILE = '<script>fetch("http://x.example/")</script><img src=x onerror=alert(1)>&amp;{{7*7}}$x^2$\u202e\x1b[31m|`*_[a](http://x.example)'
 

@@ -26,7 +26,10 @@ from protocol.records.bodies import Role
 from protocol.status.role_status import Doing, Kept, Lack, Recomputation, Wait, WitnessStatus
 from protocol.status.takeover_status import TakeoverLack, TakeoverStatus
 
-pytestmark = pytest.mark.skipif(not IS_HERE, reason="no chromium or chromedriver here: Debian's packages have them")
+pytestmark = [
+    pytest.mark.skipif(not IS_HERE, reason="no chromium or chromedriver here: Debian's packages have them"),
+    pytest.mark.xdist_group("browser"),  # it is started once
+]
 
 HOSTILE = '<img src=x onerror="document.title=1">loss'
 OVER = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
