@@ -137,6 +137,8 @@ class Replaying:
         """The heights at which the leader went on in another environment."""
         self._now: Environment | None = None
         """That of the app process."""
+        self._knows_how = False
+        """Whether a process of the run's app has told with what it computes: that is known once it has its imports."""
         self._may_differ = False
         """Whether what its app sends may have other CIDs than what is recorded, in this run. Then that is fetched: the
         app goes on with it, and if the leader is lost for good, nobody else may have it for those who join or audit."""
@@ -236,6 +238,8 @@ class Replaying:
         wanted = self._wanted
         if self._stage is Stage.ABSENT or wanted is None or not self._seed or self._sent.lacks(_of_run_record(wanted)):
             return "its app, the run's seed or its initial model is not here yet"
+        if not self._knows_how and wanted.run.chain.open:
+            return "its app still starts, so if it computes what is recorded is not known, and a message is open"
         if self._may_differ and self._sent.lacks(each.content for each in wanted.run.chain.open.values()):
             return "its app may compute something else than is recorded, and a message that is open is not here yet"
         return ""
@@ -265,7 +269,7 @@ class Replaying:
         """Take the run whose app this is to be a process of."""
         self._wanted = wanted
         self._suspect = None
-        self._may_differ = False
+        self._knows_how = self._may_differ = False
         self._seed = b""
         self._crashes, self._crash_at, self._asked_again = 0, -1, 0
         self.told = Recomputation()
@@ -328,8 +332,10 @@ class Replaying:
         if self._stage is not Stage.STARTING or wanted is None or not self._seed:
             return  # it is of the leader that we were
         self._stage = Stage.REPLAYING
-        self._now = event.environment
+        self._now, self._knows_how = event.environment, True
         self._judges_by(cause_of(wanted.private.environment, event.environment))
+        if self._may_differ:  # what was sent before we knew that the leader alone may have
+            self._sent.fetch(each.content for each in wanted.run.chain.open.values())
         keys = wanted.run.chain.keys
         start = Start(
             wanted.run.run,

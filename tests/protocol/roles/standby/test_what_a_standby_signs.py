@@ -471,6 +471,27 @@ def test_on_another_processor_what_a_new_message_says_is_fetched_before_the_apps
     assert standby.peer.machine.why_not_lead() == ""
 
 
+def test_before_it_knows_how_its_app_computes_a_standby_does_not_lead_a_run_with_an_open_message() -> None:
+    standby = Replayed()
+    standby.scribe.add(standby.scribe.dispatch())
+    standby.peer.say(SERVER, Head(position(standby.scribe)))
+    standby.peer.give_all()
+    assert "a message is open" in standby.peer.machine.why_not_lead()
+    standby.ready()
+    assert standby.peer.machine.why_not_lead() == ""
+
+
+def test_nor_once_it_knows_that_this_is_another_processor_until_what_was_sent_before_is_here() -> None:
+    standby = Replayed()
+    standby.scribe.add(standby.scribe.dispatch())
+    standby.peer.say(SERVER, Head(position(standby.scribe)))
+    standby.peer.give_all()
+    standby.ready(OTHER_MACHINE)
+    assert "a message that is open is not here yet" in standby.peer.machine.why_not_lead()
+    standby.fetched()
+    assert standby.peer.machine.why_not_lead() == ""
+
+
 def heights_handed(standby: Replayed) -> list[int]:
     """Of the records that its app was given."""
     return [hand.value.head.height for hand in standby.peer.all(Hand) if isinstance(hand.value, DispatchEntry)]
