@@ -18,7 +18,7 @@ from peer.cli.options import (
     grouped,
     new_app,
 )
-from peer.cli.output import bad, doubtful, good, put_json
+from peer.cli.output import bad, doubtful, good, here, put_json
 from peer.doctor.checks import Check, State, all_checks
 from peer.engine.chosen_engine import MANAGED, is_running, refuse_other_reach, started_node
 from peer.engine.kubo.reach import AskedReach
@@ -72,7 +72,7 @@ _COLOURS = {State.OK: good, State.WARN: doubtful, State.FAIL: bad}
 def _put(check: Check) -> None:
     put(_COLOURS[check.state](check.state.value.ljust(4)), f"  {check.name}: {check.what}")
     if check.fix:
-        put(f"      fix: {check.fix}")
+        put(f"      fix: {here(check.fix)}")
 
 
 def _value(check: Check) -> dict[str, str]:

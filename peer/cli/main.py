@@ -28,6 +28,7 @@ from peer.base.interrupts import end_as_told
 from peer.base.secrecy import keep_memory_private
 from peer.cli.completion import answer, asked_for_words
 from peer.cli.options import verbose_option
+from peer.cli.output import here, name_home, put_error
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # each is a key of its own for `load`
@@ -160,6 +161,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line, and return the exit code."""
     logs.set_up()
+    name_home("")
     terminal.show_labels(False)  # a command that has --full shows them, and so do errors
     typer.core.HAS_RICH = terminal.is_terminal()  # plain lines, if this is not a terminal
     try:
@@ -268,10 +270,8 @@ def _tell(told: _Told, arguments: Sequence[str]) -> ExitCode:
     else:
         terminal.say_lines(f"error: {told.message}", terminal.Colour.RED)
     if told.fix:
-        terminal.say(f"  fix: {told.fix}")
+        terminal.say(f"  fix: {here(told.fix)}")
     if logs.writes_json() or "--json" in arguments:  # a command line that is not understood may ask for it too
-        from peer.cli.output import put_error
-
         put_error(told.message, told.fix, told.code)
         terminal.flush()
     return told.code

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
 
 import click
 import typer
+from click.core import ParameterSource
 
 from peer.base import config, logs, terminal
+from peer.cli.output import name_home
 
 if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from crypto.identity import Identity
@@ -37,6 +39,8 @@ DEFAULT_HOME: Final = Path("~/.pollen")
 
 def _enter_home(ctx: typer.Context, home: Path) -> Path:
     """Eager, because the defaults of the other options are in ``config.toml`` in the home."""
+    is_given = ctx.get_parameter_source("home") is ParameterSource.COMMANDLINE
+    name_home(str(home) if is_given else "")
     home = home.expanduser().absolute()
     ctx.default_map = config.read(home, ctx.find_root().command)
     return home

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +33,27 @@ def put_json(value: Mapping[str, object]) -> None:
 def put_json_line(value: Mapping[str, object]) -> None:
     """Print one object of a ``--json`` that has one a line."""
     put_json_part(json.dumps(_named(value), default=_plain) + "\n")
+
+
+_home = ""
+
+
+def name_home(given: str) -> None:
+    """Note that the command line names its home so, with ``--home``; empty: it names none."""
+    global _home  # a process runs one command
+    _home = given
+
+
+_WITHOUT_HOME: Final = "new", "demo", "install-kubo", "completion"
+_COMMAND: Final = re.compile(rf"\bpeer (?!(?:{'|'.join(_WITHOUT_HOME)})\b)[a-z]")
+
+
+def here(text: str) -> str:
+    """What a person is to type next, and how that names the home that this command was given: without it, it would mean
+    another."""
+    if not _home or "--home" in text or text.endswith("--help") or not _COMMAND.search(text):
+        return text
+    return f"{text} (in this home: with --home {shlex.quote(_home)})"
 
 
 def put_error(message: str, fix: str, code: ExitCode) -> None:

@@ -12,7 +12,7 @@ from peer.audit.app_files import AppFile, bundled_files, chosen_file, named_app,
 from peer.base.errors import PeerError
 from peer.base.terminal import put, put_foreign_line, say, show_labels
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunOptions, grouped, new_app
-from peer.cli.output import Table, moment, put_json, put_list, put_result, size
+from peer.cli.output import Table, here, moment, put_json, put_list, put_result, size
 from peer.history.named_runs import app_cid
 from peer.history.run_sources import RunSource
 from peer.home.home import Home
@@ -106,9 +106,9 @@ def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption 
     with Journal(Home(home).create().journal) as journal:
         was_named = any(known.app == approved and known.run for known in journal.apps())
         journal.approve_app(approved)
-    put_result({"app": str(approved), "approved": True}, json, f"clients of this home may run the app {approved}")
+    put_result({"app": str(approved), "approved": True}, json, f"peers of this home may run the app {approved}")
     if not was_named and not json:
-        say("no client here waits for it; to see what they wait for: peer app list")
+        say(here("nothing here waits for it; what is approved, and what waits: peer app list"))
 
 
 @app.command("forget")

@@ -39,7 +39,7 @@ from peer.cli.options import (
     load_identity,
     new_app,
 )
-from peer.cli.output import put_fields, put_json, put_result
+from peer.cli.output import here, put_fields, put_json, put_result
 from peer.engine.addresses_for_others import ONLY_HERE, addresses_for_others, is_only_here, shared_directory
 from peer.engine.chosen_engine import MANAGED, chosen
 from peer.engine.interface import EngineError
@@ -95,7 +95,7 @@ def init(
         json,
         f"federation {name} is founded: {stored.id}",
         *([] if encrypt else [open_to_all]),
-        "next: peer federation invite --name NAME --role client, once for each member",
+        here("next: peer federation invite --name NAME --role client, once for each member"),
     )
 
 

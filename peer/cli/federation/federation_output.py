@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from crypto.keys import VerifyKey
 from peer.base.terminal import put, put_table
+from peer.cli.output import here
 from peer.home.federations import StoredFederation
 from protocol.blocks.cid import CID
 from protocol.federation.manifest import Manifest, node_id
@@ -85,4 +86,4 @@ def put_joined(manifest: Manifest, members: Sequence[Member], options: str = "")
         put(f"you are {manifest.called(member.id)}: {', '.join(member.roles)}")
     if members:
         role = members[0].roles[0]
-        put("next: peer audit HEAD" if role is Role.AUDITOR else f"next: peer start --role {role}{options}")
+        put(here("next: peer audit HEAD" if role is Role.AUDITOR else f"next: peer start --role {role}{options}"))

@@ -11,7 +11,7 @@ import typer
 from peer.base.errors import PeerError
 from peer.base.terminal import put, say
 from peer.cli.options import JsonOption, KeyOptions, NewPassphraseFileOption, NoPassphraseOption
-from peer.cli.output import put_json, put_result
+from peer.cli.output import here, put_json, put_result
 
 if TYPE_CHECKING:
     from crypto.identity import Identity
@@ -76,7 +76,7 @@ def restore(
         json,
         f"{identity.name} is {identity.public.signing.did}",
         f"its keys are in {path}; use them in one home only, because two homes sign what contradicts",
-        "next: peer federation join FILE, with a file that an admin exports now",
+        here("next: peer federation join FILE, with a file that an admin exports now"),
     )
 
 

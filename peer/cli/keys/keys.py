@@ -24,7 +24,7 @@ from peer.cli.options import (
     grouped,
     new_app,
 )
-from peer.cli.output import put_result
+from peer.cli.output import here, put_result
 
 if TYPE_CHECKING:
     from crypto.keyfile import KeyFile
@@ -54,7 +54,7 @@ def init(
         json,
         f"{name} is {found.public.signing.did}",
         f"its keys are in {path}{', unlocked' if no_passphrase else ''}",
-        "next: peer federation init FEDERATION, or give an admin your KEY: peer keys show --federation ID",
+        here("next: peer federation init FEDERATION, or give an admin your KEY: peer keys show --federation ID"),
     )
 
 

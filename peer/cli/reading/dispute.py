@@ -21,7 +21,7 @@ from peer.cli.options import (
     TimeoutOption,
     new_app,
 )
-from peer.cli.output import put_result, size
+from peer.cli.output import here, put_result, size
 from peer.engine.chosen_engine import borrowed
 from peer.history.counted_blocks import CountedBlocks
 from peer.history.named_runs import head_named
@@ -89,7 +89,7 @@ def dispute(
         }
         said = f"another server signs that it came to something else at height {ack.height}"
         if output is None:
-            put_result({**facts, "file": None}, json, said, f"next: peer dispute {run} -o dispute.car")
+            put_result({**facts, "file": None}, json, said, here(f"next: peer dispute {run} -o dispute.car"))
             return
         file = place_for(output)
         counted = CountedBlocks()

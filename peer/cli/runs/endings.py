@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from peer.base.errors import ExitCode
 from peer.base.logs import writes_json
 from peer.base.terminal import flush, say
-from peer.cli.output import put_error
+from peer.cli.output import here, put_error
 from protocol.roles.effects import StopCause
 
 if TYPE_CHECKING:  # they import flwr
@@ -29,7 +29,7 @@ def unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
         say(f"stopped; {stays}")
     if ending.why:
         say(f"error: {ending.why}")
-        say(f"  fix: {fix_of(ending, session, stays)}")
+        say(f"  fix: {here(fix_of(ending, session, stays))}")
     code = _CODES.get(ending.cause, ExitCode.UNFINISHED)
     if writes_json():
         why, fix = (ending.why, fix_of(ending, session, stays)) if ending.why else ("stopped", stays)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peer.base.errors import ExitCode, PeerError
 from peer.cli.options import DEFAULT_HOME, FullOption, HomeOption, JsonOption, OneRunArgument, new_app
-from peer.cli.output import put_result
+from peer.cli.output import here, put_result
 from peer.control.asking import ask
 from peer.control.requests import JobDone, ResumeRun, TakeUpJob
 from peer.history.named_runs import job_without_run, run_here, shown
@@ -40,7 +40,7 @@ def resume(
         if done is None:
             _put_queued(place, _queued(place, job), json)
         else:
-            put_result(json_value(done), json, f"{run} waits in the queue again; peer ls shows how")
+            put_result(json_value(done), json, here(f"{run} waits in the queue again; peer ls shows how"))
         return ExitCode.DONE
     head = run_here(place, run)
     if head.closed:
@@ -53,7 +53,7 @@ def resume(
     if done is None:
         _put_queued(place, _queued_run(place, head), json)
     else:
-        put_result(json_value(done), json, f"the run {shown(head.run)} goes on; peer status shows how")
+        put_result(json_value(done), json, here(f"the run {shown(head.run)} goes on; peer status shows how"))
     return ExitCode.DONE
 
 

@@ -30,7 +30,7 @@ from peer.cli.options import (
     grouped,
     new_app,
 )
-from peer.cli.output import put_json, put_result
+from peer.cli.output import here, put_json, put_result
 from peer.cli.runs.run_options import ClosingOptions, KeepingOptions
 from peer.cli.seeing.live_status import live_home
 from peer.control.asking import ask
@@ -207,7 +207,7 @@ def run(
         )
     called = accepted.name
     if not (wait or follow):
-        next_words = f"peer ls shows how it stands, peer log {called} what it prints"
+        next_words = here(f"peer ls shows how it stands, peer log {called} what it prints")
         put_result(json_value(accepted), json, f"{called} is accepted; {next_words}")
         return ExitCode.DONE
     say(f"{called} is accepted; Ctrl-C leaves it alone")
@@ -375,7 +375,7 @@ def _put_ending(home: Home, job: KeptJob, json: bool) -> ExitCode:
     if json:
         put_json({"name": job.name, "run": job.run and str(job.run), "state": state.value, "why": job.why})
     elif state is RunState.CLOSED:
-        say(f"{job.name} is done; next: peer audit {job.name}, or its model: peer pull {job.name}")
+        say(here(f"{job.name} is done; next: peer audit {job.name}, or its model: peer pull {job.name}"))
     else:
         say(f"{job.name} has ended: {state}{f': {job.why}' if job.why else ''}")
         say(f"  fix: see what its app printed: peer log {job.name}")

@@ -28,7 +28,7 @@ from peer.cli.options import (
     grouped,
     new_app,
 )
-from peer.cli.output import put_error
+from peer.cli.output import here, put_error
 from peer.cli.runs.app_folders import data_folder, working_folder
 from peer.cli.runs.endings import leave
 from peer.cli.runs.opened_session import opened_session
@@ -302,7 +302,7 @@ async def _until_stopped(
         if ending.why:
             say(f"error: {ending.why}")
             if ending.fix:
-                say(f"  fix: {ending.fix}")
+                say(f"  fix: {here(ending.fix)}")
         return ending
 
     parts = [asyncio.create_task(runs(each)) for each in held if each is not None]

@@ -19,7 +19,7 @@ from peer.cli.options import (
     TimeoutOption,
     new_app,
 )
-from peer.cli.output import put_result, size
+from peer.cli.output import here, put_result, size
 from peer.engine.chosen_engine import borrowed
 from peer.history.counted_blocks import CountedBlocks
 from peer.history.named_runs import head_named
@@ -109,5 +109,5 @@ def import_file(
         {"run": str(report.run), "head": str(report.head), "blocks": count, "verdict": report.verdict.value},
         json,
         f"run {report.run} is here, verified up to height {report.height}: {count} blocks",
-        f"next: peer history {report.run}",
+        here(f"next: peer history {report.run}"),
     )

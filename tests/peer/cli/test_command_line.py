@@ -59,6 +59,37 @@ def test_the_help_of_start_tells_the_built_in_apps_own_settings() -> None:
         assert told[f"--{name}"] == str(settings[name])
 
 
+def test_what_to_type_next_names_the_home_that_the_command_line_named(peers: Peers) -> None:
+    peer = peers("a home")
+    assert f"(in this home: with --home '{peer.home}')" in peer("keys", "init", "--name", "a", "--no-passphrase").out
+    assert f"(in this home: with --home '{peer.home}')" in peer("federation", "show").err
+
+
+def test_what_to_type_next_names_no_home_if_it_is_the_one_of_each_command(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = peers("home")
+    monkeypatch.setenv("POLLEN_HOME", str(peer.home))
+    assert "--home" not in peer.without_home("keys", "init", "--name", "a", "--no-passphrase").out
+    assert "--home" not in peer.without_home("federation", "show").err
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        ("peer audit HEAD", True),
+        ("peer new my-app", False),
+        ("peer audit --help", False),
+        ("peer audit HEAD --home b", False),
+        ("look at the disk", False),
+    ],
+)
+def test_only_commands_about_a_home_are_told_with_it(text: str, is_told: bool) -> None:
+    output.name_home("a")
+    assert output.here(text) == (f"{text} (in this home: with --home a)" if is_told else text)
+    output.name_home("")
+
+
 @pytest.mark.parametrize(
     ("words", "last", "completed"),
     [("peer ke", 1, "keys"), ("peer keys i", 2, "init"), ("peer start --ro", 2, "--role")],
