@@ -38,9 +38,9 @@ _LINES: Final[Mapping[What, str]] = {
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.LEADER_CHANGED: "{name} leads run {run} from here on (term {term})",
     What.LAID_DOWN: "most servers contradict the dispatch of run {run} after height {height}, and came to one other "
-    "content: it and what follows ({count} records) are left behind; one of those servers is to lead on from there",
-    What.RECORDS_LOST: "the newest {count} records of run {run} are lost: another server was elected, and goes on "
-    "after height {height}; what this peer answered is kept",
+    "content: it and what follows are left behind (records: {count}); one of those servers is to lead on from there",
+    What.RECORDS_LOST: "the newest records of run {run} are lost (records: {count}): another server was elected, and "
+    "goes on after height {height}; what this peer answered is kept",
     What.CLAIM_REFUSED: "{name} says that it was elected to lead run {run}, and is not believed: {why}",
     What.PEER_HERE: "{name} is here",
     What.APP_BUNDLED: "the app {name} has {files} files with {bytes} bytes, as Flower bundles them{others}: {whose}",
@@ -98,7 +98,7 @@ _LINES: Final[Mapping[What, str]] = {
     What.NOT_TOLD: "cannot tell if the server computed right (height {height}): {why}",
     What.NOT_SIGNED: "nothing more is signed of run {run}: {why}",
     What.CONTRADICTED: "{name} has replayed run {run} and computed something else than is recorded at height {height}: "
-    "peer audit {run} --replay says who is right",
+    "peer dispute {run} -o dispute.car writes both words down, and peer audit dispute.car says who is wrong",
     What.WITNESSES_AWAITED: "paused, because clients train only on what {needed} other servers have recomputed, and "
     "{have} have: waiting for {whom}; fix: start it (peer start --role server --standby)",
     What.WITNESSED: "enough other servers have recomputed what clients train on: going on",

@@ -14,10 +14,11 @@ from protocol.roles.following.follower_states import FollowerState
 from protocol.roles.following.heard_witnesses import HeardWitnesses
 from protocol.roles.following.members_here import MembersHere
 from protocol.roles.following.taking_part import TakingPart
+from protocol.roles.following.voting import Voting
 from protocol.roles.machine import Machine
 from protocol.roles.waiting import Awaited
 from protocol.status.follower_status import FollowerStatus
-from protocol.status.role_status import RoleStatus, Work
+from protocol.status.role_status import Doing, RoleStatus, Work
 
 
 class ClientStatus:
@@ -27,6 +28,7 @@ class ClientStatus:
         self,
         part: TakingPart,
         servers: MembersHere,
+        voting: Voting,
         followed: FollowedRun,
         forgotten: ForgottenReplies,
         app: AppApproval,
@@ -35,9 +37,10 @@ class ClientStatus:
         answering: Answering,
         machine: Machine[FollowerState],
     ) -> None:
-        self._follower = FollowerStatus(part, lambda server, _now: servers.doing(server), followed, app, machine)
+        self._follower = FollowerStatus(part, self._doing, followed, app, machine)
         self._part = part
         self._servers = servers
+        self._voting = voting
         self._followed = followed
         self._forgotten = forgotten
         self._app = app
@@ -54,6 +57,12 @@ class ClientStatus:
             work=None if work is None else Work(work.message.type, work.since),
             answers=self._answering.answers,
         )
+
+    def _doing(self, server: bytes, _now: float) -> tuple[Doing, float | None]:
+        """One that led and is still heard now and then, though it leads no more, has not gone: it stands by."""
+        doing, last = self._servers.doing(server)
+        stands_by = not doing.is_here and last is not None and self._voting.heard_since(server, last)
+        return (Doing.UNHEARD, None) if stands_by else (doing, last)
 
     def awaited(self) -> Awaited | None:
         """What is not here for us to take part in a run, or to answer the message in hand; nothing if all is, or if why

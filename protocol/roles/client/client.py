@@ -89,7 +89,7 @@ class Client:
         self._closing: tuple[CatchUp, bool] | None = None
         """A closed run that is to be acked, and whether we leave then."""
         self._status = ClientStatus(
-            part, servers, followed, forgotten, self._app, replies, witnesses, self._answering, machine
+            part, servers, self._voting, followed, forgotten, self._app, replies, witnesses, self._answering, machine
         )
         leaders.begins, leaders.leaves = self._turn_to_another, self._leave
         followed.forked = self._forked

@@ -92,6 +92,10 @@ class Voting:
         at, seconds = self._heard.get(member), silent_for(len(self._machine.newest.manifest.members))
         return at if at is not None and now < self._machine.offline.ends(at, seconds) else None
 
+    def heard_since(self, member: bytes, time: float) -> bool:
+        """Whether a member was heard after a time, whatever it said; that was no goodbye."""
+        return self._heard.get(member, time) > time
+
     # -- what binds us ----------------------------------------------------------------------------------------------
 
     def may_confirm(self) -> bool:

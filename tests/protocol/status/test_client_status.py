@@ -53,6 +53,15 @@ def test_a_server_that_only_asks_for_copies_of_its_home_is_not_taken_for_one_tha
     assert {each.doing for each in status(client).members} == {Doing.UNHEARD}
 
 
+def test_a_server_that_led_and_is_heard_again_without_leading_has_not_left() -> None:
+    client = AClient(plan(app=APP))
+    client.hear()
+    client.hear_say(Bye())
+    client.wait(1.0)
+    client.hear_say(Recall(b"1" * 16, None))
+    assert {each.name: each.doing for each in status(client).members}["server"] is Doing.UNHEARD
+
+
 def test_an_app_that_nobody_approved_is_waited_for_until_the_owner_does() -> None:
     client = AClient(plan())
     client.hear()
