@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.all, pytest.mark.xdist_group("leader-lost")]  # the un
 
 SETTINGS: Final = 'rounds=2 end="{}"'
 """Each round has a training and an evaluation: with run and close, ten records. The last waits for a file: a peer that
-comes back after all others have left would wait for them without end."""
+comes back after all others have left would wait for them, and for what only they have, without end."""
 
 KILLED: Final = {
     "leader": (FIRST,),
@@ -27,6 +27,8 @@ KILLED: Final = {
     "leader-and-client": (FIRST, CLIENTS[0]),
     "standby-and-client": (SECOND, CLIENTS[0]),
 }
+
+LAST_DISPATCH: Final = 7
 
 HEADS: Final = {
     3: "a collect of round 1",
@@ -77,9 +79,10 @@ def led_on(run: Servers, killed: tuple[str, ...], nth: int, end: Path) -> CID:
             run.start_server(SECOND)
         elif name != FIRST:
             run.start_client(name)
-    leads = SECOND if FIRST in killed else FIRST
-    for name in set(killed) - {FIRST, leads}:
-        run.peers[name].wait_for("run-followed")
+    if CLIENTS[0] in killed:
+        run.peers[CLIENTS[0]].wait_for("run-followed")
+    if SECOND in killed and FIRST not in killed:
+        run.peers[SECOND].wait_for("recomputed", height=LAST_DISPATCH)
     end.touch()
     run.await_all()
     return run.final_model(SECOND)
