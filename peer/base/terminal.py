@@ -28,7 +28,7 @@ from protocol.labels import labelled
 from protocol.visible import visible
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 _GOES_ON: Final = "    "
 """The beginning of further lines, if a line with a quotation is wider than the terminal."""
@@ -318,13 +318,14 @@ def _writable(text: str, stream: TextIO) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _rich_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def _rich_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Group:
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text as RichText  # a plain string could hold rich's markup
 
-    table = Table(title=RichText(visible(title)), title_justify="left")
+    table = Table()
     for name in header:
         table.add_column(RichText(visible(name)), overflow="fold")
     for row in rows:
         table.add_row(*(RichText(_for_people(cell)) for cell in row))
-    return table
+    return Group(RichText(visible(title), style="table.title"), table)  # a title of the table's own is as narrow as it

@@ -66,6 +66,13 @@ def test_a_table_has_no_rows_but_its_own(out: io.StringIO) -> None:
     assert not re.search("^verified", unstyled(out.getvalue()), re.MULTILINE)
 
 
+def test_the_title_of_a_table_is_one_line_though_the_table_is_narrower(out: io.StringIO) -> None:
+    title = "round 3 of 5, nobody leads"
+    terminal.put_table(title, ["peer"], [["a"]])
+    first = unstyled(out.getvalue()).splitlines()[0]
+    assert first.rstrip() == (title if terminal.is_terminal() else "peer")  # a pipe gets plain columns
+
+
 def test_richs_own_markup_is_text(out: io.StringIO) -> None:
     terminal.put_table("[bold]t[/bold]", [":smile:"], [["[red]x[/red] :boom: [/nothing]"]])
 
