@@ -247,13 +247,16 @@ class FollowedRun:
             for each in (position, *([] if announced is None else [announced])):
                 run.hear(each, ())
 
-    def take_up(self, run: CID, candidate: bytes) -> None:
-        """A server would lead this run on: follow it again if an earlier process of ours did, and we follow none. Its
-        leader may be gone for good, and then whoever has started since would never have a vote."""
-        known, member = self._verified.heads.get(run), self._newest.manifest.members.get(candidate)
+    def take_up(self, position: Position, candidate: bytes, now: float) -> None:
+        """A server would lead a run on from here: follow it again if an earlier process of ours did, and we follow
+        none. Its leader may be gone for good, and then whoever has started since would never have a vote; nor would
+        who has only heard of the run, and asks the candidate for it."""
+        known, member = self._verified.heads.get(position.run), self._newest.manifest.members.get(candidate)
         if member is None or Role.SERVER not in member.roles:
             return  # it could lead nothing, and would have us turn to a run of long ago
-        if known is not None and not self._machine.acting.is_of_another(run, self._machine):
+        if self.run is not None and self.run.chain.head is None and now >= self._servers.silent_until(self._ours_led):
+            self.catch_up_with(candidate, position, now)
+        if known is not None and not self._machine.acting.is_of_another(position.run, self._machine):
             if self.run is None:
                 self._taken_up = known
             self.begin(known, candidate)

@@ -122,7 +122,7 @@ class Voting:
         self._heard[said.by] = now
         match said.body:
             case Canvass() | VoteAsked() as asked:
-                self._followed.take_up(asked.position.run, said.by)
+                self._followed.take_up(asked.position, said.by, now)
                 self.ballot.asked(said.by, asked, now)
                 return True
             case Canvassed() as told:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from attacked import Attacked, following, position
+from attacked import Attacked, following, listening, position
 from chains import ALICE, APP, BOB, CAROL, ENVIRONMENT, SECOND, SERVER, TIME, Scribe, begun, id_of
 
 from protocol.app.calls import AppReady
@@ -311,6 +311,20 @@ def started_again(scribe: Scribe, *, once: bool = False) -> Attacked:
 
 def test_a_client_that_starts_after_its_leader_is_gone_has_a_vote() -> None:
     client = started_again(begun())
+    assert ask(client, canvass(client.scribe)) == []
+    client.give_all()
+    client.wait(SILENT)
+    (answer,) = ask(client, canvass(client.scribe))
+    assert answer.refusal is None
+
+
+def test_a_client_that_had_only_heard_of_the_run_of_a_leader_that_is_gone_has_a_vote() -> None:
+    client = listening(begun())
+    client.say(SERVER, Head(position(client.scribe)))
+    client.fail()
+    ask(client, canvass(client.scribe))
+    assert not client.fetching  # the leader may speak yet
+    client.wait(60.0)
     assert ask(client, canvass(client.scribe)) == []
     client.give_all()
     client.wait(SILENT)
