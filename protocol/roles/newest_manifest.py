@@ -9,7 +9,8 @@ from typing import Final
 
 from crypto.dsse import BadSignature
 from crypto.keys import SigningKey
-from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
+from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, ReadBlocks
+from protocol.chain.closure import missing
 from protocol.federation.manifest import MAX_AHEAD, PUBLIC, Manifest, manifest_at, why_left_out, why_unreadable
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Body, Federation, Role
@@ -141,6 +142,14 @@ class NewestManifest:
         self.author = replace(self.author, keys=event.signing)
         if self.author.reader is not PUBLIC:
             self.author.reader.learn(event.decryption, event.kept)
+
+    def learn_in_force(self, manifest: Manifest, blocks: Mapping[CID, bytes], now: float) -> None:
+        """A verified record, whose ``blocks`` these are, has brought a manifest into force. Who leads that run next
+        must know it, though nobody has told us of it yet."""
+        if manifest.version > self.manifest.version:
+            noted = ReadBlocks(MemoryBlocks(blocks, self.blocks))
+            missing(manifest.cid, noted, self.manifest.cid, Federation)
+            self.learn(manifest.cid, {cid: blocks[cid] for cid in noted.read if cid in blocks}, now)
 
     def learn(self, cid: CID, blocks: Mapping[CID, bytes], now: float, most: int | None = None) -> None:
         """Adopt a newer manifest that follows from ours, ``most`` versions later at most. Anything else is reported and

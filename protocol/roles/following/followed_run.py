@@ -335,6 +335,8 @@ class FollowedRun:
                     self._came_to[run.run] = run.position
                 if step.took_over:
                     self._is_taken_over(run, now)
+                if step.manifest_changed:
+                    self._newest.learn_in_force(run.chain.manifest, blocks, now)
                 then = partial(self._is_on_disk, run.position, run.chain.closed)
                 keep_step(self._outbox, run.run, step, blocks, then, moves_head=not self._was_on_disk(run))
                 yield step

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from protocol.blocks.cid import CID, Block, MemoryBlocks, ReadBlocks
+from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Step
-from protocol.chain.closure import missing
 from protocol.federation.manifest import node_id
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
-from protocol.records.bodies import Chained, Federation, Role
+from protocol.records.bodies import Chained, Role
 from protocol.roles.catch_up import CatchUp, Lost
 from protocol.roles.collecting.heard_replies import HeardReplies
 from protocol.roles.effects import FetchRecord, KeepPlace, StopCause, What
@@ -188,11 +187,7 @@ class ForgottenRecords:
         if steps := self._steps():
             self._is_storing = True
             self._writer.adopt(steps, self._stored)
-            if chain.manifest.version > newest.manifest.version:
-                blocks = {cid: data for _, of in steps for cid, data in of.items()}
-                noted = ReadBlocks(MemoryBlocks(blocks, newest.blocks))
-                missing(chain.manifest.cid, noted, newest.manifest.cid, Federation)
-                newest.learn(chain.manifest.cid, {cid: blocks[cid] for cid in noted.read if cid in blocks}, now)
+            newest.learn_in_force(chain.manifest, {cid: data for _, of in steps for cid, data in of.items()}, now)
         if self._ahead is None and self._claims:
             # the lowest first: a member that lies about the highest keeps us from nothing that others have
             self._claimant, position = min(self._claims.items(), key=lambda claim: claim[1].height)
