@@ -103,6 +103,9 @@ class CatchUp:
         self._held = HeldRecords(held_bytes)
         self._claims: dict[bytes, _Claim] = {}
         """By server: one at a time."""
+        self._fetched: dict[bytes, HeldRecords] = {}
+        """What was fetched of a server's claim that one record was missing to: the next goes on from there. Otherwise a
+        way of many records would never be whole where each is to be had only now and then."""
         self._past: deque[Chain] = deque(maxlen=REMEMBERED)
         """The chain as it was, the newest last."""
         self._terms: list[tuple[int, int]] = []
@@ -192,7 +195,8 @@ class CatchUp:
 
     def claim(self, server: bytes, position: Position, blocks: Sequence[Block]) -> None:
         """Look into a head that `may_claim` says is worth it; `ended` is called once it was."""
-        claim = self._claims[server] = _Claim(WalkBack(position, MAX_CLAIMED), HeldRecords(CLAIM_BYTES))
+        held = self._fetched.pop(server, None) or HeldRecords(CLAIM_BYTES)
+        claim = self._claims[server] = _Claim(WalkBack(position, MAX_CLAIMED), held)
         self._take_inline(position.head, blocks, claim.held)
 
     def note(self, server: bytes, position: Position) -> None:
@@ -226,6 +230,7 @@ class CatchUp:
     def not_fetched(self, cid: CID, why: str) -> bool:
         """A wanted record cannot be had now. Whether what the leader announced has to be given up for that."""
         for server in [server for server, claim in self._claims.items() if cid in claim.wanted()]:
+            self._fetched[server] = self._claims[server].held
             self._drop(server, why)
         return cid in self._wanted()
 

@@ -228,6 +228,27 @@ def test_a_head_that_nobody_has_keeps_the_leader_from_nothing() -> None:
     assert follows(client, scribe)
 
 
+def test_a_takeover_is_followed_though_one_record_of_its_way_is_to_be_had_at_a_time() -> None:
+    client, elected = forked()
+    for _ in range(5):
+        elected.add(elected.dispatch(elected.group(ALICE)))
+        elected.add(elected.collect(elected.taken(ALICE)))
+    for _ in range(2 * elected.chain.height):
+        client.say(SECOND, Head(position(elected)))
+        for try_it in (client.give, client.fail):
+            fetches = [each for each in client.fetching.values() if isinstance(each, FetchRecord)]
+            if fetches:
+                try_it(fetches[0])
+        client.wait(60.0)
+    client.give_all()
+    assert follows(client, elected)
+
+
+def test_a_manifest_that_a_verified_roster_brings_into_force_is_known_from_then_on() -> None:
+    client, _, newest = without_bob_and_carol()
+    assert client.manifest.cid == newest
+
+
 def test_an_old_leader_that_goes_on_in_its_term_has_not_equivocated() -> None:
     client, elected = forked()
     hear(client, elected)
