@@ -50,7 +50,7 @@ class ArrayFile:
         self._key = ScratchKey() if hidden else None
         self._end = 0
         self._newest: _Mapped | None = None
-        self._descriptor = _new_file(folder, size) if size else -1
+        self._descriptor = new_file(folder, size) if size else -1
         if size:
             weakref.finalize(self, os.close, self._descriptor)
 
@@ -240,7 +240,7 @@ def room_for_files(folder: Path, taken: int, share: int = 2) -> int:
     return free if most == resource.RLIM_INFINITY else min(free, most // share - taken)
 
 
-def _new_file(folder: Path, size: int) -> int:
+def new_file(folder: Path, size: int) -> int:
     """The descriptor of a new file without a name."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=folder, buffering=0) as file:

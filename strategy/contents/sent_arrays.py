@@ -35,11 +35,14 @@ class SentArrays:
         """``folder`` is on the disk for the files."""
         self._folder = folder
         self._most = files
+        self.hides = False
+        """Whether something was sent that nobody may read on the disk."""
         self._files: weakref.WeakSet[ArrayFile] = weakref.WeakSet()
 
     def move(self, contents: Iterable[RecordDict], *, hidden: bool) -> None:
         """Have arrays that are in memory read from a file from now on, ``hidden`` from whoever reads the disk. If there
         is no room for that, they stay where they are."""
+        self.hides |= hidden
         arrays = list({id(array): array for content in contents for array in _large(content)}.values())
         size = sum(aligned(len(array.data)) for array in arrays)
         if size >= _WORTH_COLLECTING or len(self._files) >= self._most:

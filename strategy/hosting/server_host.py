@@ -26,6 +26,7 @@ from strategy.grid_answers import LiveAnswers, RunStopped, ServerPipe
 from strategy.hosting.app_error_fixes import fix_for
 from strategy.hosting.host import GuardedStore, describe, out_of_sight, set_aside, sleeping_only_if, working_in
 from strategy.hosting.legacy_shim import install_legacy_shim
+from strategy.hosting.paged_distances import paged_distances
 from strategy.hosting.seeds import seed_generators
 from strategy.models.initial_model import initial_state
 from strategy.models.outgoing_model import SpoiledModel
@@ -86,6 +87,7 @@ def run_server_app(
         working_in(set_aside(scratch)),
         strategy_hooks(ended, using),
         sleeping_only_if(lambda: script is None or script.is_over),
+        paged_distances(scratch.absolute(), lambda: sent.hides),
         another_place() if start.elsewhere else nullcontext(),
     ):
         install_legacy_shim()

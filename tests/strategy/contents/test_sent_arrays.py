@@ -88,6 +88,13 @@ def test_what_is_sent_encrypted_is_not_on_the_disk_in_the_clear(
     assert NUMBERS[-1000:].tobytes() not in b"".join(written)
 
 
+def test_it_is_remembered_that_something_was_hidden(tmp_path: Path) -> None:
+    sent = SentArrays(tmp_path)
+    for hidden, hides in ((False, False), (True, True), (False, True)):
+        sent.move([RecordDict()], hidden=hidden)
+        assert sent.hides == hides
+
+
 @pytest.mark.parametrize("fails", ["posix_fallocate", "pwrite"])
 def test_without_room_on_the_disk_they_stay_in_memory(
     fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,9 @@
-"""The client: writes into the numbers that it got, one array after another, and answers with them."""
+"""The client: writes into the numbers that it got, one array after another, and answers with them. It holds the numbers
+of no more than one array, so its own is the model that it answers with."""
 
 from __future__ import annotations
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
@@ -15,8 +17,11 @@ def train(message: Message, context: Context) -> Message:
     arrays = message.content.array_records["arrays"]
     changed = ArrayRecord()
     for name in list(arrays):
-        numbers = arrays.pop(name).numpy()
-        numbers += 1 + partition
-        changed[name] = Array(numbers)
+        changed[name] = Array(_moved(arrays.pop(name).numpy(), 1 + partition))
     metrics = MetricRecord({"num-examples": 100 + partition})
     return Message(RecordDict({"arrays": changed, "metrics": metrics}), reply_to=message)
+
+
+def _moved(numbers: np.ndarray, step: int) -> np.ndarray:
+    numbers += step
+    return numbers
