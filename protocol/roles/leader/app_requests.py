@@ -163,8 +163,9 @@ class AppRequests:
     @property
     def _roster_is_due(self) -> bool:
         """Whether another manifest is to come into force, or the one in force once more: the voters before it are
-        needed no more."""
-        return self._has_newer_manifest or self._leadership.has_settled_change()
+        needed no more. Who leads on may not have heard of the one in force yet, but for its name in the chain."""
+        newest, in_force = self._machine.newest.manifest.version, self._writer.chain.manifest.version
+        return newest > in_force or (newest == in_force and self._leadership.has_settled_change())
 
     def _begin_term(self, won: WonTerm, now: float) -> None:
         self._won = None

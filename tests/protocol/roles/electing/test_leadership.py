@@ -9,6 +9,7 @@ import pytest
 from attacked import Attacked, ack, leading, position
 from chains import ADMIN, ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SECOND, SERVER, Scribe, begun, id_of
 from disputed_runs import said as contradicts
+from rostered import change
 
 from crypto.keys import SigningKey
 from protocol.app.calls import AppReady, Finished, Outgoing, Push, Wait
@@ -149,6 +150,22 @@ def test_once_a_roster_is_settled_another_says_that_those_before_it_are_asked_no
     leader.wait(AWAY)
     are_here(leader, SECOND)
     assert pushes(leader) == height + 2
+
+
+def test_who_leads_on_with_an_older_manifest_than_is_in_force_writes_no_roster_by_that() -> None:
+    scribe = change(begun(), voting=Voting.SERVERS)
+    scribe.lead(leader=SERVER, voters=(SERVER, SECOND, ALICE))
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
+    run = ResumedRun(scribe.chain, scribe.chain.recent, watched=True)
+    author, trusted = Author(id_of(SERVER), (SERVER,), 1 << 32), TrustedManifest(scribe.first, scribe.source)
+    leader = Attacked(Leader(author, trusted, plan, LeaderSettings(2, 600.0), run), scribe)
+    leader.feed(AppReady(ENVIRONMENT))
+    height = leader.machine.chain.height
+    are_here(leader, SECOND, ALICE, BOB)
+    leader.wait(120.0)
+    are_here(leader, SECOND, ALICE, BOB)
+    assert (leader.machine.chain.height, leader.machine.chain.manifest.version) == (height, 2)
+    assert leader.machine.chain.voters_before
 
 
 def test_before_a_roster_is_settled_those_that_voted_before_it_are_needed(leader: Attacked) -> None:
