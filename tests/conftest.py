@@ -24,7 +24,7 @@ settings.load_profile("ours")  # a test does not fail because the machine is bus
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Pytest knows an option from here, whichever folder it is called with."""
     parser.addoption("--all", action="store_true", help="run every test, not only a sample of each matrix")
-    parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (20; with --all 600)")
+    parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (200; with --all 1200)")
 
 
 HANGS_AFTER = 3600

@@ -21,6 +21,9 @@ from protocol.records.signed_records import parse_record, sign_record
 OTHER_SERVERS = "second", "third", "fourth"
 """The names of the servers that stand by."""
 
+DESK = "desk"
+"""The name of the member whose home has the admin's key. It votes for nobody."""
+
 
 @cache
 def key_of(name: str) -> SigningKey:
@@ -102,7 +105,7 @@ def _signed(unsigned: UnsignedVersion) -> tuple[Block, ...]:
 def _member(name: str, place: bytes) -> Member:
     """``place`` is what its proof names: the federation, or, in version 1, its founder."""
     key, public = key_of(name), _decryption_key(name).public
-    roles = {"keeper": Role.KEEPER} | dict.fromkeys(("server", *OTHER_SERVERS), Role.SERVER)
+    roles = {"keeper": Role.KEEPER, DESK: Role.AUDITOR} | dict.fromkeys(("server", *OTHER_SERVERS), Role.SERVER)
     role = roles.get(name, Role.CLIENT)
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
     proof = sign_first_keys(key, encryption.suite, encryption.key, place)

@@ -21,6 +21,7 @@ from protocol.app.calls import Examine, Examined, Failed, ToApp
 from protocol.blocks.cid import CID, BlockError, BlockSource, MemoryBlocks
 from protocol.chain.closure import missing
 from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
+from protocol.roles.appointing.appointment import Appointment
 from protocol.roles.client.client import Client
 from protocol.roles.effects import (
     AskOwner,
@@ -48,6 +49,7 @@ from protocol.roles.effects import (
     Store,
     UnpackApp,
     WakeAt,
+    What,
     WriteHead,
 )
 from protocol.roles.events import (
@@ -64,6 +66,7 @@ from protocol.roles.events import (
 )
 from protocol.roles.keeper.keeper import Keeper
 from protocol.roles.server.server import Server
+from protocol.roles.standby.replaying import CRASHES
 from protocol.wire.announcements import next_start
 
 Fetch = FetchRecord | FetchContent | Examine | UnpackApp | PinRun
@@ -93,14 +96,14 @@ def found_in(reply: CID) -> Examination:
 
 
 class Role(Protocol):
-    """What differs between a server, a client and a keeper. It keeps nothing that a crash takes away but its app
-    process."""
+    """What differs between a server, a client, a keeper and an admin's command. It keeps nothing that a crash takes
+    away but its app process."""
 
     leads: bool
     """Whether the peer leads one run, and is done when that is closed."""
     topics: tuple[str, ...]
 
-    def machine(self, disk: Disk) -> Server | Client | Keeper:
+    def machine(self, disk: Disk) -> Server | Client | Keeper | Appointment:
         """The machine of a new process, from what is on disk."""
 
     def start_app(self, peer: Peer, app: CID) -> None:
@@ -137,9 +140,15 @@ class Peer:
         self._faults = faults
         self._network = network
         self._witness = witness
-        self._machine: Server | Client | Keeper | None = None
+        self._machine: Server | Client | Keeper | Appointment | None = None
         self._process = 0
         self._app = 0
+        self._lost_apps = 0
+        """How many app processes of this process were lost."""
+        self._stopped_itself = False
+        """Whether no fault ended the process before: then it is none that another one starts."""
+        self._fetched: set[CID] = set()
+        """Records that were fetched once: its node has them, though its home keeps none that it has not verified."""
         self._alarm: float | None = None
         self._disk_free = self._pipe_free = 0.0
         self._disk_full = False
@@ -161,11 +170,13 @@ class Peer:
         self._process += 1
         self._app += 1
         self._alarm = None
+        self._lost_apps = 0
         self._disk_full, self._begun = False, []
         self._disk_free = self._pipe_free = self._timeline.now
         self._clock.restart()
         self.disk.starts = next_start(self.disk.starts, self._clock.now)
-        self._disturb("starts")
+        (self._trace if self._stopped_itself else self._disturb)("starts")
+        self._stopped_itself = False
         self._machine = self.role.machine(self.disk)
         self._network.join(self.name, self.role.topics, self._hear, self.disk)
         self.feed(Started(addresses=(f"/sim/{self.name}",)))
@@ -195,7 +206,7 @@ class Peer:
         self._process += 1
         self._machine = None
         self._network.leave(self.name)
-        (self._trace if self.finished else self._disturb)(why)
+        (self._trace if self.finished or self._stopped_itself else self._disturb)(why)
 
     def _stopped(self, why: str) -> None:
         """The machine is at its end; ``why`` it could not go on, if so."""
@@ -203,6 +214,7 @@ class Peer:
         if self.finished:
             self._end_in_order()
         else:
+            self._stopped_itself = not (self._disk_full or self._lost_apps)
             self.crash(why)
 
     def later(self, delay: float, step: Callable[[], None]) -> None:
@@ -242,6 +254,7 @@ class Peer:
         """Whether the app process is lost now, by itself."""
         lost = self.crashes < self._faults.crashes and self._random.random() < self._faults.app_losses
         self.crashes += lost
+        self._lost_apps += lost
         return lost
 
     def learn(self, manifest: CID, blocks: Mapping[CID, bytes]) -> None:
@@ -306,10 +319,16 @@ class Peer:
             case WakeAt(at):
                 self._wake_at(at)
             case Report() | Connect():
-                self._trace(str(effect))
+                self._tell(effect)
             case Stop(why, cause):  # that another contradicts a run which is closed, people are told when it is over
                 is_over = cause is StopCause.DISPUTE and self.disk.closed is not None
                 self._stopped("" if is_over else why)
+
+    def _tell(self, effect: Report | Connect) -> None:
+        """Its owner starts a standby again that gives the app up, because that was lost again and again."""
+        self._trace(str(effect))
+        if isinstance(effect, Report) and effect.what is What.NOT_TOLD and self._lost_apps >= CRASHES:
+            self.later(0.0, lambda: self.crash("is started again by its owner"))
 
     def _say(self, effect: Publish | PassOn) -> None:
         match effect:
@@ -359,9 +378,9 @@ class Peer:
     def _has(self, effect: Fetch) -> bool:
         match effect:
             case FetchRecord(cid=cid, kind=None):
-                return cid in self.disk.blocks
+                return cid in self.disk.blocks or cid in self._fetched
             case FetchRecord(cid=cid):
-                return not missing(cid, self.disk)
+                return cid in self._fetched or not missing(cid, self.disk)
             case UnpackApp(bundle=bundle):
                 return self.disk.whole(bundle.content)
             case FetchContent(cid=root) | Examine(reply=root) | PinRun(head=root):
@@ -388,6 +407,7 @@ class Peer:
                     fetched.update((each, swarm.get(each)) for each in lacking)
                     known = MemoryBlocks(fetched)
                     lacking = missing(effect.cid, known, effect.trusted, effect.kind) if effect.kind else []
+                self._fetched.add(effect.cid)
                 return Fetched(effect.id, fetched)
             case UnpackApp(id, bundle):
                 self._take_content(bundle.content, swarm)

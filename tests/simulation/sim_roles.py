@@ -119,20 +119,21 @@ class Server:
         elects: bool,
         *,
         begins: bool,
+        plan: RunPlan = RUN_PLAN,
     ) -> None:
         """``patient``: it waits for everybody without end, not only as long as leaders do. ``others``: how many other
-        servers there are. ``elects``: it stands if a leader is silent. ``begins``: it is the one that begins the run.
+        servers there are. ``elects``: it stands if a leader is silent. ``begins``: it is the one that begins the run,
+        by its ``plan``.
         """
         self.identity = identity
         self.leads = begins
-        self.plan = RUN_PLAN
-        """Of the run that it begins."""
+        self.program = app
+        self._plan = plan
         self._patient = patient
         self._least_silence = LEAST_SILENCE if elects else FOREVER
         self._listens = others > 0
         self.topics = topic_all(identity.federation), topic_leader(identity.federation)
         self._clients = clients
-        self._program = app
         self._front: Front | None = None
 
     def machine(self, disk: Disk) -> TwoRoles:
@@ -154,7 +155,7 @@ class Server:
         newest = next(iter(known.values()), None)
         lead, run = None, None
         if newest is None:
-            lead = LeadPlan(self.plan, unless_led=self._listens) if self.leads else None
+            lead = LeadPlan(self._plan, unless_led=self._listens) if self.leads else None
         elif (leader := read_chained(newest.head, disk).by) == self.identity.member:
             resumed = self._resumed(newest, disk)
             lead, known = LeadPlan(self._recorded(resumed, disk), resumed, self._listens), {}
@@ -192,7 +193,7 @@ class Server:
         def send(calls: list[ServerCall]) -> None:
             peer.app_says(*([AppLost("killed")] if peer.loses_app() else map(AppCalled, calls)))
 
-        self._front = Front(peer.disk, self._program, send)
+        self._front = Front(peer.disk, self.program, send)
         peer.feed(AppReady(ENVIRONMENT))
 
     def to_app(self, peer: Peer, value: ToApp) -> None:

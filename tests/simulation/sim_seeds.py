@@ -70,7 +70,7 @@ def try_seeds(run: Callable[[int], None], until: int, file: Path) -> Tried:
 
 def main() -> int:
     """Try simulated runs, each of a seed of its own."""
-    from test_simulated_takeovers import any_run  # tests are imported from here, and this is not imported there
+    from sim_drawn import any_run
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--until", type=int, default=20_000, help="the first seed that is not tried (20000)")

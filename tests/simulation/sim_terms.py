@@ -23,6 +23,8 @@ class Terms:
     def __init__(self, voters: Sequence[frozenset[bytes]]) -> None:
         self._voters = voters
         self._records: dict[CID, Chained] = {}
+        self._places: dict[tuple[int, int], CID] = {}
+        """The records by term and height: in one term there is one history, which grows at its end alone."""
         self._took_over: dict[int, CID] = {}
         """The first record of each term."""
         self._taken_over: dict[tuple[bytes, int], CID] = {}
@@ -33,6 +35,8 @@ class Terms:
         self._contradicted: set[CID] = set()
         """The dispatches that takeovers are against: each may be lost, with all after it, though it is settled."""
         self._votes: dict[tuple[bytes, int], CID] = {}
+        self._was_restored = False
+        """Whether a home was put back: what nobody had heard of may be written anew."""
         self.forgives = False
         """Whether a member may vote twice in a term that nobody wins: its home was restored."""
 
@@ -71,6 +75,7 @@ class Terms:
 
     def forget(self, by: bytes) -> None:
         """A member's home was put back: it may have forgotten what it confirmed. What is settled stays so."""
+        self._was_restored = True
         for members in self._confirmed.values():
             members.discard(by)
 
@@ -81,6 +86,8 @@ class Terms:
             body = parse_record(Block(link, disk.get(link))).body
             assert isinstance(body, Chained)
             self._records[link] = body
+            if self._places.setdefault((body.term, body.height), link) != link and not self._was_restored:
+                raise AssertionError(f"two records at height {body.height} of term {body.term}")
             if body.prev is None or isinstance(body, Takeover):
                 self._begins(link, body)
             link = body.prev

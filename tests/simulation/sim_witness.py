@@ -9,7 +9,8 @@ from sim_terms import Terms
 
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Ack
-from protocol.records.signed_records import parse_record
+from protocol.records.equivocation import says_the_same
+from protocol.records.signed_records import Record, parse_record, read_record
 from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     AckReady,
@@ -31,7 +32,7 @@ class Witness:
         self._seals = seals
         self.terms = terms
         self._heads: dict[tuple[CID, int, int], CID] = {}
-        self._replies: dict[bytes, CID] = {}
+        self._replies: dict[bytes, Record] = {}
         self._acks: dict[tuple[bytes, CID, int, int], CID] = {}
         self.forgives = False
         """Whether a second reply or ack may be announced: a home was restored, and nobody had heard of the first."""
@@ -50,11 +51,14 @@ class Witness:
             case ReplyReady(message=message, record=record):
                 if message not in disk.replies:
                     raise AssertionError(f"reply {record} is announced before it is kept")
-                if self._replies.setdefault(message, record) != record and not self.forgives:
-                    raise AssertionError(f"two replies to message {message.hex()} were announced")
-
+                self._reply(message, read_record(record, disk))
             case AckReady(record=record):
                 self._ack(disk, record)
+
+    def _reply(self, message: bytes, reply: Record) -> None:
+        """One that is signed anew for another dispatch says the same: a takeover has lost the first dispatch."""
+        if not says_the_same(self._replies.setdefault(message, reply), reply) and not self.forgives:
+            raise AssertionError(f"two replies to message {message.hex()} were announced")
 
     def _ack(self, disk: Disk, cid: CID) -> None:
         if cid not in disk.acks:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from random import Random
 from typing import Any
 
 from run_outcome import outcome
 from sim_apps import APPS, cheating_app
+from sim_desk import AdminsCommand, AskedFor
 from sim_disk import chain_of
 from sim_faults import CALM, Faults
-from sim_federation import OTHER_SERVERS, by_cid, founded, key_of, reader_of, with_newcomer, without
+from sim_federation import DESK, OTHER_SERVERS, by_cid, founded, key_of, reader_of, with_newcomer, without
 from sim_network import Network
-from sim_peer import Peer
-from sim_roles import HistoryKeeper, Identity, Server, TrainingClient, acks_of
+from sim_peer import LOOKING, Peer
+from sim_roles import RUN_PLAN, HistoryKeeper, Identity, Server, TrainingClient, acks_of
 from sim_terms import Terms
 from sim_time import EPOCH, Timeline
 from sim_witness import Witness
@@ -27,6 +28,7 @@ from protocol.federation.manifest import manifest_at
 from protocol.federation.voters import voters_by_role
 from protocol.records.bodies import Comparison, RecomputedAck, Takeover
 from protocol.records.signed_records import Record, read_chained
+from protocol.replies.closing_rule import ClosingRule
 from protocol.wire.announcement_seals import AnnouncementSeals
 
 PATIENCE = 2 * 3600.0
@@ -36,11 +38,11 @@ With the worst network it may take most of an hour."""
 OFFLINE_BEGIN_WITHIN = 10.0
 """Seconds."""
 
+APPOINTS_WITHIN = 8.0
+"""Seconds after the server that is to lead knows of the run."""
+
 GONE_WITHIN = 4.0
 """Seconds after it can be spared."""
-
-LOOKING = 0.5
-"""Seconds between two looks at whether it can."""
 
 SIZES = (90, 8, 2)
 """How many of a hundred drawn scenarios have 2 or 3 clients, 4 to 9, and 10 to 30."""
@@ -71,6 +73,12 @@ class Scenario:
     """Whether the server that began the run is lost for good while it is on."""
     honest: bool = True
     """Whether the leader's app is the one that all others know."""
+    witnesses: int = 0
+    """How many other servers have to have recomputed what clients train on."""
+    closing: ClosingRule | None = None
+    """When an exchange closes though replies are not in."""
+    appoints: bool = False
+    """Whether an admin has one of the servers that stand by lead, some time while the run is on."""
     keeper: bool = False
     """Whether all others can only dial out, to a keeper."""
     approval: bool = False
@@ -108,7 +116,8 @@ class Simulation:
         standbys = list(OTHER_SERVERS[: self.scenario.standbys])
         clients = [f"client-{number}" for number in range(1, self.scenario.clients + 1)]
         hub = "keeper" if self.scenario.keeper else None
-        names = ("server", *standbys, *clients, *([] if hub is None else [hub]))
+        desk = [DESK] if self.scenario.appoints else []
+        names = ("server", *standbys, *clients, *([] if hub is None else [hub]), *desk)
         blocks, newer = self._manifests(names)
         self.federation = blocks[0].cid
         network = Network(self.timeline, random, self.faults, names, hub)
@@ -119,7 +128,8 @@ class Simulation:
         who = {name: Identity(name, self.federation) for name in names}
         leads = program if self.scenario.honest else partial(cheating_app, self.scenario.rounds)
         asked = self.scenario.clients, self.scenario.patient, len(standbys), self.scenario.elects
-        self.server = Peer("server", Server(who["server"], leads, *asked, begins=True), *shared)
+        plan = replace(RUN_PLAN, witnesses=self.scenario.witnesses, closing=self.scenario.closing)
+        self.server = Peer("server", Server(who["server"], leads, *asked, begins=True, plan=plan), *shared)
         choices = not self.scenario.approval, self.scenario.remembers
         self.clients = [Peer(name, TrainingClient(who[name], *choices), *shared) for name in clients]
         self.standbys = [Peer(name, Server(who[name], program, *asked, begins=False), *shared) for name in standbys]
@@ -138,10 +148,17 @@ class Simulation:
         if self.scenario.approval:
             for client in self.clients:
                 self.timeline.after(random.uniform(0.0, 20.0), client.approve)
+        if self.scenario.appoints:
+            self._appoint(Peer(DESK, AdminsCommand(who[DESK]), *shared), blocks, random)
         if newer:
             first_to_know = random.choice((self.server, *self.clients))
             at = random.uniform(0.0, 4.0)
             self.timeline.after(at, lambda: first_to_know.learn(newer[0].cid, by_cid((*newer, *blocks))))
+
+    def _appoint(self, desk: Peer, blocks: tuple[Block, ...], random: Random) -> None:
+        desk.learn(self.federation, by_cid(blocks))
+        to = random.choice(self.standbys)
+        AskedFor(desk, to, random.uniform(0.0, APPOINTS_WITHIN))
 
     def _manifests(self, names: tuple[str, ...]) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
         """The blocks of the first version, and those of the second if there is to be one."""

@@ -6,26 +6,20 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from sim_drawn import HURRIED
 from sim_faults import CALM, Faults
 from sim_numbers import some
-from sim_roles import RUN_PLAN, Server, TrainingClient
+from sim_roles import TrainingClient
 from simulation import Scenario, Simulation
-
-from protocol.replies.closing_rule import ClosingRule, Share
 
 SLOW = 40.0
 """Seconds for a message."""
 
 
-HURRIED = ClosingRule(Share(500), 1.0)
-
-
 def with_a_slow_client(faults: Faults, seed: int, **scenario: bool | int) -> Simulation:
-    run = Simulation(replace(Scenario(clients=3, rounds=4), **scenario), faults, seed)
-    server, slow = run.server.role, run.clients[0].role
-    assert isinstance(server, Server)
+    run = Simulation(replace(Scenario(clients=3, rounds=4, closing=HURRIED), **scenario), faults, seed)
+    slow = run.clients[0].role
     assert isinstance(slow, TrainingClient)
-    server.plan = replace(RUN_PLAN, closing=HURRIED)
     slow.works_for = SLOW
     return run
 

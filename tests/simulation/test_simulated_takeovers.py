@@ -15,62 +15,22 @@ import pytest
 import sim_peer
 from sim_apps import APPS
 from sim_crashes import CrashInElection
+from sim_drawn import PATIENCE, assert_as_undisturbed
 from sim_faults import CALM, Faults
 from sim_federation import key_of
 from sim_liars import Liar, Lie
 from sim_numbers import some
+from sim_peer import LOOKING
 from sim_restore import Restored
-from simulation import LOOKING, Scenario, Simulation, seen_by_the_app, undisturbed
+from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
 from test_restored_homes import ROUGH
-from test_simulation import simulation
 
 from protocol.roles.effects import Durable, KeepVote, Store, WriteHead
 from protocol.roles.events import ToHandOver
 
-PATIENCE = 1200.0
-"""Virtual seconds after the last fault; 20 runs took 217 at most."""
-
-
-def takeover(seed: int) -> Simulation:
-    """Scenario and faults follow from the seed too."""
-    random = Random(f"takeover {seed}")
-    scenario = Scenario(
-        clients=random.choice((2, 3)),
-        rounds=random.choice((2, 3)),
-        app=random.choice(sorted(APPS)),
-        newcomer=random.random() < 0.1,
-        standbys=random.choice((1, 1, 2)),
-        elects=True,
-        gone=random.random() < 0.4,
-    )
-    faults = Faults.draw(random)
-    return Simulation(scenario, replace(faults, loss=min(faults.loss, 0.5)), seed, patience=PATIENCE)
-
-
-def assert_as_undisturbed(run: Simulation) -> None:
-    """It ends as it would if nothing went wrong and nobody stood by."""
-    told = run.run()
-    calm = undisturbed(replace(run.scenario, newcomer=False, standbys=0, elects=False, gone=False))
-    assert seen_by_the_app(told) == seen_by_the_app(calm)
-
-
-def any_run(seed: int) -> None:
-    """Half of all runs have servers that stand by."""
-    if seed % 2:
-        assert_as_undisturbed(takeover(seed // 2))
-        return
-    disturbed = simulation(seed // 2)
-    told, calm = disturbed.run(), undisturbed(replace(disturbed.scenario, newcomer=False))
-    assert seen_by_the_app(told) == seen_by_the_app(calm)
-
 
 def types_of(told: tuple[Mapping[str, Any], ...]) -> list[str]:
     return [each["type"] for each in told]
-
-
-@pytest.mark.parametrize("seed", some(2, of=20))
-def test_a_run_that_servers_take_over_ends_as_the_undisturbed_one(seed: int) -> None:
-    assert_as_undisturbed(takeover(seed))
 
 
 def test_a_server_that_is_lost_for_good_is_succeeded() -> None:

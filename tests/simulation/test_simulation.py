@@ -1,7 +1,6 @@
-"""Whatever is lost, late, cut off or crashes: a run ends as the undisturbed one does.
+"""Whatever is lost, late, cut off or crashes: a run of one kind ends as the undisturbed one does.
 
-``pytest tests/simulation --seeds 5000`` tries more seeds. A failure prints its seed and what happened last; the test of
-that number repeats it exactly, in any process.
+A failure prints its seed and what happened last; the test of that number repeats it exactly, in any process.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from random import Random
 import pytest
 from sim_apps import APPS
 from sim_disk import Disk, chain_of
+from sim_drawn import simulation
 from sim_faults import CALM, Faults
 from sim_numbers import some
 from sim_peer import Peer
@@ -28,26 +28,6 @@ from protocol.records.signed_records import answers
 from protocol.roles.effects import KeepReply, WriteHead
 
 HERE = Path(__file__).parent
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "seed" in metafunc.fixturenames:
-        seeds = metafunc.config.getoption("--seeds") or (600 if metafunc.config.getoption("--all") else 20)
-        metafunc.parametrize("seed", range(seeds))
-
-
-def simulation(seed: int) -> Simulation:
-    """Scenario and faults follow from the seed too."""
-    random = Random(f"pollen {seed}")
-    scenario, faults = Scenario.draw(random), Faults.draw(random)
-    return Simulation(replace(scenario, standbys=int(seed % 4 == 0 and scenario.clients < 4)), faults, seed)
-
-
-def test_a_disturbed_run_ends_as_the_undisturbed_one(seed):
-    disturbed = simulation(seed)
-    told, expected = disturbed.run(), undisturbed(replace(disturbed.scenario, newcomer=False))
-    assert seen_by_the_app(told) == seen_by_the_app(expected)
-    assert disturbed.scenario.newcomer or told == expected
 
 
 @pytest.mark.parametrize("number", some(3, of=12))
@@ -121,7 +101,7 @@ def test_what_is_kept_is_never_computed_again():
 
 @pytest.mark.parametrize("hash_seed", ["1", pytest.param("2", marks=pytest.mark.all)])
 def test_a_seed_repeats_exactly_in_another_process(hash_seed):
-    script = "from test_simulation import simulation; s = simulation(10); s.run(); print(s.timeline.digest)"
+    script = "from sim_drawn import simulation; s = simulation(10); s.run(); print(s.timeline.digest)"
     environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{HERE}:{HERE.parent}:{HERE.parents[1]}"}
     there = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     here = simulation(10)

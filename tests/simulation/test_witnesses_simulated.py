@@ -10,7 +10,6 @@ from sim_disk import Disk, chain_of
 from sim_faults import CALM, Faults
 from sim_numbers import some
 from sim_peer import Peer
-from sim_roles import Server
 from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
 
 from protocol.blocks.cid import CID
@@ -25,21 +24,15 @@ WITHIN = 120.0
 """Seconds of virtual time in which a leader that cheats has been stopped."""
 
 
-def witnessed(scenario: Scenario, faults: Faults, seed: int) -> Simulation:
-    run = Simulation(scenario, faults, seed)
-    assert isinstance(run.server.role, Server)
-    run.server.role.plan = replace(run.server.role.plan, witnesses=1)
-    return run
-
-
 @pytest.mark.parametrize("seed", some(1, of=100))
 def test_a_witnessed_run_ends_with_the_undisturbed_model(seed: int) -> None:
     scenario = Scenario(clients=2, standbys=1)
-    assert witnessed(scenario, ROUGH, seed).run(to_the_last=True) == undisturbed(scenario)
+    run = Simulation(replace(scenario, witnesses=1), ROUGH, seed)
+    assert run.run(to_the_last=True) == undisturbed(scenario)
 
 
 def test_no_client_trains_on_what_a_leader_sends_that_its_witness_contradicts_nor_answers_anything_after() -> None:
-    run = witnessed(Scenario(clients=2, standbys=1, honest=False), CALM, 1)
+    run = Simulation(Scenario(witnesses=1, clients=2, standbys=1, honest=False), CALM, 1)
     run.timeline.run(lambda: False, WITHIN)
     (standby,) = run.standbys
     words = [parse_record(block).body for block in standby.disk.acks.values()]
@@ -55,7 +48,7 @@ def test_no_client_trains_on_what_a_leader_sends_that_its_witness_contradicts_no
 def test_two_servers_that_contradict_a_third_lead_on_from_before_and_the_model_is_the_honest_one(
     stops: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = witnessed(Scenario(clients=2, rounds=4, standbys=2, elects=True, honest=False), CALM, 1)
+    run = Simulation(Scenario(witnesses=1, clients=2, rounds=4, standbys=2, elects=True, honest=False), CALM, 1)
     if stops:  # as an honest server does if another contradicts it; and nobody starts it again
         monkeypatch.setattr(run.server, "_stopped", lambda why: run.server.lose())
     else:
@@ -71,7 +64,7 @@ def test_two_servers_that_contradict_a_third_lead_on_from_before_and_the_model_i
 
 
 def test_who_crashes_between_laying_a_dispatch_down_and_its_vote_lays_it_down_again_and_votes() -> None:
-    run = witnessed(Scenario(clients=2, rounds=4, standbys=2, elects=True, honest=False), CALM, 1)
+    run = Simulation(Scenario(witnesses=1, clients=2, rounds=4, standbys=2, elects=True, honest=False), CALM, 1)
     followers = [*run.standbys, *run.clients]
     laid_down = [_crashes_once_laid_down(each) for each in followers]
     run.server._stopped = lambda why: run.server.lose()  # type: ignore[method-assign]  # nobody starts it again

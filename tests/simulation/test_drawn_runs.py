@@ -1,0 +1,34 @@
+"""Whatever is lost, late, cut off, crashes or lies, and whoever leads: a drawn run ends as the undisturbed one does.
+
+At each step at most one server leads in a term, what is settled stays, and what is announced is kept (`sim_terms`,
+`sim_witness`). ``pytest tests/simulation --seeds 5000`` tries more. A failure prints its seed, which repeats
+it exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from sim_drawn import any_run, assert_as_undisturbed, takeover
+
+SEEDS: Final = 200
+WITH_ALL: Final = 1200
+PIECE: Final = 10
+"""Seeds of one test: so the workers share them, and a test takes seconds."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "first" in metafunc.fixturenames:
+        seeds = metafunc.config.getoption("--seeds") or (WITH_ALL if metafunc.config.getoption("--all") else SEEDS)
+        metafunc.parametrize("first", range(0, seeds, PIECE))
+
+
+def test_drawn_runs_end_as_the_undisturbed_ones(first: int) -> None:
+    for seed in range(first, first + PIECE):
+        any_run(seed)
+
+
+@pytest.mark.parametrize("number", [189, 348, 578, 739, 1517, 1858, 3085])
+def test_what_a_drawn_run_once_found_stays_mended(number: int) -> None:
+    assert_as_undisturbed(takeover(number))
