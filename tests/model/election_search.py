@@ -118,7 +118,6 @@ SEARCHES: Final = {
 """What is searched."""
 
 BEGUN: Final = {
-    "three servers, four terms",
     "three servers, four terms, four records",
     "two clients, three terms",
     "two clients, slow disks",
