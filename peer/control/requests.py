@@ -44,7 +44,7 @@ class LeadRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
     run: str
     """Its CID."""
     to: str
-    """The server's name or member id; empty: any that stands by."""
+    """The server's name or member id; empty: one that stands by."""
 
 
 class RunJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="run"):

@@ -61,6 +61,7 @@ from protocol.records.bodies import Role
 from protocol.roles.effects import Report
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.server.running_role import RunningRole
+from protocol.roles.server.server import Server
 from protocol.run_names import SHOWN
 from protocol.visible import named
 from protocol.wire.asking import Channel
@@ -265,15 +266,17 @@ class Peer:
         return next(iter(sessions.values())) if len(sessions) == 1 else None
 
     def _hand_over(self, held: Held, cid: CID, to: str) -> HandingOver:
-        """Hand a run that is led here over to another server."""
+        """Hand a run that is led here over to another server: the one named ``to``, or the best that stands by."""
         machine = held.prepared.machine
         manifest = machine.newest.manifest
-        if not to:
-            ours = machine.newest.author.member
-            others = sorted(manifest.name_of(each) for each in manifest.ids_of(Role.SERVER) if each != ours)
-            names = ", ".join(others) or "there is none"
-            raise PeerError(f"which other server is to lead it? {names}", fix="peer lead RUN --to NAME")
-        member = find_member(manifest, to)
+        best = machine.best_standby() if isinstance(machine, Server) and not to else None
+        if best is None and not to:
+            raise PeerError(
+                "no other server stands by that could lead it",
+                fix="start one: peer start --role server --standby; or name one that may be heard by others alone: "
+                "peer lead RUN --to NAME",
+            )
+        member = find_member(manifest, to) if best is None else manifest.members[best]
         name = manifest.name_of(member.id)
         if Role.SERVER not in member.roles or member.id == machine.newest.author.member:
             raise PeerError(f"{name} is no other server of the federation", fix="peer federation show lists them")

@@ -72,9 +72,9 @@ def test_a_standby_leads_the_run_of_a_killed_leader_which_stands_by_when_it_is_b
 
 
 @pytest.mark.all
-def test_a_leader_hands_its_run_over_and_stands_by(federation: Federation, gate: Gate) -> None:
+def test_a_leader_hands_its_run_over_to_who_stands_by_and_stands_by_itself(federation: Federation, gate: Gate) -> None:
     standby, server, *clients = in_round_2(federation, gate, rounds=2)
-    told = json.loads(federation.done("server", "lead", "latest", "--to", "second", "--json"))
+    told = json.loads(federation.done("server", "lead", "latest", "--json"))
     assert (told["to"], told["term"]) == ("second", 2)
     gate.open("train-2")
     assert [each.code() for each in (standby, server, *clients)] == [0] * 3, standby.said

@@ -110,9 +110,7 @@ def lead(
     options: MemberOptions,
     to: Annotated[
         str,
-        typer.Option(
-            "--to", metavar="NAME", help="The server that is to lead it.", show_default="an admin: any that stands by"
-        ),
+        typer.Option("--to", metavar="NAME", help="The server that is to lead it.", show_default="one that stands by"),
     ] = "",
     full: FullOption = False,  # noqa: ARG001  # its callback does what it says
     json: JsonOption = False,

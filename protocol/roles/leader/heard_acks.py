@@ -83,22 +83,35 @@ class HeardAcks:
             ack = parse_record(block).body
             if isinstance(ack, Ack):
                 self._known[(ack.by, ack.term, ack.height)] = block.cid
-                if ack.height > self._height(ack.by):
+                if ack.height > self.height(ack.by):
                     self._highest[ack.by] = ack.height, block
+                self._contradicts(ack)
+
+    def _contradicts(self, ack: Ack) -> bool:
+        """Whether its author has computed something else; note that."""
+        if not isinstance(ack, RecomputedAck) or ack.recomputed.comparison is not Comparison.DIVERGED:
+            return False
+        self._contradicting.add(ack.by)
+        return True
 
     def newest_of(self, member: bytes) -> Block | None:
         """The highest ack of a member."""
         known = self._highest.get(member)
         return None if known is None else known[1]
 
-    def _height(self, member: bytes) -> int:
+    def height(self, member: bytes) -> int:
+        """Up to which height a member has confirmed our run; -1: none."""
         known = self._highest.get(member)
         return -1 if known is None else known[0]
+
+    def contradict(self) -> frozenset[bytes]:
+        """The servers that have computed something else than we have recorded."""
+        return frozenset(self._contradicting)
 
     def awaits(self, standbys: Iterable[bytes]) -> bool:
         """Whether one of ``standbys`` has not told what it made of the run's end."""
         height = self._writer.chain.height
-        return any(self._height(by) < height and by not in self._contradicting for by in standbys)
+        return any(self.height(by) < height and by not in self._contradicting for by in standbys)
 
     def heard(self, by: bytes, ready: AckReady, inline: Iterable[Block], now: float) -> None:
         """A member says that it has confirmed our chain."""
@@ -126,7 +139,7 @@ class HeardAcks:
         self._judge(ack)
         place = (ack.by, ack.term, ack.height)
         known = self._known.get(place)
-        if known == record.cid or (known is None and ack.height <= self._height(by)):
+        if known == record.cid or (known is None and ack.height <= self.height(by)):
             return  # late: the one that came covers it; and so nobody has us keep more than one for each height
         try:
             record.check_signatures()
@@ -137,8 +150,7 @@ class HeardAcks:
             self._highest[by] = ack.height, block
             self._new.append(block)
             self._witnesses.take(record, block)
-            if isinstance(ack, RecomputedAck) and ack.recomputed.comparison is Comparison.DIVERGED:
-                self._contradicting.add(by)
+            if self._contradicts(ack):
                 name = self._newest.manifest.name_of(by)
                 run = str(ack.run)
                 self._outbox.report(What.CONTRADICTED, name=name, run=run, height=ack.height, ack=str(record.cid))

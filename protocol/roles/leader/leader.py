@@ -343,6 +343,17 @@ class Leader:
         if self.chain.head is None:
             self.machine.outbox.cannot_go_on("it was stopped before it began", now, StopCause.OWNER)
 
+    def best_standby(self) -> bytes | None:
+        """The server that could go on with the run soonest: it stands by, and has confirmed the most of it. None if
+        none stands by."""
+        run, newest = self._leadership.run(), self.machine.newest.manifest
+        if run is None:
+            return None
+        proof_against = self.machine.equivocations.distrust.proof_against
+        could = run.electorate(newest).candidates - self._acks.contradict()
+        trusted = [by for by in self._clients.standbys() if by in could and not proof_against(newest.members.get(by))]
+        return max(trusted, key=lambda by: (self._acks.height(by), by), default=None)
+
     def _hand_over(self, event: ToHandOver, now: float) -> None:
         """Let another server be elected. What is recorded by then is its to go on with."""
         self._leadership.handing_over.begin(event.to, now)

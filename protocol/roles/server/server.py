@@ -93,6 +93,10 @@ class Server:
         """As `RunningRole`."""
         return self.role.machine.state
 
+    def best_standby(self) -> bytes | None:
+        """Who could go on with the run that it leads; None if nobody could, or it leads none."""
+        return self.role.best_standby() if isinstance(self.role, Leader) else None
+
     @property
     def newest(self) -> NewestManifest:
         """As `RunningRole`."""

@@ -422,6 +422,19 @@ def test_without_a_standby_that_is_what_lacks() -> None:
     assert "peer start --role server --standby" in told["why"]
 
 
+def test_its_best_successor_is_a_server_that_stands_by_and_has_not_contradicted_it() -> None:
+    leader = resumed(begun())
+    are_here(leader, ALICE, BOB)
+    assert leader.machine.best_standby() is None
+    are_here(leader, SECOND)
+    assert leader.machine.best_standby() == id_of(SECOND)
+    scribe = begun()
+    word = contradicts(scribe, SECOND, height=scribe.chain.height, head=scribe.chain.head)
+    contradicted = resumed(scribe, scribe.sign(word, SECOND))
+    are_here(contradicted, SECOND)
+    assert contradicted.machine.best_standby() is None
+
+
 def test_one_that_hands_over_appends_nothing_more_and_votes_for_another(leader: Attacked) -> None:
     head, height = at(leader), leader.machine.chain.height
     leader.feed(ToHandOver(id_of(SECOND)))
