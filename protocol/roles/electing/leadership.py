@@ -230,5 +230,6 @@ class Leadership:
         yield from self._ballot.moments()
         yield from self._standing.moments()
         yield from self.handing_over.moments()
-        yield from self.voters.moments()
+        if not self.handing_over.is_under_way:  # as long as it is, `settle` does not look at who is silent
+            yield from self.voters.moments()
         yield from self._chance.moments()

@@ -118,6 +118,16 @@ def test_it_is_not_woken_without_end_by_a_deadline_that_passes_while_too_few_vot
     assert leader.machine.chain.height == height + 1
 
 
+def test_it_is_not_woken_without_end_by_voters_that_fall_silent_while_it_hands_over(leader: Attacked) -> None:
+    leadership = leader.machine._leadership
+    (silent_at,) = leadership.voters.moments()
+    leader.wait(silent_at - leader.now - 1.0)
+    leader.feed(ToHandOver(id_of(SECOND)))
+    leader.wait(2.0)
+    assert leadership.handing_over.is_under_way
+    assert min(leader.machine.machine.moments()) > leader.now
+
+
 def learns(leader: Attacked, **changes: Any) -> int:
     """It hears of a version with these changes; the version of the manifest in force in its run then."""
     newest = leader.machine.machine.newest.manifest
