@@ -343,4 +343,5 @@ class Federation:
         for peer in self.processes:  # their environment is not to be read, so `orphans` may not know them
             peer.kill()
         for process in self.orphans():
-            os.kill(process, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(process, signal.SIGKILL)
