@@ -60,6 +60,7 @@ class Leadership:
         self.handing_over = handing_over = HandingOver(self.run, self._is_still, machine)
         self._ballot = Ballot(self.run, lambda _now: not handing_over.is_under_way, remembers, machine)
         self._chance = TakeoverChance(self.takeover, machine.outbox)
+        self._looks_into = looks_into
         self._standing = Standing(self.run, self._ballot, self._over, looks_into, machine)
         self._standing.promised = self._promised
 
@@ -164,6 +165,7 @@ class Leadership:
                 self._warranted(self._ballot.warrants.heard(ready, said.blocks, now), now)
             case Hello(position=position) | Beat(position=position):
                 self.voters.confirms(said.by, position, now)
+                self._look_into(said.by, position, now)
                 return False
             case ReplyReady() | AckReady():
                 self.voters.heard(said.by, now)
@@ -174,6 +176,15 @@ class Leadership:
             case _:
                 return False
         return True
+
+    def _look_into(self, by: bytes, position: Position | None, now: float) -> None:
+        """A member says how far it has verified a run. If a voter has come to a higher term of ours, another was
+        elected while we were away, and is away itself by now: nobody else would tell us of it."""
+        run = self.run()
+        if run is None or position is None or position.term <= run.position.term:
+            return
+        if by in run.electorate(self._machine.newest.manifest).all:
+            self._looks_into(by, position, now)
 
     def _warranted(self, warrant: Warrant | None, now: float) -> None:
         """An admin wants another server to lead: have it elected, as if our owner wanted it."""

@@ -110,6 +110,9 @@ class OtherLeaders:
         chain = run.chain
         if self._why:
             self._give_up(run, now)
+        elif chain.head is not None and chain.term > term and chain.by == self._newest.author.member:
+            self._run = None  # we were elected and have forgotten it: `forgotten_records` takes that up
+            self._claims.held(self._by)
         elif chain.head is not None and chain.term > term:
             self.newest = Position(run.run, chain.head, chain.height, chain.term)
             name = self._newest.manifest.name_of(chain.by)

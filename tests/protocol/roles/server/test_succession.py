@@ -391,6 +391,15 @@ def test_a_leader_that_comes_back_to_a_run_that_another_has_closed_learns_of_it_
     assert server.all(Stop), "it was for this run alone"
 
 
+def test_a_leader_that_heard_no_standby_learns_from_any_voter_that_another_was_elected() -> None:
+    made = scribe()
+    server = leading(made)
+    made.lead(leader=SECOND)
+    server.say(ALICE, Beat(server.server.newest.ref, PeerState.WORKING, position(made, term=2)))
+    server.here()
+    assert isinstance(server.server.role, Standby)
+
+
 def test_a_client_that_names_a_head_which_nobody_has_does_not_keep_a_leader_from_yielding() -> None:
     made = scribe()
     server = leading(made)
