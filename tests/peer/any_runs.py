@@ -59,7 +59,7 @@ class AnyRun:
             version=self.reason,
             config=tuple(self.config.items()),
             app=write_bundle(BUNDLE)[0],
-            replay_format=3,
+            replay_format=4,
             environment=replace(ENVIRONMENT, python=self.name[:MAX_TEXT]),
         )
         written = WrittenRun(scribe, **scribe.private(private, Run.TYPE, None))

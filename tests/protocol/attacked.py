@@ -189,7 +189,7 @@ def standing_by(
 ) -> Attacked:
     """The second server, which has heard of no run yet."""
     trusted = TrustedManifest(scribe.first, scribe.source)
-    plan = StandbyPlan(**{"app": APP, "replay_format": 3} | changes)
+    plan = StandbyPlan(**{"app": APP, "replay_format": 4} | changes)
     return Attacked(Standby(Author(id_of(SECOND), (SECOND,), 1, acting=acting), trusted, plan, kept, verified), scribe)
 
 

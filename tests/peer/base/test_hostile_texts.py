@@ -56,7 +56,7 @@ def hostile_run() -> WrittenRun:
         version=WIDE,
         config=((SENT, SENT),),
         app=write_bundle(BUNDLE)[0],
-        replay_format=3,
+        replay_format=4,
         environment=replace(ENVIRONMENT, python=SENT, cpu=WIDE),
     )
     written = WrittenRun(scribe, **scribe.private(private, Run.TYPE, None))

@@ -36,7 +36,7 @@ def hostile_run() -> WrittenRun:
         version=HOSTILE,
         config=((HOSTILE, HOSTILE), ("long", "x" * 5_000)),
         app=write_bundle(BUNDLE)[0],
-        replay_format=3,
+        replay_format=4,
         environment=ENVIRONMENT,
     )
     run = WrittenRun(scribe, **scribe.private(private, Run.TYPE, None))
