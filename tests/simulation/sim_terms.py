@@ -68,7 +68,9 @@ class Terms:
     def said(self, by: bytes, disk: Disk, body: Said) -> None:
         """A member says this."""
         if isinstance(body, VoteReady):
-            if (kept := disk.votes.get(body.run)) is None or kept.vote.cid != body.record:
+            kept = disk.votes.get(body.run)
+            is_older = kept is not None and kept.term > body.term  # it is given late: another was kept since
+            if kept is None or body.record != (self._votes.get((by, body.term)) if is_older else kept.vote.cid):
                 raise AssertionError(f"a vote in term {body.term} is given before it is kept")
         elif isinstance(body, PeerStatus) and body.position is not None and body.position.head in self._records:
             self._confirms(by, disk, body.position)

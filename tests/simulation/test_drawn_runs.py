@@ -29,7 +29,7 @@ def test_drawn_runs_end_as_the_undisturbed_ones(first: int) -> None:
         any_run(seed)
 
 
-@pytest.mark.parametrize("number", [189, 348, 578, 739, 1517, 1858, 3085])
+@pytest.mark.parametrize("number", [189, 348, 578, 739, 1517, 1858, 3085, 5244, 5798])
 def test_what_a_drawn_run_once_found_stays_mended(number: int) -> None:
     assert_as_undisturbed(takeover(number))
 

@@ -173,7 +173,8 @@ class OwedReplies:
         return False
 
     def _here(self, waiting: _Unacknowledged, blocks: Mapping[CID, bytes], now: float) -> None:
-        self._take(waiting, Block(waiting.reply, blocks[waiting.reply]), now)
+        if (data := blocks.get(waiting.reply)) is not None:  # else it was signed anew meanwhile
+            self._take(waiting, Block(waiting.reply, data), now)
 
     def _not_here(self, waiting: _Unacknowledged, why: str, now: float) -> None:
         self._outbox.report(What.FETCH_FAILED, message=waiting.message.hex(), why=why)
