@@ -61,7 +61,8 @@ def without(file: Path, *, whole: bool) -> Path:
 def test_a_run_that_drops_updates_says_so_from_the_start_and_is_replayed_where_they_are_kept(
     whole: bool, federation: Federation
 ) -> None:
-    config = 'strategy="FedAvg" num-server-rounds=3 min-nodes=2 central-evaluation=false'
+    of_chunks = "columns=300"  # less would stand in the body of a content
+    config = f'strategy="FedAvg" num-server-rounds=3 min-nodes=2 central-evaluation=false {of_chunks}'
     keeping = ("--keep", "models=all updates=last:2", "--drop-updates", "--best", "loss")
     server = federation.server(APP, "--run-config", config, *keeping)
     clients = [federation.client(name, APP) for name in federation.names]

@@ -33,14 +33,14 @@ def build(name, config):
     return kind(**common, **OPTIONS.get(name, {}))
 
 
-def first_model(name):
+def first_model(name, columns):
     if name.startswith("FedXgb"):
         return ArrayRecord([np.frombuffer(b"", dtype=np.uint8)])
     return ArrayRecord(
         {
             "w": Array(np.random.randn(64, 32).astype(np.float32)),
             "b": Array(np.zeros(32, np.float32)),
-            "wide": Array(np.random.randn(32, 10)),
+            "wide": Array(np.random.randn(32, columns)),
             "half": Array(np.random.randn(7, 3).astype(np.float16)),
             "scalar": Array(np.asarray(1.5)),
         }
@@ -62,7 +62,7 @@ def main(grid: Grid, context: Context) -> None:
         return
     build(config["strategy"], config).start(
         grid=grid,
-        initial_arrays=first_model(config["strategy"]),
+        initial_arrays=first_model(config["strategy"], config["columns"]),
         num_rounds=config["num-server-rounds"],
         timeout=60,
         train_config=ConfigRecord({"lr": 0.01}),
