@@ -39,7 +39,7 @@ def answers(report: Any) -> list[dict[str, Any]]:
 def test_each_trouble_of_a_client_is_a_flower_error_with_its_reason(federation: Federation, gate: Gate) -> None:
     federation.add("three", "four", "five")
     config = f'rounds=1 gate="{gate.folder}"'
-    server = federation.server(GATED, "--client-timeout", "12", "--run-config", config, clients=5)
+    server = federation.server(GATED, "--client-timeout", "20", "--run-config", config, clients=5)
     clients = [
         federation.client("one", GATED),
         federation.client("two", GATED, "raises=true"),
@@ -66,7 +66,7 @@ def test_each_trouble_of_a_client_is_a_flower_error_with_its_reason(federation: 
     assert "the client app is broken" in errors["two"][1]
     assert "cannot be imported" in errors["three"][1]
     assert "killed by signal 6" in errors["four"][1]
-    assert "time-out of 12 s" in errors["five"][1]
+    assert "time-out of 20 s" in errors["five"][1]
 
 
 @pytest.mark.all
