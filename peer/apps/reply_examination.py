@@ -10,8 +10,9 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
 from peer.engine.engine_retries import EngineRetries
@@ -41,16 +42,23 @@ def examine_in_threads(
     examiner: Examiner, asked: SimpleQueue[Examine], answer: Callable[[Examined | Failed], None]
 ) -> None:
     """Examine what is ``asked`` for, as long as the process lives. A reply that is still coming is not given up,
-    however slow its line, and keeps no thread from the others."""
+    however slow its line, and lets all others go first: whoever sends it may send a block now and then for ever."""
+    coming: SimpleQueue[Examine] = SimpleQueue()
+
+    def following() -> Examine:
+        for waiting in (asked, coming):
+            with suppress(Empty):
+                return waiting.get_nowait()
+        return asked.get()  # each that is coming is taken up again by the thread that put it back, or another
 
     def serve() -> None:
         try:
             while True:
-                ask = asked.get()
+                ask = following()
                 try:
                     answer(examiner.answer(ask))
                 except StillComing:
-                    asked.put(ask)  # it goes on after the others have had their turn
+                    coming.put(ask)
         except BaseException:  # noqa: BLE001  # a bug of ours; without this exit the peer would wait forever
             traceback.print_exc()
             os._exit(1)

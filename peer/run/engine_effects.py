@@ -4,6 +4,7 @@ thread."""
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -26,6 +27,10 @@ from protocol.roles.events import Done, Event, Fetched
 CONTENT_TIMEOUT: Final = 120.0
 """Seconds to wait for a content. The machine then asks again."""
 
+STILL_COMING: Final = 4
+"""How many contents are waited for as long as some of them comes. Each keeps one of the threads that fetch records, too
+(`peer.run.effect_threads.FETCHERS`), and whoever sends it may send a block now and then for ever."""
+
 
 class EngineEffects:
     """The engine as one run uses it. It raises an `EngineError`, a `PeerError`, a `BlockError` or an `OSError`."""
@@ -47,9 +52,12 @@ class EngineEffects:
         self._records, self._claimed = RecordFetcher(OwnBlocks(engine, journal)), RecordFetcher(SoundBlocks(engine))
         self._is_refused = False
         """Whether the engine refuses to publish."""
+        self._still_coming = threading.BoundedSemaphore(STILL_COMING)
+        self._is_closed = threading.Event()
 
     def close(self) -> None:
         """Fetch no more."""
+        self._is_closed.set()
         self._records.close()
         self._claimed.close()
 
@@ -59,15 +67,26 @@ class EngineEffects:
         return Fetched(effect.id, self._retries(lambda: records.fetch(effect.cid, effect.kind, effect.trusted)))
 
     def fetch_content(self, effect: FetchContent, limit: int) -> Event:
-        """Fetch a content of at most ``limit`` bytes. Unless it is a reply's, which keeps no thread from others, it is
-        not given up while some of it comes."""
-        while True:
-            try:
-                self._retries(lambda: self._engine.fetch(effect.cid, timeout=CONTENT_TIMEOUT, limit=limit))
-                return Done(effect.id)
-            except StillComing:
-                if effect.of_reply:
-                    raise
+        """Fetch a content of at most ``limit`` bytes. It is not given up while some of it comes, unless it is a
+        reply's, which keeps no thread from others, or `STILL_COMING` others are waited for so."""
+        try:
+            return self._fetch_once(effect, limit)
+        except StillComing:
+            if effect.of_reply or not self._still_coming.acquire(blocking=False):
+                raise
+        try:
+            while True:
+                try:
+                    return self._fetch_once(effect, limit)
+                except StillComing:
+                    if self._is_closed.is_set():
+                        raise
+        finally:
+            self._still_coming.release()
+
+    def _fetch_once(self, effect: FetchContent, limit: int) -> Event:
+        self._retries(lambda: self._engine.fetch(effect.cid, timeout=CONTENT_TIMEOUT, limit=limit))
+        return Done(effect.id)
 
     def fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
         """Fetch an app, or only what says which files it has."""

@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -59,6 +60,25 @@ class Slow:
             raise StillComing(root)
         self._contents.fetch(root, timeout=timeout, limit=limit)
         self._other_came.set()
+
+    def local(self, root: CID) -> BlockSource:
+        return self._contents.local(root)
+
+
+class Dribbling:
+    """Contents that never are whole. As some are asked for a second time, another reply is announced."""
+
+    def __init__(self, contents: EngineContents, announce: Callable[[], None]) -> None:
+        self.tried: list[CID] = []
+        self._contents, self._announce = contents, announce
+
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        self.tried.append(root)
+        if self.tried.count(root) == 3:
+            raise Unreachable(root)
+        if self.tried.count(root) == 2 and len(self.tried) == 3:
+            self._announce()
+        raise StillComing(root)
 
     def local(self, root: CID) -> BlockSource:
         return self._contents.local(root)
@@ -161,6 +181,21 @@ def test_a_reply_that_is_still_coming_lets_others_go_first_and_is_never_given_up
     found = [answers.get(timeout=60) for _ in range(2)]
     assert [(answer.effect, type(answer)) for answer in found] == [(2, Examined), (1, Examined)]
     assert slow.left == 0
+
+
+def test_a_new_reply_goes_before_all_that_are_still_coming(
+    local_engine: LocalEngine, effect: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examining, "FETCHED_AT_ONCE", 1)
+    asked, answers = SimpleQueue[Examine](), SimpleQueue[Examined | Failed]()
+    slow, slower, new = (replace(effect, id=number, reply=raw_block(bytes([number])).cid) for number in range(3))
+    contents = Dribbling(EngineContents(local_engine), lambda: asked.put(new))
+    asked.put(slow)
+    asked.put(slower)
+    examine_in_threads(Examiner(contents, KeptReplies(Path(gettempdir()))), asked, answers.put)
+    for _ in range(3):
+        answers.get(timeout=60)
+    assert contents.tried[:4] == [slow.reply, slower.reply, slow.reply, new.reply]
 
 
 def test_what_is_asked_for_is_answered_from_other_threads(local_engine: LocalEngine, effect: Examine) -> None:

@@ -1,0 +1,89 @@
+"""What a run asks its engine for, and how long it waits for that."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from peer.apps.unpacked_apps import UnpackedApps
+from peer.engine.engine_retries import EngineRetries
+from peer.engine.interface import StillComing
+from peer.engine.local.engine import LocalEngine
+from peer.home.home import Home
+from peer.home.journal import Journal
+from peer.run.engine_effects import STILL_COMING, EngineEffects
+from protocol.blocks.cid import CID, raw_block
+from protocol.roles.effects import FetchContent
+from protocol.roles.events import Event
+
+Fetch = Callable[[int], "Future[Event]"]
+
+
+class Dribble:
+    """Contents of which a little comes at each try, and never all."""
+
+    def __init__(self) -> None:
+        self.going_on: set[CID] = set()
+        """Those that were asked for again."""
+        self._tried: set[CID] = set()
+        self._changed = threading.Condition()
+
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        with self._changed:
+            if root in self._tried:
+                self.going_on.add(root)
+            self._tried.add(root)
+            self._changed.notify_all()
+        raise StillComing(root)
+
+    def wait(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.going_on) >= count, timeout=60)
+
+
+@pytest.fixture
+def dribble(local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> Dribble:
+    dribble = Dribble()
+    monkeypatch.setattr(local_engine, "fetch", dribble.fetch)
+    return dribble
+
+
+@pytest.fixture
+def effects(local_engine: LocalEngine, tmp_path: Path) -> Iterator[EngineEffects]:
+    home = Home(tmp_path / "home").create()
+    with Journal(home.journal) as journal:
+        made = EngineEffects(local_engine, journal, UnpackedApps(home), EngineRetries(), lambda _: None)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def fetch(effects: EngineEffects, dribble: Dribble) -> Iterator[Fetch]:
+    """Have a content of this number fetched."""
+    with ThreadPoolExecutor(STILL_COMING + 1) as threads:
+        yield lambda number: threads.submit(
+            effects.fetch_content, FetchContent(number, raw_block(bytes([number])).cid), 1 << 20
+        )
+        effects.close()
+
+
+def test_contents_that_never_are_whole_leave_threads_to_others(fetch: Fetch, dribble: Dribble) -> None:
+    lasting = [fetch(number) for number in range(STILL_COMING)]
+    dribble.wait(STILL_COMING)
+    with pytest.raises(StillComing):
+        fetch(STILL_COMING).result(timeout=60)
+    assert not any(each.done() for each in lasting)
+
+
+def test_what_is_still_coming_is_given_up_once_nothing_is_fetched_any_more(
+    fetch: Fetch, dribble: Dribble, effects: EngineEffects
+) -> None:
+    lasting = fetch(0)
+    dribble.wait(1)
+    effects.close()
+    with pytest.raises(StillComing):
+        lasting.result(timeout=60)
