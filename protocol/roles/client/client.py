@@ -269,7 +269,9 @@ class Client:
                 self._replies.told_of(late)
 
     def _forked(self, run: CatchUp, fork: Fork, now: float) -> None:
-        """The newest records that we had verified are lost."""
+        """The newest records that we had verified are lost, and so is a close, which is the newest if there is one."""
+        if self._closing is not None and self._closing[0] is run:
+            self._closing = None
         if fork.height < 0:
             self._part.begin()
             self._turn_to_another()
@@ -296,10 +298,13 @@ class Client:
         (run, stops), self._closing = self._closing, None
         close = run.chain.head
         assert close is not None
-        self._acks.ack(run, now, lambda then: self._followed.once_close_on_disk(close, partial(self._end, stops), then))
+        ends = partial(self._end, run, stops)
+        self._acks.ack(run, now, lambda then: self._followed.once_close_on_disk(close, ends, then))
 
-    def _end(self, stops: bool, now: float) -> None:
+    def _end(self, run: CatchUp, stops: bool, now: float) -> None:
         """Say that we have the close, which the leader waits for: the ack of it is on its way."""
+        if not run.chain.closed:
+            return  # a takeover has led around it meanwhile
         self.machine.announcer.say(Beat, now)
         if stops:
             self._say_bye(Stopping(), now)

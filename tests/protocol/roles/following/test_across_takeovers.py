@@ -32,10 +32,12 @@ from protocol.blocks.cid import CID, Block, cbor_block, raw_block
 from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import Ack, Chained, Reply, TakenReply
 from protocol.records.signed_records import parse_record
+from protocol.roles import catch_up
 from protocol.roles.catch_up import REMEMBERED
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.kept_run import KeptRun
+from protocol.roles.copied_homes import LISTENING
 from protocol.roles.effects import (
     FetchContent,
     FetchRecord,
@@ -45,6 +47,7 @@ from protocol.roles.effects import (
     KeepReply,
     Publish,
     StartApp,
+    Stop,
     Store,
     What,
     WriteHead,
@@ -197,6 +200,42 @@ def test_a_takeover_before_a_close_that_nobody_confirmed_is_followed() -> None:
     hear(client, elected)
     assert follows(client, elected)
     assert len(client.reported(What.RUN_FOLLOWED)) == 2
+
+
+def closed_before_it_listened() -> tuple[Attacked, Scribe]:
+    """A client that has just started, is to leave after the run and has its close, and a server that was elected to go
+    on before that."""
+    scribe = begun()
+    elected = branch(scribe)
+    scribe.add(scribe.close())
+    author, trusted = Author(id_of(ALICE), (ALICE,), 1, session=b"a" * 16), TrustedManifest(scribe.first, scribe.source)
+    client = Attacked(Client(author, trusted, ClientPlan(APP, bytes(32), once=True), {}), scribe)
+    client.feed(AppReady(ENVIRONMENT))
+    client.disk_works = False
+    hear(client, scribe)
+    elected.lead()
+    return client, elected
+
+
+def test_a_close_that_a_takeover_leads_around_is_not_acked_once_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catch_up, "CLAIM_BYTES", 1)  # so what is before the takeover is to be fetched again
+    client, elected = closed_before_it_listened()
+    client.say(SECOND, Head(position(elected)))
+    while not client.reported(What.RECORDS_LOST):
+        client.give(next(each for each in client.fetching.values() if isinstance(each, FetchRecord)))
+    client.wait(LISTENING)
+    hear(client, elected)
+    assert not client.all(KeepAcks)
+
+
+def test_a_client_that_was_to_leave_after_a_close_stays_if_a_takeover_leads_around_that() -> None:
+    client, elected = closed_before_it_listened()
+    client.wait(LISTENING)
+    (close,) = client.all(WriteHead)[-1:]
+    hear(client, elected)
+    for kept in (*client.all(KeepAcks), close):
+        client.feed(Done(kept.id))
+    assert not client.all(Stop)
 
 
 def test_a_server_that_nobody_elected_is_not_followed_and_takes_ever_less_of_our_time() -> None:
