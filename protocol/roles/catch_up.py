@@ -10,7 +10,7 @@ verified on a copy of the chain. If it leads around records that we had verified
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -43,6 +43,9 @@ MAX_CLAIMED: Final = 1 << 14
 
 CLAIM_BYTES: Final = 4 << 20
 """Fetched blocks of such a way that are kept in memory."""
+
+CLAIMS_KEPT: Final = 4
+"""Ways of so many servers or voters are kept while nobody looks into them. Each member may say that it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,9 @@ class CatchUp:
         self._held = HeldRecords(held_bytes)
         self._claims: dict[bytes, _Claim] = {}
         """By server: one at a time."""
-        self._fetched: dict[bytes, HeldRecords] = {}
-        """What was fetched of a server's claim that one record was missing to: the next goes on from there. Otherwise a
-        way of many records would never be whole where each is to be had only now and then."""
+        self._fetched: OrderedDict[bytes, HeldRecords] = OrderedDict()
+        """What was fetched of a server's claim that one record was missing to, the newest last: the next goes on from
+        there. Otherwise a way of many records would never be whole where each is to be had only now and then."""
         self._past: deque[Chain] = deque(maxlen=REMEMBERED)
         """The chain as it was, the newest last."""
         self._terms: list[tuple[int, int]] = []
@@ -231,6 +234,8 @@ class CatchUp:
         """A wanted record cannot be had now. Whether what the leader announced has to be given up for that."""
         for server in [server for server, claim in self._claims.items() if cid in claim.wanted()]:
             self._fetched[server] = self._claims[server].held
+            if len(self._fetched) > CLAIMS_KEPT:
+                self._fetched.popitem(last=False)
             self._drop(server, why)
         return cid in self._wanted()
 
@@ -378,6 +383,7 @@ class CatchUp:
     def _adopt(self, server: bytes) -> None:
         """Follow a server that was elected; what leads elsewhere than its way is lost."""
         claim = self._claims.pop(server)
+        self._fetched.clear()  # of lower terms, or it is fetched again
         way, base, lost = claim.way, self._last_on(claim.way), self.position
         self._newer, self.server = claim.newer, server
         self._held.take_all(claim.held)

@@ -33,7 +33,7 @@ from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import Ack, Chained, Reply, TakenReply
 from protocol.records.signed_records import parse_record
 from protocol.roles import catch_up
-from protocol.roles.catch_up import REMEMBERED
+from protocol.roles.catch_up import CLAIMS_KEPT, REMEMBERED, CatchUp
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.kept_run import KeptRun
@@ -281,6 +281,32 @@ def test_a_takeover_is_followed_though_one_record_of_its_way_is_to_be_had_at_a_t
         client.wait(60.0)
     client.give_all()
     assert follows(client, elected)
+
+
+def test_what_was_fetched_for_many_members_in_vain_is_not_kept_for_each() -> None:
+    scribe = begun()
+    elected = branch(scribe)
+    elected.lead()
+    elected.add(elected.dispatch(elected.group(ALICE)))
+    head = position(elected).head
+    run = CatchUp(scribe.chain.run, id_of(SERVER), scribe.manifest, scribe.source, scribe.chain.copy())
+    run.forks = lambda _fork: None
+
+    def asks_for_the_head(member: bytes) -> bool:
+        run.claim(member, position(elected), ())
+        list(run.steps())
+        asks = head in run.wanted()
+        if asks:
+            run.fetched(head, {head: scribe.source[head]})
+            list(run.steps())
+        for cid in run.wanted():
+            run.not_fetched(cid, "nobody has it")
+        return asks
+
+    members = [bytes([number]) for number in range(CLAIMS_KEPT + 1)]
+    assert all(asks_for_the_head(member) for member in members)
+    assert not asks_for_the_head(members[-1])
+    assert asks_for_the_head(members[0])
 
 
 def test_a_manifest_that_a_verified_roster_brings_into_force_is_known_from_then_on() -> None:
