@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 from flwr.app import Array, RecordDict
 
 from protocol.blocks.cid import CID
+from protocol.pacing.at_most_every import AtMostEvery
 from strategy.contents.array_files import ArrayFile, bytes_in_memory, room_for_files, space_for
 
 SMALL: Final = 64 << 20
@@ -19,6 +21,10 @@ SMALL: Final = 64 << 20
 
 FILES: Final = 256
 """Files that may be open, those of replies that the app has got among them. Many systems allow a process 1,024."""
+
+COLLECT_AGAIN: Final = 5.0
+"""Seconds between two looks for Python's garbage at least. One takes 0.05 s or more, and each reply beyond `FILES` that
+the app holds would have one."""
 
 
 class KeptReplies:
@@ -40,6 +46,7 @@ class KeptReplies:
         self._replies: dict[bytes, tuple[CID, RecordDict]] = {}
         self._files: weakref.WeakSet[ArrayFile] = weakref.WeakSet()
         """Those that are in use still, here or by the app."""
+        self._may_collect = AtMostEvery(COLLECT_AGAIN)
 
     def make_room(self, message: bytes, arrays: Sequence[Array], *, hidden: bool) -> ArrayFile | None:
         """A file for those of a reply's ``arrays`` that are not in memory, ``hidden`` from whoever reads the disk; None
@@ -75,7 +82,8 @@ class KeptReplies:
 
     def _file(self, size: int, hidden: bool) -> ArrayFile | None:
         if size and len(self._files) >= self._most:
-            gc.collect()  # Flower's records are in cycles once they were read
+            if self._may_collect.take(None, time.monotonic()):
+                gc.collect()  # Flower's records are in cycles once they were read
             if len(self._files) >= self._most:
                 return None
         try:

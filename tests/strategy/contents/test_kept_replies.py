@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 from pathlib import Path
@@ -94,6 +95,17 @@ def test_no_more_files_are_open_than_may_be(kept: KeptReplies, monkeypatch: pyte
     assert len(files) == 2
     del files[0]
     assert files_for(kept, monkeypatch, b"4")
+
+
+def test_what_is_pythons_garbage_makes_room_but_is_not_looked_for_with_each_reply(
+    kept: KeptReplies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    garbage: list[ArrayFile] = []
+    looked: list[None] = []
+    monkeypatch.setattr(gc, "collect", lambda: looked.append(garbage.clear()))
+    garbage += files_for(kept, monkeypatch, b"1", b"2")
+    held = files_for(kept, monkeypatch, b"3", b"4", b"5", b"6")
+    assert (len(held), len(looked)) == (2, 1)
 
 
 def test_a_file_has_no_name_and_ends_with_its_reply(
