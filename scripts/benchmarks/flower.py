@@ -278,6 +278,7 @@ def draw(results: Sequence[Json], file: Path) -> None:
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import StrMethodFormatter
 
     cases = list(dict.fromkeys(map(_case, results)))
     systems = list(dict.fromkeys(str(result["system"]) for result in results))
@@ -288,20 +289,26 @@ def draw(results: Sequence[Json], file: Path) -> None:
             mine = [result for result in results if result["system"] == system]
             places = [cases.index(_case(result)) + number * height for result in mine]
             bars = axis.barh(places, [value(result) for result in mine], height, label=system)
-            axis.bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
+            axis.bar_label(bars, fmt=_short, fontsize=7, padding=2)
         axis.set_title(title)
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_yticks([at + 0.4 - height / 2 for at in range(len(cases))], cases)
         axis.invert_yaxis()
         axis.margins(x=0.15)
-    axes[0].legend(fontsize=8)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0.0, 0.08, 1.0, 1.0))  # below is what the colours mean
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=len(systems), fontsize=8)
     figure.savefig(file)
     plt.close(figure)
 
 
+def _short(number: float) -> str:
+    """With three digits that count."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
 def _case(result: Json) -> str:
-    return f"{result['megabytes']} MB, {result['clients']} clients"
+    return f"{result['megabytes']:g} MB, {result['clients']} clients"
 
 
 def _number(value: object) -> float:
