@@ -31,6 +31,10 @@ _KNOWN: Final = frozenset({"fb7f97d52cf0b8c1c1ed32457a3e707449fb1eef742edd4c2c72
 _KINDS: Final = frozenset(map(np.dtype, ("float32", "float64")))
 _MATRICES: Final = 2
 
+_SHARE: Final = 4
+"""Which part of the room on the disk they may have. Half of it is for replies, and a quarter for what was sent: no
+more together than an app may take."""
+
 Matrix = NDArray[Any]
 
 
@@ -76,7 +80,9 @@ def _matrices(folder: Path, records: Sequence[ArrayRecord]) -> tuple[Matrix, Mat
         return None
     (width,), (dtype,) = widths, dtypes
     size = _MATRICES * len(records) * width * dtype.itemsize
-    if any(each.swapped for each in arrays) or 2 * size <= memory_left() or size > room_for_files(folder, taken=0):
+    if any(each.swapped for each in arrays) or 2 * size <= memory_left():
+        return None
+    if size > room_for_files(folder, taken=0, share=_SHARE):
         return None
     try:
         descriptor = new_file(folder, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tracemalloc
 from pathlib import Path
 
@@ -88,6 +89,19 @@ def test_what_is_no_usual_number_is_left_to_flower(dtype: str, tmp_path: Path, i
     with paged_distances(tmp_path, lambda: False):
         found = multikrum.compute_distances(records)
     assert (found.dtype, found.tobytes(), in_files) == (expected.dtype, expected.tobytes(), [])
+
+
+@pytest.mark.usefixtures("no_memory")
+@pytest.mark.parametrize("lacks", [0, 4])
+def test_they_take_a_quarter_of_what_the_app_may_write_since_the_rest_is_for_replies_and_what_was_sent(
+    lacks: int, tmp_path: Path, in_files: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 4 * (2 * 3 * (50_000 + 2100) * 4) - lacks
+    limits = {resource.RLIMIT_FSIZE: most}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits.get(kind, resource.RLIM_INFINITY), -1))
+    with paged_distances(tmp_path, lambda: False):
+        multikrum.compute_distances(updates(3))
+    assert bool(in_files) == (not lacks)
 
 
 def test_flowers_own_function_is_there_afterwards(tmp_path: Path) -> None:
