@@ -19,7 +19,7 @@ from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.federation.run_keys import RunKeys, read_private
 from protocol.keeping.best import Direction
-from protocol.records.bodies import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
+from protocol.records.bodies import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate, TakeoverCause
 from protocol.records.signed_records import Record
 from protocol.replay.differences import Reason
 from protocol.visible import named, quoted
@@ -168,6 +168,12 @@ class Report:
     def numbered(self) -> bool:
         """Whether the app numbers its rounds as Flower does."""
         return self.highest_round is not None
+
+    @property
+    def shows_disputed(self) -> bool:
+        """Whether the chain shows a record that a takeover is against, as far as its takeovers are told: what that
+        sends need not be in the file, nor anywhere."""
+        return bool(self.reigns_left_out) or any(each.cause is TakeoverCause.DISPUTE for each in self.reigns)
 
     @property
     def exit_code(self) -> ExitCode:

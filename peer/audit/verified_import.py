@@ -45,9 +45,10 @@ def take_in(file: Path, home: Home, ipfs: str | None) -> tuple[Report, int]:
         Journal(home.create().journal).close()  # it has the name under which this home pins
         with borrowed(home, ipfs) as engine:
             count = put_all(engine, car.blocks())
-            if report.not_kept.contents:  # a node would look for what is not kept, in vain
+            apart = bool(report.not_kept.contents) or report.shows_disputed
+            if apart:  # a node would look for what is not kept, in vain
                 _pin_apart(engine, car)
-            for root in (*([] if report.not_kept.contents else [head]), *(grant.cid for grant in beside.grants)):
+            for root in (*([] if apart else [head]), *(grant.cid for grant in beside.grants)):
                 engine.pin(root, recursive=True)
             engine.put([], pin=[block.cid for block in beside.statements()])
         _register(home, report, chosen(home, ipfs), beside)

@@ -18,10 +18,10 @@ from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
 from peer.home.journal import Journal
 from protocol.blocks.bundle import read_bundle
-from protocol.blocks.cid import CID, Block, ReadBlocks
+from protocol.blocks.cid import Block, ReadBlocks
 from protocol.records.bodies import Chained, Federation
 from protocol.records.signed_records import parse_record
-from protocol.roles.effects import FetchContent, FetchRecord, ReadBundle, Report, UnpackApp, What
+from protocol.roles.effects import FetchContent, FetchRecord, PinRun, ReadBundle, Report, UnpackApp, What
 from protocol.roles.events import Done, Event, Fetched
 
 CONTENT_TIMEOUT: Final = 120.0
@@ -98,13 +98,14 @@ class EngineEffects:
         self._retries(lambda: self._apps.fetch(bundle, self._engine, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(effect.id)
 
-    def pin_run(self, id: int, head: CID) -> Event:
-        """Have the engine keep a whole run. One of which something was dropped is kept as it is, piece by piece: as a
-        whole it would come back."""
-        body = parse_record(Block(head, self._engine.get(head))).body
-        if not (isinstance(body, Chained) and body.run is not None and self._journal.contents.gone(body.run)):
-            self._retries(lambda: self._engine.pin(head, recursive=True))
-        return Done(id)
+    def pin_run(self, effect: PinRun) -> Event:
+        """Have the engine keep a whole run. One of which something was dropped, or is nowhere, is kept as it is, piece
+        by piece: an engine would look for that."""
+        body = parse_record(Block(effect.head, self._engine.get(effect.head))).body
+        dropped = isinstance(body, Chained) and body.run is not None and self._journal.contents.gone(body.run)
+        if not (effect.apart or dropped):
+            self._retries(lambda: self._engine.pin(effect.head, recursive=True))
+        return Done(effect.id)
 
     def publish(self, topic: str, data: bytes) -> None:
         """Announce once. What is lost is announced again by the role."""

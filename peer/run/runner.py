@@ -397,8 +397,8 @@ class Runner:
                 self._in_background(effect, partial(self._asks.fetch_content, effect, self._max_content_bytes), id)
             case UnpackApp(id=id) | ReadBundle(id=id):
                 self._in_background(effect, partial(self._asks.fetch_app, effect), id)
-            case PinRun(id, head):
-                self._in_background(effect, partial(self._asks.pin_run, id, head), id)
+            case PinRun(id=id):
+                self._in_background(effect, partial(self._asks.pin_run, effect), id)
             case Publish(topic, data, subject):
                 if self._asking is not None:
                     self._asking.said(self._place, subject, data)

@@ -133,6 +133,9 @@ class Chain:
         """The height of the record that brought the manifest into force."""
         self.voters_before: frozenset[bytes] = frozenset()
         """By the manifest before the newest roster (`protocol.federation.voters.voters_before`)."""
+        self.shows_disputed = False
+        """Whether a takeover in it shows a record that it is against. What that sends may be nowhere any more: nobody
+        needs it."""
         self._open: dict[bytes, OpenMessage] = {}
         self._left_out = LeftOutMessages()
         self._ordinals: Counter[int] = Counter()
@@ -350,6 +353,7 @@ class Chain:
         self.head, self.height, self.manifest = step.record.cid, body.height, manifest
         self.keys = keys
         self.closed = isinstance(body, Close)
+        self.shows_disputed |= bool(step.dispute)
         if step.environment is not None:
             self.environment, self.environments = step.environment, self.environments + 1
         self._recent.append(step.record.cid)

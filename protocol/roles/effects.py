@@ -147,6 +147,9 @@ class PinRun:
 
     id: int
     head: CID
+    apart: bool
+    """Whether all stays pinned piece by piece, as it was before: the run links what may be nowhere
+    (`protocol.chain.chain.Chain.shows_disputed`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from protocol.blocks.cid import CID, Block, MissingBlock, decode_cbor
@@ -120,9 +120,9 @@ class Disk:
         elif isinstance(effect, KeepWhole):
             self.complete.add(effect.run)
 
-    def whole(self, root: CID) -> bool:
-        """Whether ``root`` and all it links to are here."""
-        return all(cid in self.blocks for cid in linked(root, self))
+    def whole(self, root: CID, needless: Container[CID] = ()) -> bool:
+        """Whether ``root`` and all it links to are here, but for what is ``needless``."""
+        return all(cid in self.blocks or cid in needless for cid in linked(root, self))
 
 
 def linked(root: CID, source: Disk) -> Iterator[CID]:

@@ -383,7 +383,9 @@ class Peer:
                 return cid in self._fetched or not missing(cid, self.disk)
             case UnpackApp(bundle=bundle):
                 return self.disk.whole(bundle.content)
-            case FetchContent(cid=root) | Examine(reply=root) | PinRun(head=root):
+            case PinRun(head=root, apart=apart):
+                return apart or self.disk.whole(root)
+            case FetchContent(cid=root) | Examine(reply=root):
                 return self.disk.whole(root)
 
     def _fetch(self, effect: Fetch, give_up: float) -> None:
@@ -412,6 +414,8 @@ class Peer:
             case UnpackApp(id, bundle):
                 self._take_content(bundle.content, swarm)
                 self.disk.unpacked.add(bundle.app)
+                return Done(id)
+            case PinRun(id, _, apart=True):
                 return Done(id)
             case FetchContent(id, root) | Examine(id, reply=root) | PinRun(id, root):
                 self._take_content(root, swarm)

@@ -12,7 +12,7 @@ from typing import Any
 from run_outcome import outcome
 from sim_apps import APPS, cheating_app
 from sim_desk import AdminsCommand, AskedFor
-from sim_disk import chain_of
+from sim_disk import Disk, chain_of, linked
 from sim_faults import CALM, Faults
 from sim_federation import DESK, OTHER_SERVERS, by_cid, founded, key_of, reader_of, with_newcomer, without
 from sim_network import Network
@@ -23,10 +23,10 @@ from sim_time import EPOCH, Timeline
 from sim_witness import Witness
 
 from protocol.blocks.cid import CID, Block, MemoryBlocks
-from protocol.chain.chain import Chain
+from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import manifest_at
 from protocol.federation.voters import voters_by_role
-from protocol.records.bodies import Comparison, RecomputedAck, Takeover
+from protocol.records.bodies import Chained, Comparison, RecomputedAck, Takeover
 from protocol.records.signed_records import Record, read_chained
 from protocol.replies.closing_rule import ClosingRule
 from protocol.wire.announcement_seals import AnnouncementSeals
@@ -228,7 +228,8 @@ class Simulation:
         answered = [answer for step in steps for answer in step.answered if answer.message.id not in left_out]
         self.left_out, self.late = len(left_out), sum(len(step.late) for step in steps)
         assert chain.closed
-        assert disk.whole(head), "the closed run is not all on the disk of a server"
+        needless = {cid for step in steps for cid in _of_disputed(step, disk)}
+        assert disk.whole(head, needless), "the closed run is not all on the disk of a server"
         for standby in self.standbys:
             self._judge_standby(standby, records)
         assert self.keeper is None or self.keeper.disk.whole(head), "nor on the keeper's, which says that it is"
@@ -302,3 +303,13 @@ def _without_secrets(told: Mapping[str, Any]) -> dict[str, Any]:
     if "answers" in left:
         left["answers"] = [_without_secrets(answer) for answer in left["answers"]]
     return left
+
+
+def _of_disputed(step: Step, disk: Disk) -> set[CID]:
+    """What a record links that a takeover is against, and nothing before it does: nobody needs it."""
+    if not step.dispute:
+        return set()
+    record = step.dispute[0]
+    assert isinstance(record.body, Chained)
+    assert record.body.prev is not None
+    return {*linked(record.cid, disk)} - {*linked(record.body.prev, disk)}

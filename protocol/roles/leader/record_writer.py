@@ -190,7 +190,8 @@ class RecordWriter:
         """Go on to the head; a closed run is pinned whole before, since a peer that starts again finds it done."""
         assert self.chain.head is not None
         if self.chain.closed:
-            self._outbox.must(PinRun, partial(self._write_head, own, then), self.chain.head)
+            then_head = partial(self._write_head, own, then)
+            self._outbox.must(PinRun, then_head, self.chain.head, self.chain.shows_disputed)
         else:
             self._write_head(own, then, now)
 

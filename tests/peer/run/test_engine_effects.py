@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from chains import ALICE, begun
 
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.engine.engine_retries import EngineRetries
@@ -17,8 +18,9 @@ from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.run.engine_effects import STILL_COMING, EngineEffects
 from protocol.blocks.cid import CID, raw_block
-from protocol.roles.effects import FetchContent
-from protocol.roles.events import Event
+from protocol.records.signed_records import sign_record
+from protocol.roles.effects import FetchContent, PinRun
+from protocol.roles.events import Done, Event
 
 Fetch = Callable[[int], "Future[Event]"]
 
@@ -87,3 +89,13 @@ def test_what_is_still_coming_is_given_up_once_nothing_is_fetched_any_more(
     effects.close()
     with pytest.raises(StillComing):
         lasting.result(timeout=60)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_closed_run_that_links_what_may_be_nowhere_is_not_pinned_as_a_whole(
+    effects: EngineEffects, local_engine: LocalEngine, apart: bool
+) -> None:
+    record = sign_record(begun().reply_body(ALICE), [ALICE])
+    local_engine.put([record])
+    assert effects.pin_run(PinRun(1, record.cid, apart)) == Done(1)
+    assert local_engine.keeps(record.cid) is not apart

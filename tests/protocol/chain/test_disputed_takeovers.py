@@ -77,6 +77,11 @@ def test_its_closure_has_the_disputed_record_and_the_words():
     assert missing(block, scribe.source) == needed
 
 
+def test_from_then_on_the_chain_shows_a_record_whose_contents_may_be_nowhere() -> None:
+    assert not three_servers().chain.shows_disputed
+    assert taken_over()[0].chain.shows_disputed
+
+
 def test_a_takeover_and_a_vote_in_no_dispute_are_what_they_were():
     scribe = three_servers()
     assert "against" not in body_value(scribe.vote(ALICE))
