@@ -84,6 +84,8 @@ class Confirmations:
         self._newer: list[tuple[Record, Ack]] = []
         self._histories: list[tuple[bytes, str, Finding]] = []
         """Acks of other histories: the key, and its member's name. Only the end tells if the key was revoked since."""
+        self._term_began = 0
+        """The height of the first record of the newest term."""
         self.heights: dict[bytes, int] = {}
         """The highest record that each member has confirmed, by its id."""
         self.recomputed: dict[bytes, list[tuple[int, int]]] = {}
@@ -104,6 +106,8 @@ class Confirmations:
         for answered in step.answered:
             self._answered(answered, chain)
         self.settling.take(step, chain)
+        if step.took_over:
+            self._term_began = chain.height
         self.witnesses.take(step, chain)
         for record, ack in self._waiting.pop(chain.height, ()):
             if not self._is_its_authors(record, chain):
@@ -158,12 +162,17 @@ class Confirmations:
         self.lost[ack.term] = max((ack.height, ack.head), self.lost.get(ack.term, (-1, ack.head)))
 
     def _recompute(self, ack: RecomputedAck, chain: Chain, cid: CID) -> None:
-        """Take what a member says of having replayed the run. The leader's own word says nothing of it, nor that of one
-        that cannot read what clients sent."""
+        """Take what a member says of having replayed the run. A leader's word is about what was recorded before its
+        term, and that of one that cannot read what clients sent says nothing."""
         told, is_equal = ack.recomputed, ack.recomputed.comparison is Comparison.EQUAL
-        if ack.by == chain.by or not reads_updates(chain.manifest.members[ack.by]):
+        until = ack.height if is_equal else ack.height - 1
+        if ack.by == chain.by:
+            until = min(until, self._term_began - 1)
+            if not is_equal or told.since > until:
+                return
+        if not reads_updates(chain.manifest.members[ack.by]):
             return
-        spans, until = self.recomputed.setdefault(ack.by, []), ack.height if is_equal else ack.height - 1
+        spans = self.recomputed.setdefault(ack.by, [])
         if spans and told.since <= spans[-1][1] + 1:
             since, before = spans.pop()
             spans.append((min(since, told.since), max(before, until)))

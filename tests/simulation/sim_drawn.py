@@ -61,7 +61,7 @@ def guarded(number: int) -> Simulation:
         rounds=3 if cheats else random.choice((2, 3)),  # what comes of a cheat in round 2 is trained on in round 3
         app="rounds" if cheats else random.choice(sorted(APPS)),
         remembers=not witnesses,  # a message that is no training waits for no witness, and may be answered before one
-        standbys=_others(random, witnesses, is_lost=gone or cheats),
+        standbys=_others(random, witnesses, cheats=cheats),
         elects=True,
         gone=gone and not cheats,
         honest=not cheats,
@@ -75,10 +75,27 @@ def guarded(number: int) -> Simulation:
     return run
 
 
-def _others(random: Random, witnesses: int, *, is_lost: bool) -> int:
-    """How many servers stand by. If there are witnesses, one may have sent a message and not be its own witness, and
-    one lead by now, and not say any more what it made of it; and a third is there."""
-    return random.choice((1, 2)) if not witnesses else 3 if is_lost else 2
+def alone_with_one(number: int) -> Simulation:
+    """A run whose clients train on what one witness has recomputed, of three servers of which one is lost for good."""
+    random = Random(f"word {number}")
+    scenario = Scenario(
+        clients=random.choice((2, 3)),
+        rounds=random.choice((2, 3)),
+        app=random.choice(sorted(APPS)),
+        remembers=False,
+        standbys=2,
+        elects=True,
+        gone=True,
+        witnesses=1,
+        appoints=random.random() < 0.5,
+    )
+    return Simulation(scenario, _elected_under(random), number, patience=PATIENCE)
+
+
+def _others(random: Random, witnesses: int, *, cheats: bool) -> int:
+    """How many servers stand by. If there are witnesses, two: one may be lost, and of what it sent the one that leads
+    is a witness. Of a cheat, one that led on from it says nothing, and two have to."""
+    return random.choice((1, 2)) if not witnesses else 3 if cheats else 2
 
 
 def _elected_under(random: Random) -> Faults:

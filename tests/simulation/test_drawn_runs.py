@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from sim_drawn import any_run, assert_as_undisturbed, guarded, takeover
+from sim_drawn import alone_with_one, any_run, assert_as_undisturbed, guarded, takeover
 
 SEEDS: Final = 200
 WITH_ALL: Final = 1200
@@ -32,6 +32,11 @@ def test_drawn_runs_end_as_the_undisturbed_ones(first: int) -> None:
 @pytest.mark.parametrize("number", [189, 348, 578, 739, 1517, 1858, 3085, 5244, 5798])
 def test_what_a_drawn_run_once_found_stays_mended(number: int) -> None:
     assert_as_undisturbed(takeover(number))
+
+
+@pytest.mark.parametrize("number", [44, 58, 65])
+def test_a_leader_that_was_elected_before_its_word_is_its_predecessors_witness(number: int) -> None:
+    assert_as_undisturbed(alone_with_one(number))
 
 
 def test_a_leader_that_hands_over_while_voters_fall_silent_does_not_spin() -> None:

@@ -60,7 +60,8 @@ class Settling:
     def confirm(self, member: bytes) -> None:
         """A member has confirmed the newest record."""
         assert self._newest is not None  # it was taken in
-        self._confirmed[member] = self._newest
+        if member != self._leader:  # it has what it wrote, and says so only for what others did before
+            self._confirmed[member] = self._newest
 
     def count(self) -> None:
         """Count who has confirmed what of the term by now. To be called once more at the end."""

@@ -15,7 +15,7 @@ from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import OpenMessage, Step
 from protocol.federation.manifest import Manifest
 from protocol.pacing.backoff import SLOWEST_RETRY
-from protocol.records.bodies import Comparison, RecomputedAck, Run
+from protocol.records.bodies import Comparison, RecomputedAck, Role, Run
 from protocol.records.signed_records import Record, parse_record
 from protocol.replies.checks_and_limits import is_update
 from protocol.roles.catch_up import CatchUp
@@ -90,16 +90,18 @@ class HeardWitnesses:
 
     def heard(self, by: bytes, ready: AckReady, inline: Iterable[Block], run: CatchUp, now: float) -> bool:
         """A member says that it has confirmed the run; whether that may change anything for us. With its own word may
-        come those of others that contradict the same record: whoever spoke them may be gone."""
+        come those of others that contradict the same record: whoever spoke them may be gone. A leader contradicts
+        nothing, and vouches for what another sent."""
         chain = run.chain
         if ready.run != run.run or not chain.witnesses_needed:
             return False
-        servers, is_news = possible_witnesses(self._newest.manifest, chain.by), False
+        servers, is_news = self._newest.manifest.ids_of(Role.SERVER), False
         if by not in servers:
             return False
         for block in list(inline)[: len(servers)]:
-            author = by if block.cid == ready.record else self._author_against(block)
-            if author in servers and self._claims.may_open(by, now):
+            against = self._author_against(block)
+            author = by if block.cid == ready.record else against
+            if author in servers and against != chain.by and self._claims.may_open(by, now):
                 is_news |= self._look_into(by, author, block, run, now)
         return is_news
 

@@ -14,6 +14,7 @@ from protocol.records.bodies import Ack
 from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import KeepAcks
 from protocol.roles.following.follower_states import FollowerState
+from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import AckReady, topic_all
 
@@ -41,7 +42,7 @@ class _Telling:
 class ToldAcks:
     """An ack is on disk before it is announced, so that a peer that starts again never signs a second one."""
 
-    def __init__(self, machine: Machine[FollowerState]) -> None:
+    def __init__(self, machine: Machine[FollowerState] | Machine[LeaderState]) -> None:
         self._newest, self._announcer, self._outbox = machine.newest, machine.announcer, machine.outbox
         self._telling: _Telling | None = None
         self.is_awaited: Callable[[], bool] = lambda: False

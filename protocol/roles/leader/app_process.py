@@ -39,6 +39,7 @@ from protocol.roles.events import AppLost
 from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.leader_states import LeaderState, Turn
+from protocol.roles.leader.own_word import OwnWord
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import SERVER_NODE, LeaderSettings, RunPlan, run_body
 from protocol.roles.machine import Machine
@@ -57,6 +58,10 @@ class ReplayingApp:
     asked: NextEntry | None
     """With what it asks for that, if it does already."""
     environment: Environment
+    since: int
+    """The height of the record since which it has done what is recorded, as far as it has compared that."""
+    given: frozenset[int]
+    """The heights of the dispatches that it was given and has not compared."""
 
 
 class AppProcess:
@@ -68,6 +73,7 @@ class AppProcess:
         settings: LeaderSettings,
         enough: EnoughClients,
         forgotten: ForgottenRecords,
+        word: OwnWord,
         writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
@@ -75,6 +81,7 @@ class AppProcess:
         self._settings = settings
         self._enough = enough
         self._forgotten = forgotten
+        self._word = word
         self._writer = writer
         self._machine = machine
         self._outbox = machine.outbox
@@ -95,6 +102,7 @@ class AppProcess:
     def start(self) -> None:
         """Start a process that knows nothing."""
         self._environment, self._new_environment, self._script, self.is_lost = None, None, iter(()), False
+        self._word.begins()
         self._machine.take(Turn.PREPARES)
         self._outbox.emit(StartApp(self._plan.bundle.app, self._plan.as_recorded))
 
@@ -106,6 +114,7 @@ class AppProcess:
             self.start()
             return
         self._script = iter(self._writer.records[app.next :])
+        self._word.begins(app.next, app.since, app.given)
         self._is_now(app.environment)
 
     @property
@@ -232,6 +241,7 @@ class AppProcess:
             case NextEntry():
                 self._next_entry(call, now)
             case Compared():
+                self._word.compared(call.height, is_equal=call.difference is None)
                 self._outbox.report(What.REPLAYED, height=call.height, messages=call.messages)
             case Diverged():
                 self._outbox.report(What.DIVERGED, height=call.height, why=call.what)
@@ -259,6 +269,8 @@ class AppProcess:
             return
         record, source = parse_record(Block(cid, blocks[cid])), MemoryBlocks(blocks, self._machine.newest.blocks)
         entry = script_entry(record, self._writer.chain.keys, source, call)
+        assert isinstance(record.body, Chained)
+        self._word.given(record.body.height, compares=isinstance(entry, DispatchEntry))
         if self._plan.began_in is None:
             self.hand(entry)
             return

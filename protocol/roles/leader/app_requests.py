@@ -40,6 +40,7 @@ from protocol.roles.leader.clients_here import ClientsHere
 from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.leader_states import LeaderState, Turn
+from protocol.roles.leader.own_word import OwnWord
 from protocol.roles.leader.record_bodies import Seen, record_messages
 from protocol.roles.leader.record_writer import RecordWriter, Then
 from protocol.roles.leader.run_plan import LeaderSettings, WonTerm
@@ -86,6 +87,7 @@ class AppRequests:
         app: AppProcess,
         forgotten: ForgottenRecords,
         leadership: Leadership,
+        word: OwnWord,
         writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
@@ -98,6 +100,7 @@ class AppRequests:
         self._app = app
         self._forgotten = forgotten
         self._leadership = leadership
+        self._word = word
         self._writer = writer
         self._machine = machine
         self._outbox = machine.outbox
@@ -148,6 +151,7 @@ class AppRequests:
                 self._take(call, now)
             elif not self._answer_looks(now) and not self._finish_a_wait(now):
                 break
+        self._word.go_on(now)
 
     def _has_to_wait(self, now: float) -> bool:
         """Whether no record may be appended now. If another manifest is known, its roster comes before all else."""

@@ -6,7 +6,7 @@ announce it and answer the app. The table says which event may come when, and wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from functools import partial
 from typing import Final
 
@@ -30,12 +30,14 @@ from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_acks import HeardAcks
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.other_leaders import OtherLeaders
+from protocol.roles.leader.own_word import OwnWord
 from protocol.roles.leader.presence import Presence
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, WonTerm
 from protocol.roles.machine import CommonParts, Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.server.succession import Succession
+from protocol.roles.standby.standby_plan import SignedAcks
 from protocol.roles.state_table import Rule, StateTable, ignored, on, turn
 from protocol.status.best_seen import BestSeen
 from protocol.status.leader_status import LeaderStatus
@@ -81,9 +83,10 @@ class Leader:
         settings: LeaderSettings,
         resumed: ResumedRun | None = None,
         parts: CommonParts | None = None,
+        kept: MutableMapping[CID, SignedAcks] | None = None,
     ) -> None:
         """``resumed`` is a run to go on with; None begins a new one. ``parts`` are those of the role before, if the
-        member had another."""
+        member had another. ``kept`` is what this peer has signed of what other servers recorded, by run."""
         run = resumed or ResumedRun(Chain(trusted.manifest.federation, author.reader), ())
         topic = topic_all(trusted.manifest.federation)
         parts = parts or CommonParts(author, trusted, Role.SERVER)
@@ -110,12 +113,14 @@ class Leader:
 
         # what it has to know before it goes on, and what it goes on with
         self._forgotten = forgotten = ForgottenRecords(settings, replies, acks, writer, machine)
-        self._app = app = AppProcess(plan, settings, enough, forgotten, writer, machine)
         self._leadership = leadership = Leadership(
             settings.remembers, clients.standbys, others.named_by_voter, writer, machine, had_standby=run.had_standby
         )
+        signed: MutableMapping[CID, SignedAcks] = {} if kept is None else kept
+        self._word = word = OwnWord(signed, settings.remembers, witnesses, forgotten, leadership, writer, machine)
+        self._app = app = AppProcess(plan, settings, enough, forgotten, word, writer, machine)
         self._requests = AppRequests(
-            settings, enough, awaited, witnesses, replies, clients, app, forgotten, leadership, writer, machine
+            settings, enough, awaited, witnesses, replies, clients, app, forgotten, leadership, word, writer, machine
         )
         status = LeaderStatus(
             plan,
@@ -242,6 +247,7 @@ class Leader:
     def _took_over(self, app: ReplayingApp | None, now: float) -> None:
         chain = self.chain
         self._led_on_since = now
+        self._word.took_over()
         self.machine.outbox.report(What.TOOK_OVER, run=str(chain.run), height=chain.height - 1, term=chain.term)
         self._leadership.go_on(now)
         self.machine.announcer.say(Hello, now)
@@ -253,6 +259,7 @@ class Leader:
 
     def _led_again(self, now: float) -> None:
         chain = self.chain
+        self._word.took_over()
         self.machine.outbox.report(What.TOOK_OVER, run=str(chain.run), height=chain.height - 1, term=chain.term)
         self._leadership.go_on(now)
         self.machine.announcer.say(Beat, now)
@@ -268,6 +275,7 @@ class Leader:
         if now >= self.machine.announcer.next_beat:
             self.machine.announcer.say(Beat, now)
             self._acks.keep()
+        self._word.due(now)
         self._writer.announce_due(now)
         self.machine.equivocations.tell(now)
 
@@ -275,6 +283,7 @@ class Leader:
         yield self.machine.announcer.next_beat
         yield from self._writer.moments()
         yield from self._forgotten.moments()
+        yield from self._word.moments()
         yield from self._leadership.moments()
         if (fading := self._clients.presence.next_fading(len(self.machine.newest.manifest.members))) is not None:
             yield fading
@@ -320,6 +329,7 @@ class Leader:
         self._clients.heard(by, body, now)
         if isinstance(body, Hello):
             self.machine.announcer.beat_soon(now)
+            self._word.announce_soon(now)
             self.machine.equivocations.tell_newcomer(now)
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:

@@ -64,6 +64,11 @@ class RecordWriter:
         return next(start.term for start in reversed(self._terms) if start.height <= height)
 
     @property
+    def term_began(self) -> int:
+        """The height of the first record of the newest term."""
+        return self._terms[-1].height
+
+    @property
     def content_key(self) -> ContentKey | None:
         """What the app encrypts its contents with."""
         epoch = self.chain.keys.current

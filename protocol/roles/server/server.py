@@ -7,6 +7,7 @@ another process, which replays the run from its beginning.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -73,7 +74,7 @@ class Server:
         self._author = author
         self._trusted = trusted
         self._plan = plan
-        self._kept = kept
+        self._kept = defaultdict(SignedAcks, kept)
         self._verified = verified
         self._listens_until: float | None = None
         """When it leads what it is to lead, if nobody else does; None: that is decided."""
@@ -84,7 +85,7 @@ class Server:
         if lead is None or lead.unless_led:
             self.role = Standby(author, trusted, plan.standby, kept, verified)
         else:
-            self.role = Leader(author, trusted, lead.plan, plan.settings, lead.resumed)
+            self.role = Leader(author, trusted, lead.plan, plan.settings, lead.resumed, kept=self._kept)
 
     # -- as whoever feeds it sees it --------------------------------------------------------------------------------
 
@@ -177,7 +178,7 @@ class Server:
     def _becomes_leader(self, standby: Standby, lead: LeadPlan) -> Leader:
         self._kept = standby.kept
         parts, settings = standby.machine.parts, self._plan.settings
-        self.role = leader = Leader(self._author, self._trusted, lead.plan, settings, lead.resumed, parts)
+        self.role = leader = Leader(self._author, self._trusted, lead.plan, settings, lead.resumed, parts, self._kept)
         return leader
 
     def _may_stand_by(self, leader: Leader, effects: list[Effect], now: float) -> list[Effect]:

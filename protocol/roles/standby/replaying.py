@@ -263,7 +263,7 @@ class Replaying:
         """The process as it is, for a leader to go on with; None if it has not been given its run."""
         if self._stage is not Stage.REPLAYING or self._now is None:
             return None
-        return ReplayingApp(self._next, self._asked, self._now)
+        return ReplayingApp(self._next, self._asked, self._now, self._since, frozenset(self._given))
 
     def give(self, wanted: WantedApp) -> None:
         """Take the run whose app this is to be a process of."""

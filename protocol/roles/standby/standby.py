@@ -14,7 +14,8 @@ from protocol.app.calls import AppReady, Examined
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Close, Role, Roster, Run, Takeover
+from protocol.records.bodies import Ack, Close, Role, Roster, Run, Takeover
+from protocol.records.signed_records import parse_record
 from protocol.roles.catch_up import CatchUp, Fork
 from protocol.roles.effects import Effect, PinRun, Stop, StopCause, What
 from protocol.roles.electing.standing import Standing
@@ -225,6 +226,8 @@ class Standby:
 
     def _is_signed(self, id: CID, ack: Block, now: float) -> None:
         """Our own word is on disk."""
+        if isinstance(body := parse_record(ack).body, Ack):
+            self.kept[id].keep(body, ack)
         if (run := self._followed.run) is not None and run.run == id:
             self._witnesses.signed(ack, run, now)
 

@@ -238,6 +238,16 @@ def test_a_leader_that_stands_by_later_does_not_vouch_for_its_own_exchanges(audi
     assert [report.recomputed_by(height) for height in (1, 4)] == [[], ["server"]]
 
 
+def test_a_leader_vouches_for_what_the_one_before_it_led_and_for_nothing_of_its_own(audited: Audited) -> None:
+    run = led()
+    run.scribe.lead(leader=SECOND)
+    run.ack(SECOND, recomputed=Recomputed(since=1, comparison=Comparison.EQUAL, message=None, content=None))
+    run.exchange(2)
+    report = audited(run)
+    assert report.recomputed == {"second server": ((1, 2),)}
+    assert [report.recomputed_by(height) for height in (1, 4)] == [["second server"], []]
+
+
 # -- what is settled -----------------------------------------------------------------------------------------------
 
 

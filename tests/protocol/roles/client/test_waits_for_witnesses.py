@@ -131,6 +131,40 @@ def test_no_other_word_counts(ack: Any) -> None:
     assert not takes_it_up(client)
 
 
+def test_a_leader_that_was_elected_vouches_for_what_the_one_before_has_sent() -> None:
+    client, scribe = taken_over()
+    assert not takes_it_up(client)
+    tell(client, word(scribe, term=2))
+    assert takes_it_up(client)
+
+
+def test_a_leader_that_was_elected_does_not_vouch_for_what_it_sends_itself() -> None:
+    client, scribe = taken_over()
+    scribe.add(scribe.collect(scribe.taken(ALICE), scribe.taken(BOB)))
+    scribe.add(scribe.dispatch())
+    client.say(SECOND, Head(position(scribe, term=2)))
+    client.give_all()
+    tell(client, word(scribe, term=2))
+    assert not takes_it_up(client)
+
+
+def test_a_leader_stops_nobody_by_a_word_against_the_run_that_it_leads() -> None:
+    client, scribe = taken_over()
+    tell(client, word(scribe, DIVERGED, term=2))
+    assert not client.all(KeepAcks)
+    assert not client.machine.machine.status(TIME).refuses
+
+
+def taken_over() -> tuple[Attacked, Scribe]:
+    """A client that waits for a witness of a message whose server was taken over from."""
+    scribe = witnessed()
+    client = following(scribe)
+    scribe.lead(leader=SECOND)
+    client.say(SECOND, Head(position(scribe, term=2)))
+    client.give_all()
+    return client, scribe
+
+
 def _since_0() -> Recomputed:
     return Recomputed(since=0, comparison=Comparison.EQUAL, message=None, content=None)
 
