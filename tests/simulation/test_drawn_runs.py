@@ -34,7 +34,7 @@ def test_what_a_drawn_run_once_found_stays_mended(number: int) -> None:
     assert_as_undisturbed(takeover(number))
 
 
-@pytest.mark.parametrize("number", [44, 58, 65])
+@pytest.mark.parametrize("number", [44, 58, 65, 142, 158])
 def test_a_leader_that_was_elected_before_its_word_is_its_predecessors_witness(number: int) -> None:
     assert_as_undisturbed(alone_with_one(number))
 

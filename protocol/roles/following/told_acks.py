@@ -92,10 +92,13 @@ class ToldAcks:
             self._telling.left = TIMES
             self._telling.retry.soon(now)
 
-    def fork(self, height: int) -> None:
-        """The records above ``height`` are lost: an ack of one of them is of no interest to who leads now."""
+    def fork(self, height: int, term: int | None = None) -> None:
+        """The records above ``height`` are lost: an ack of one of them is of no interest to who leads now. If they are
+        lost to a ``term`` that begins there, an ack in it, or in one after it, is of a record that is not."""
         telling = self._telling
-        if telling is not None and isinstance(ack := parse_record(telling.block).body, Ack) and ack.height > height:
+        if telling is None or not isinstance(ack := parse_record(telling.block).body, Ack):
+            return
+        if ack.height > height and (term is None or ack.term < term):
             self._telling = None
 
     def moments(self) -> Iterator[float]:

@@ -397,8 +397,8 @@ class Standby:
                 self.machine.announcer.beat_soon(now)  # so that the leader knows that we follow its run
             case Roster():
                 self._app.read_again(run, now)
-            case Takeover():
-                self._told.fork(step.height - 1)
+            case Takeover() as body:
+                self._told.fork(step.height - 1, body.term)
                 self._forgotten.begin()
                 self._told.announce_again(now)
                 self.machine.announcer.beat_soon(now)
