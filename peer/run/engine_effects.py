@@ -12,7 +12,7 @@ from peer.apps.unpacked_apps import UnpackedApps
 from peer.base import logs
 from peer.engine.contents import EngineBlocks
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, StillComing
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, StillComing, Unreachable
 from peer.engine.own_blocks import OwnBlocks
 from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
@@ -99,12 +99,17 @@ class EngineEffects:
         return Done(effect.id)
 
     def pin_run(self, effect: PinRun) -> Event:
-        """Have the engine keep a whole run. One of which something was dropped, or is nowhere, is kept as it is, piece
-        by piece: an engine would look for that."""
+        """Have the engine keep a whole run. One of which something was dropped is kept as it is, piece by piece: as a
+        whole it would come back. So is one that may lack something, if that is nowhere."""
         body = parse_record(Block(effect.head, self._engine.get(effect.head))).body
-        dropped = isinstance(body, Chained) and body.run is not None and self._journal.contents.gone(body.run)
-        if not (effect.apart or dropped):
+        if isinstance(body, Chained) and body.run is not None and self._journal.contents.gone(body.run):
+            return Done(effect.id)
+        try:
             self._retries(lambda: self._engine.pin(effect.head, recursive=True))
+        except Unreachable as error:
+            if not effect.may_lack:
+                raise
+            logs.event("kept-piece-by-piece", logging.WARNING, head=str(effect.head), why=str(error))
         return Done(effect.id)
 
     def publish(self, topic: str, data: bytes) -> None:

@@ -147,9 +147,9 @@ class PinRun:
 
     id: int
     head: CID
-    apart: bool
-    """Whether all stays pinned piece by piece, as it was before: the run links what may be nowhere
-    (`protocol.chain.chain.Chain.shows_disputed`)."""
+    may_lack: bool
+    """Whether the run links what may be nowhere (`protocol.chain.chain.Chain.shows_disputed`): then all else stays
+    pinned piece by piece, as it was before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -383,9 +383,7 @@ class Peer:
                 return cid in self._fetched or not missing(cid, self.disk)
             case UnpackApp(bundle=bundle):
                 return self.disk.whole(bundle.content)
-            case PinRun(head=root, apart=apart):
-                return apart or self.disk.whole(root)
-            case FetchContent(cid=root) | Examine(reply=root):
+            case FetchContent(cid=root) | Examine(reply=root) | PinRun(head=root):
                 return self.disk.whole(root)
 
     def _fetch(self, effect: Fetch, give_up: float) -> None:
@@ -396,7 +394,8 @@ class Peer:
             if self._timeline.now < give_up:
                 self.later(FETCH_AGAIN, lambda: self._fetch(effect, give_up))
                 return
-            answer = Failed(effect.id, str(error))
+            may_lack = isinstance(effect, PinRun) and effect.may_lack
+            answer = Done(effect.id) if may_lack else Failed(effect.id, str(error))
         self.feed(answer)
 
     def _taken(self, effect: Fetch) -> Event:
@@ -415,15 +414,22 @@ class Peer:
                 self._take_content(bundle.content, swarm)
                 self.disk.unpacked.add(bundle.app)
                 return Done(id)
-            case PinRun(id, _, apart=True):
-                return Done(id)
             case FetchContent(id, root) | Examine(id, reply=root) | PinRun(id, root):
                 self._take_content(root, swarm)
                 return Examined(id, found_in(root)) if isinstance(effect, Examine) else Done(id)
 
     def _take_content(self, root: CID, swarm: BlockSource) -> None:
-        while lacking := [cid for cid in linked(root, self.disk) if cid not in self.disk.blocks]:
-            self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
+        """Take what is within reach. Raises BlockError: if that is not all."""
+        nowhere: dict[CID, BlockError] = {}
+        blocks = self.disk.blocks
+        while lacking := [cid for cid in linked(root, self.disk) if cid not in blocks and cid not in nowhere]:
+            for cid in lacking:
+                try:
+                    blocks[cid] = swarm.get(cid)
+                except BlockError as error:
+                    nowhere[cid] = error
+        for error in nowhere.values():
+            raise error
 
     def _publish(self, effect: Publish) -> None:
         if effect.subject != "shown":  # that is what another peer has said

@@ -433,8 +433,8 @@ class Standby:
         self._is_leaving = True
         self.machine.announcer.say(Beat, now)
         if follows:
-            apart = run.chain.shows_disputed
-            self.machine.outbox.ask(PinRun, self._is_whole, self._is_not_whole, last.cid, apart)
+            may_lack = run.chain.shows_disputed
+            self.machine.outbox.ask(PinRun, self._is_whole, self._is_not_whole, last.cid, may_lack)
 
     def _is_not_whole(self, why: str, now: float) -> None:
         self.machine.outbox.report(What.FETCH_FAILED, why=why)

@@ -12,7 +12,7 @@ from chains import ALICE, begun
 
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import StillComing
+from peer.engine.interface import StillComing, Unreachable
 from peer.engine.local.engine import LocalEngine
 from peer.home.home import Home
 from peer.home.journal import Journal
@@ -91,11 +91,18 @@ def test_what_is_still_coming_is_given_up_once_nothing_is_fetched_any_more(
         lasting.result(timeout=60)
 
 
-@pytest.mark.parametrize("apart", [True, False])
-def test_a_closed_run_that_links_what_may_be_nowhere_is_not_pinned_as_a_whole(
-    effects: EngineEffects, local_engine: LocalEngine, apart: bool
+def test_a_closed_run_that_may_lack_something_is_closed_though_that_is_nowhere(
+    effects: EngineEffects, local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = sign_record(begun().reply_body(ALICE), [ALICE])
     local_engine.put([record])
-    assert effects.pin_run(PinRun(1, record.cid, apart)) == Done(1)
-    assert local_engine.keeps(record.cid) is not apart
+    assert effects.pin_run(PinRun(1, record.cid, may_lack=True)) == Done(1)
+    assert local_engine.keeps(record.cid)
+
+    def lacks(cid: CID, *, recursive: bool) -> None:
+        raise Unreachable(cid, "it is not whole")
+
+    monkeypatch.setattr(local_engine, "pin", lacks)
+    assert effects.pin_run(PinRun(2, record.cid, may_lack=True)) == Done(2)
+    with pytest.raises(Unreachable):
+        effects.pin_run(PinRun(3, record.cid, may_lack=False))
