@@ -104,7 +104,8 @@ class HeardAcks:
         known = self._highest.get(member)
         return -1 if known is None else known[0]
 
-    def contradict(self) -> frozenset[bytes]:
+    @property
+    def contradicting(self) -> frozenset[bytes]:
         """The servers that have computed something else than we have recorded."""
         return frozenset(self._contradicting)
 

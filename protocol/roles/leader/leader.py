@@ -360,7 +360,7 @@ class Leader:
         if run is None:
             return None
         proof_against = self.machine.equivocations.distrust.proof_against
-        could = run.electorate(newest).candidates - self._acks.contradict()
+        could = run.electorate(newest).candidates - self._acks.contradicting
         trusted = [by for by in self._clients.standbys() if by in could and not proof_against(newest.members.get(by))]
         return max(trusted, key=lambda by: (self._acks.height(by), by), default=None)
 
