@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from measured import Json, ended_by, finished_run, machine
+from measured.case import Case
 from measured.processes_meter import ALL, Key, Measured, measured
 from measured.superlink import Setup, SuperLinkRun
 
@@ -60,26 +61,6 @@ class System(StrEnum):
     LOCAL = "local"
     KUBO = "kubo"
     KUBO_ENCRYPTED = "kubo-encrypted"
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A size of the model, and a number of clients."""
-
-    megabytes: float
-    clients: int
-
-    @classmethod
-    def parse(cls, text: str) -> Case:
-        """``100x2``: 100 MB with 2 clients. Raises ValueError."""
-        megabytes, _, clients = text.partition("x")
-        case = cls(float(megabytes), int(clients))
-        if case.megabytes <= 0 or case.clients < 1:
-            raise ValueError(f"{text} has no model or no clients")
-        return case
-
-    def __str__(self) -> str:
-        return f"{self.megabytes:g}x{self.clients}"
 
 
 CASES = [Case.parse(text) for text in ("1x2", "1x8", "10x2", "10x8", "100x2", "100x8", "500x2")]

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measured import Json, ended_by, finished_run, machine
+from measured.case import Case
 from measured.processes_meter import Measured, measured
 
 from peer.base.errors import ExitCode, PeerError
@@ -39,26 +40,6 @@ EMPTY = 0.001
 
 _LOOK_AT_DISK = 3.0
 """Seconds between two looks at the folder, at least."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A size of the model, and a number of clients."""
-
-    megabytes: float
-    clients: int
-
-    @classmethod
-    def parse(cls, text: str) -> Case:
-        """``100x16``: 100 MB with 16 clients. Raises ValueError."""
-        megabytes, _, clients = text.partition("x")
-        case = cls(float(megabytes), int(clients))
-        if case.megabytes <= 0 or case.clients < 1:
-            raise ValueError(f"{text} has no model or no clients")
-        return case
-
-    def __str__(self) -> str:
-        return f"{self.megabytes:g}x{self.clients}"
 
 
 @dataclass(frozen=True, slots=True)
