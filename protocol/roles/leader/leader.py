@@ -299,8 +299,8 @@ class Leader:
     def _said(self, announcement: Announcement, now: float) -> bool:
         """Whether it may change anything for us: all that is for a leader does."""
         by, inline = announcement.by, announcement.blocks
-        if self._leadership.hear(announcement, now):
-            return True
+        if (overtaken := self._is_overtaken(announcement)) or self._leadership.hear(announcement, now):
+            return not overtaken
         match announcement.body:
             case Hello() | Beat() as body:
                 self._said_that_it_is_here(by, body, now)
@@ -321,6 +321,11 @@ class Leader:
             case Alive() | ProposalReady() | HandsOver() | WarrantReady():
                 return False  # proposals are for admins' desks
         return True
+
+    def _is_overtaken(self, said: Announcement) -> bool:
+        """Whether its author has said of itself already what is newer."""
+        of_itself = isinstance(said.body, Hello | Beat | Bye)
+        return of_itself and not self._clients.presence.is_news(said.by, said.counter)
 
     def _said_that_it_is_here(self, by: bytes, body: Hello | Beat, now: float) -> None:
         if body.position is not None and body.state is PeerState.LEADING:

@@ -47,6 +47,16 @@ class Presence:
         """When each client was heard last, be it still here or not."""
         self._left: dict[int, float] = {}
         """When each client said goodbye that was not heard of since."""
+        self._counters: dict[bytes, int] = {}
+        """Of the newest that each member said of itself."""
+
+    def is_news(self, member: bytes, counter: int) -> bool:
+        """Whether what a member says of itself (`Announcement.counter`) is newer than what it said before: pubsub
+        changes the order. What is older is overtaken: a client takes part again, or has left since."""
+        if counter < self._counters.get(member, 0):
+            return False
+        self._counters[member] = counter
+        return True
 
     def heard(self, member: bytes, sighting: Sighting) -> bool:
         """Note a sighting; whether the client was not listed before it and is now."""

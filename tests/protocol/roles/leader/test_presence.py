@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from attacked import leading
+from chains import ALICE, node_of
 
+from protocol.roles.effects import What
 from protocol.roles.leader.presence import AWAY_AFTER, Presence, Sighting
 from protocol.roles.offline_times import OfflineTimes
-from protocol.wire.announcements import PeerState, beat_interval
+from protocol.wire.announcements import Beat, Bye, PeerState, beat_interval
 
 CLIENT = bytes(32)
 
@@ -29,3 +32,22 @@ def test_a_client_of_a_small_federation_is_away_after_15_seconds(members: int) -
 @pytest.mark.parametrize("members", [200, 400, 5000])
 def test_a_client_of_a_large_federation_may_leave_out_two_beats(members: int) -> None:
     assert fades_after(members) > 2 * beat_interval(members)
+
+
+@pytest.mark.parametrize("first", [PeerState.IDLE, PeerState.REFUSED])
+def test_what_a_client_said_before_is_overtaken_though_it_comes_later(first: PeerState) -> None:
+    leader = leading()
+    others = {PeerState.IDLE: PeerState.REFUSED, PeerState.REFUSED: PeerState.IDLE}
+    before, after = (leader.said(ALICE, Beat(leader.manifest, state, None)) for state in (first, others[first]))
+    leader.feed(after)
+    leader.feed(before)
+    listed = node_of(ALICE) in leader.machine._clients.presence.listed(leader.scribe.manifest)
+    assert listed is (first is PeerState.REFUSED)
+
+
+def test_a_client_that_has_left_is_not_back_because_an_older_beat_comes() -> None:
+    leader = leading()
+    beat, bye = leader.said(ALICE, Beat(leader.manifest, PeerState.IDLE, None)), leader.said(ALICE, Bye())
+    leader.feed(bye)
+    leader.feed(beat)
+    assert not leader.reported(What.PEER_HERE)
