@@ -149,16 +149,8 @@ def test_who_writes_into_the_numbers_of_an_examined_reply_changes_nobody_elses(t
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
 def test_what_came_encrypted_is_not_on_the_disk_in_the_clear(
-    key: ContentKey | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: ContentKey | None, tmp_path: Path, written: list[bytes]
 ) -> None:
-    written: list[bytes] = []
-    write = os.pwrite
-
-    def watched(descriptor: int, data: memoryview, at: int) -> int:
-        written.append(bytes(data))
-        return write(descriptor, data, at)
-
-    monkeypatch.setattr(os, "pwrite", watched)
     Counted(content(KINDS["float32"]), key).filed(tmp_path)
     assert (KINDS["float32"][-1000:].tobytes() in b"".join(written)) == (key is None)
 

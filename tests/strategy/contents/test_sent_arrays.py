@@ -72,17 +72,7 @@ def test_a_copy_of_a_model_leaves_it_where_it_is(tmp_path: Path) -> None:
     assert copied["a"].data == Array(NUMBERS).data
 
 
-def test_what_is_sent_encrypted_is_not_on_the_disk_in_the_clear(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[bytes] = []
-    write = os.pwrite
-
-    def watched(descriptor: int, data: memoryview, at: int) -> int:
-        written.append(bytes(data))
-        return write(descriptor, data, at)
-
-    monkeypatch.setattr(os, "pwrite", watched)
+def test_what_is_sent_encrypted_is_not_on_the_disk_in_the_clear(tmp_path: Path, written: list[bytes]) -> None:
     moved(tmp_path, hidden=True)
     assert written
     assert NUMBERS[-1000:].tobytes() not in b"".join(written)
