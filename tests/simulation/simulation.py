@@ -26,7 +26,7 @@ from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import manifest_at
 from protocol.federation.voters import voters_by_role
-from protocol.records.bodies import Chained, Comparison, RecomputedAck, Takeover
+from protocol.records.bodies import Chained, Comparison, RecomputedAck
 from protocol.records.signed_records import Record, read_chained
 from protocol.replies.closing_rule import ClosingRule
 from protocol.wire.announcement_seals import AnnouncementSeals
@@ -242,13 +242,12 @@ class Simulation:
         return tuple(outcome(records, disk))
 
     def _judge_standby(self, standby: Peer, chain: list[Record]) -> None:
-        """What it signed is of this chain, or of a dispatch that a takeover in it is against. Of an honest leader it
-        says nothing but that it is equal."""
+        """What it signed is of this chain, or of a record that a takeover in it has lost. Of an honest leader it says
+        nothing but that it is equal."""
         bodies = [record.body for record in chain]
-        contradicted = [body.against for body in bodies if isinstance(body, Takeover)]
         for ack in acks_of(key_of(standby.name).verify_key.raw, standby.disk):
-            is_in_it = chain[ack.height].cid == ack.head
-            assert is_in_it or ack.head in contradicted, "a standby confirms another chain"
+            is_in_it, is_lost = chain[ack.height].cid == ack.head, ack.term < bodies[ack.height].term
+            assert is_in_it or is_lost, "a standby confirms another chain"
             if isinstance(ack, RecomputedAck) and self.scenario.honest:
                 assert ack.recomputed.comparison is Comparison.EQUAL, "a standby contradicts an honest leader"
                 assert ack.recomputed.since == 1, "a standby leaves something out"
