@@ -297,10 +297,14 @@ class Leader:
     # -- hearing and saying -----------------------------------------------------------------------------------------
 
     def _said(self, announcement: Announcement, now: float) -> bool:
-        """Whether it may change anything for us: all that is for a leader does."""
+        """Whether it may change anything for us."""
+        if self._is_overtaken(announcement):
+            return False
+        return self._leadership.hear(announcement, now) or self._takes(announcement, now)
+
+    def _takes(self, announcement: Announcement, now: float) -> bool:
+        """Take what is not of elections alone; whether it is for a leader."""
         by, inline = announcement.by, announcement.blocks
-        if (overtaken := self._is_overtaken(announcement)) or self._leadership.hear(announcement, now):
-            return not overtaken
         match announcement.body:
             case Hello() | Beat() as body:
                 self._said_that_it_is_here(by, body, now)
