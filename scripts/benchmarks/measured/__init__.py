@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import shutil
@@ -11,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from peer.base.errors import PeerError
+from measured.new_memory import PageCost
+from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 from peer.demo.engines import DemoEngines, engine_of
 from peer.demo.founding import found, join
@@ -46,6 +48,7 @@ def finished_run(
     server_words: Sequence[str] = (),
     joined: Callable[[], None] = lambda: None,
     heard: Callable[[LogEvent], None] = lambda _: None,
+    give_up: float = math.inf,
 ) -> Iterator[Engine]:
     """Found a federation in an empty folder, and run all its peers to the end of one run of ``app``.
 
@@ -53,7 +56,7 @@ def finished_run(
     command line, ``joined`` is called once all homes are there, ``heard`` is told what each peer says.
 
     Raises:
-        PeerError: if a peer ends in another way.
+        PeerError: if a peer ends in another way, or the run does not end within ``give_up`` seconds.
     """
     shutil.rmtree(plan.folder, ignore_errors=True)
     with Interrupts() as interrupts:
@@ -64,13 +67,23 @@ def finished_run(
             with PeerProcesses(interrupts) as processes:
                 for peer in plan.peers:
                     processes.start(peer, start_words(plan, peer, app, run_config, server_words), engine_of(plan))
+                deadline = time.monotonic() + give_up
                 while not processes.ended:
                     processes.raise_failure()
+                    if time.monotonic() > deadline:
+                        raise not_ended(give_up, plan.folder)
                     for event in processes.events():
                         heard(event)
                     time.sleep(LOOK)
                 processes.raise_failure()
                 yield engine
+
+
+def not_ended(give_up: float, folder: Path) -> PeerError:
+    """What is told of a run that was given up."""
+    return PeerError(
+        f"the run did not end within {give_up:g} s", fix=f"see the logs in {folder}", code=ExitCode.UNFINISHED
+    )
 
 
 def start_words(
@@ -93,8 +106,8 @@ def start_words(
     return [*words, "--once", "--node-config", f"partition-id={peer.partition}"]
 
 
-def machine() -> Json:
-    """The machine, on which the numbers depend."""
+def machine(page_cost: PageCost | None = None) -> Json:
+    """The machine, on which the numbers depend, and its load now. ``page_cost``: of memory, if much is used."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "platform": platform.platform(),
@@ -103,6 +116,7 @@ def machine() -> Json:
         "memory_gb": round(memory / 1e9, 1),
         "python": platform.python_version(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
+        **({} if page_cost is None else {"page_cache_ms_a_mib": page_cost.told}),
     }
 
 
