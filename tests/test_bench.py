@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from peer.base.errors import PeerError
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "scripts" / "benchmarks"
@@ -33,7 +30,9 @@ def bench(name: str, *options: str, folder: Path) -> subprocess.CompletedProcess
 def test_exchange_tells_the_time_of_each_size(tmp_path: Path) -> None:
     done = bench("exchange", "--engines", "local", "--sizes", "0.1", "1.5", "--exchanges", "2", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)["results"]
+    told = json.loads(done.stdout)
+    results = told["results"]
+    assert told["machine"]["page_cache_ms_a_mib"].keys() == {"new", "reused"}
     assert [(result["megabytes"], result["exchanges"]) for result in results] == [(0.1, 2), (1.5, 2)]
     assert all(0 < result["median_seconds"] <= result["p95_seconds"] for result in results)
     assert all(0 < result["processor_seconds_per_exchange"]["apps"] < 60 for result in results)
@@ -119,19 +118,31 @@ def test_hops_tells_what_is_hashed_and_read_at_each(tmp_path: Path) -> None:
     assert [round(result["bytes_read_from_files"]) for result in results] == [0, 0, 0, 0, 1] * 2
 
 
-def test_flower_fails_if_two_systems_come_to_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    flower = runpy.run_path(str(BENCHMARKS / "flower.py"))
-    case, systems = flower["Case"].parse("1x2"), list(flower["System"])[:2]
-    seen = flower["Measured"](times=[0.0], seconds=[{}], sent=[{}])
+@pytest.mark.all
+@pytest.mark.slow
+def test_flower_adds_to_the_results_of_an_earlier_call_and_table_shows_both(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    for clients in (2, 3):
+        options = ["--cases", f"0.1x{clients}", "--rounds", "1", "--turns", "1", "--systems", "local"]
+        done = bench("flower", *options, "--results", str(results), folder=tmp_path / "runs")
+        assert done.returncode == 0, done.stderr
+    words = [sys.executable, str(BENCHMARKS / "table.py"), str(results)]
+    told = subprocess.run(
+        words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    assert [line.split("|")[1].strip() for line in told.stdout.splitlines()[2:]] == [
+        "0.1 MB, 2 clients",
+        "0.1 MB, 3 clients",
+    ]
 
-    def run(folder: Path, system: str, *_: object) -> object:
-        folder.mkdir(parents=True)
-        return flower["Taken"]((1.0,), f"the model of {system}", (0.5,), seen, 0.0, 1.0)
 
-    flower["compare"].__globals__["run"] = run
-    with pytest.raises(PeerError, match="not the same"):
-        flower["compare"](tmp_path, case, systems, 1, 1)
+@pytest.mark.all
+@pytest.mark.slow
+def test_flower_tells_of_a_run_that_takes_too_long(tmp_path: Path) -> None:
+    options = ["--cases", "0.1x2", "--rounds", "1", "--turns", "1", "--systems", "local", "--give-up", "0.5"]
+    done = bench("flower", *options, folder=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "0.1x2 local, turn 1: the run did not end within 0.5 s" in done.stderr
 
 
 def test_announcements_tells_what_each_kind_costs_sealed_and_not() -> None:

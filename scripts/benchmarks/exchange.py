@@ -16,13 +16,17 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from measured import Json, ended_by, finished_run, machine
+from measured.new_memory import add_option, filling, page_cost
 from measured.processes_meter import Meter
+from measured.tables import exchange_table
 
 from peer.base.errors import ExitCode, PeerError
 from peer.demo.engines import LOCAL
@@ -49,23 +53,42 @@ def main() -> int:
     parser.add_argument("--encrypt", action="store_true", help="measure in a federation that encrypts as well")
     parser.add_argument("--witnesses", type=int, default=0, help="measure with so many servers that recompute, as well")
     parser.add_argument("--folder", type=Path, help="keep homes, logs and engines here; by default a temporary one")
+    add_option(parser)
     options = parser.parse_args()
-    measured = []
+    measured: list[Json] = []
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        cost = page_cost(folder)
+        here = machine(cost)
+        fill = stack.enter_context(filling(options.fill_memory, folder, cost))
+
+        def measure_one(where: Path, *case: Any, **how: Any) -> Json:
+            shutil.rmtree(where, ignore_errors=True)
+            fill()  # what the run before had on disk is gone: that freed memory
+            told = measure(where, *case, **how)
+            sys.stderr.write(
+                f"{engine}{', encrypted' if told['encrypted'] else ''}, {size:g} MB: {told['median_seconds']} s, "
+                f"{told['processor_seconds_per_exchange']['all']} s of processor time\n"
+            )
+            return told
+
         for engine in options.engines:
             for size in options.sizes:
                 count = options.exchanges or max(10, min(30, int(300 / size)))
                 where = folder / f"{engine}-{size:g}"
-                plain = measure(where, engine, size, options.clients, count)
+                plain = measure_one(where, engine, size, options.clients, count)
                 measured.append(plain)
                 if options.encrypt:
-                    measured.append(measure(where, engine, size, options.clients, count, encrypt=True))
+                    measured.append(measure_one(where, engine, size, options.clients, count, encrypt=True))
                     measured[-1]["encryption_costs"] = _share(plain, measured[-1])
                 if options.witnesses:
-                    each = measure(where, engine, size, options.clients, count, witnesses=options.witnesses)
+                    each = measure_one(where, engine, size, options.clients, count, witnesses=options.witnesses)
                     measured.append({**each, "witnesses_cost": _cost(plain, each)})
-    print(json.dumps({"benchmark": "exchange", "machine": machine(), "results": measured}, indent=2))
+    sys.stderr.write(f"\n{exchange_table(measured)}\n")
+    filled = options.fill_memory and cost.matters
+    told = {"benchmark": "exchange", "machine": here, "memory_filled": filled, "results": measured}
+    print(json.dumps(told, indent=2))
     return 0
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
 from measured import Json, ended_by, machine
+from measured.new_memory import add_option, filling, page_cost
 
 import crypto.symmetric
 import protocol.blocks.cid
@@ -98,21 +99,28 @@ def main() -> int:
     parser.add_argument("--engines", nargs="+", choices=[LOCAL, MANAGED], default=[LOCAL, MANAGED])
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keep the engines here; by default a temporary folder")
+    add_option(parser)
     options = parser.parse_args()
     counts = Counts()
     _count(counts)
     results: list[Json] = []
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        cost = page_cost(folder)
+        here = machine(cost)
+        fill = stack.enter_context(filling(options.fill_memory, folder, cost))
         for engine in options.engines:
             for key in (None, ContentKey(1, bytes(32))):
                 where = folder / f"{engine}-{'encrypted' if key else 'plain'}"
                 with _ends(where, engine) as (source, target, nodes):
                     way = Way(source, target, nodes, counts, int(options.megabytes * 1e6))
                     for turn in range(options.turns):
+                        fill()
                         _go(way, key, turn)
                 results += [_result(engine, key, name, turns) for name, turns in way.hops.items()]
-    print(json.dumps({"benchmark": "hops", "machine": machine(), "results": results}, indent=2))
+    filled = options.fill_memory and cost.matters
+    print(json.dumps({"benchmark": "hops", "machine": here, "memory_filled": filled, "results": results}, indent=2))
     return 0
 
 

@@ -25,7 +25,9 @@ from pathlib import Path
 
 from measured import Json, ended_by, finished_run, machine
 from measured.case import Case
+from measured.new_memory import page_cost
 from measured.processes_meter import Measured, measured
+from measured.tables import memory_table
 
 from peer.base.errors import ExitCode, PeerError
 from peer.demo.engines import LOCAL
@@ -87,13 +89,16 @@ def main() -> int:
     results: list[Json] = []
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        here = machine(page_cost(folder))
         for case in options.cases:
             for strategy in options.strategies:
                 run = Run(options.engine, strategy, options.encrypt, options.rounds, options.arrays)
                 empty = measure(folder / "empty", Case(EMPTY, case.clients), run)
                 results.append(_result(case, run, measure(folder / "run", case, run), empty))
                 _put(results[-1])
-    print(json.dumps({"benchmark": "memory", "machine": machine(), "results": results}, indent=2))
+    sys.stderr.write(f"\n{memory_table(results)}\n")
+    print(json.dumps({"benchmark": "memory", "machine": here, "results": results}, indent=2))
     return 0
 
 

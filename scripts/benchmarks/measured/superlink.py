@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from measured import not_ended
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 
@@ -37,6 +38,9 @@ _LOOK: Final = 0.05
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 15.0
 _LAST_LINES: Final = 15
+_LOCKED_SECONDS: Final = 120
+"""How long a part of the SuperLink waits for its database. With SQLite's default of 5 s, eight SuperNodes on two cores
+are enough to end a part of the SuperLink by "database is locked" (Flower 1.41)."""
 
 _QUIET: Final = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "PYTHONUNBUFFERED": "1"}
 _THREADS: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -99,14 +103,17 @@ class SuperLinkRun:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def run(self, app: Path, run_config: str, result: Path) -> None:
+    def run(self, app: Path, run_config: str, result: Path, give_up: float) -> None:
         """Run ``app`` until ``result`` is there.
 
         Raises:
-            PeerError: if the run, or a process, ends without it.
+            PeerError: if the run, or a process, ends without it, or if it is not there after ``give_up`` seconds.
         """
+        deadline = time.monotonic() + give_up
         self._flwr("run", str(app), "bench", "--run-config", run_config)
         while not result.exists():
+            if time.monotonic() > deadline:
+                raise not_ended(give_up, self._folder)
             time.sleep(_LOOK)
             self._interrupts.check()
             self._raise_failure()
@@ -126,7 +133,8 @@ class SuperLinkRun:
         if tls is None:
             words += ["--insecure"]
         else:
-            words += [*tls.served, "--enable-supernode-auth", "--database", str(self.server_folder / "state.db")]
+            database = f"sqlite:///{self.server_folder / 'state.db'}?timeout={_LOCKED_SECONDS}"
+            words += [*tls.served, "--enable-supernode-auth", "--database", database]
         self._spawn("server", "flower-superlink", words)
         self._await_port()
         for number in range(self._clients):
