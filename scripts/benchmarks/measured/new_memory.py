@@ -110,26 +110,23 @@ class FilledMemory:
 
     def top_up(self) -> None:
         """Fill all free memory but `LEFT_FREE`. What was filled before and is in use now is not filled again: each
-        time the file goes on where it ended.
-
-        Raises:
-            PeerError: if reading the file takes no memory, as it is where the file is in memory itself.
-        """
-        before = self._free()
+        time the file goes on where it ended. Tells people what was filled, and if much is free still."""
         begun, first = time.monotonic(), self._end
-        while (room := self._free() - LEFT_FREE) >= _PIECE * _MIB:
-            if self._end - first > 2 * before:
-                raise PeerError(
-                    "free memory cannot be filled: reading a file takes none of it",
-                    fix="choose a --folder on a disk, not in memory",
-                    code=ExitCode.WRONG_USE,
-                )
-            count = min(room // _MIB, 16 * _PIECE)
+        most = self._free()  # not more than this: others may free memory as fast as it is filled
+        while (room := self._free() - LEFT_FREE) >= _PIECE * _MIB and (left := most - (self._end - first)) >= _MIB:
+            count = min(room // _MIB, left // _MIB, 16 * _PIECE)
             _read(self._file, self._end // _MIB, count)
             self._end += count * _MIB
         if self._end > first:
+            free = self._free()
             sys.stderr.write(
-                f"  filled {(self._end - first) / 1e9:.1f} GB of free memory in {time.monotonic() - begun:.0f} s\n"
+                f"  filled {(self._end - first) / 1e9:.1f} GB of free memory in {time.monotonic() - begun:.0f} s"
+                + (
+                    f". {free / 1e9:.1f} GB are free: others freed them, or the folder is in memory"
+                    if free > 2 * LEFT_FREE
+                    else ""
+                )
+                + "\n"
             )
 
 
