@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -100,14 +101,15 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         cost = page_cost(folder)
         fill = stack.enter_context(filling(options.fill_memory, folder, cost))
-        so_far = Comparison(machine(cost), options.fill_memory and cost.matters, [], [])
+        so_far = Comparison(machine(cost), options.fill_memory, [], [])
         if options.results is not None and options.results.exists():
             so_far = Comparison.read(options.results).joined(so_far)
 
         def run_turn(turn: Turn) -> SystemRun:
             where = folder / str(turn.case) / turn.system
             shutil.rmtree(where, ignore_errors=True)
-            fill()  # after the folder of the turn before is gone: that freed memory
+            os.sync()  # what the turn before has written, or had deleted, is not this one's
+            fill()
             try:
                 return run(where, turn.system, turn.case, options.rounds + WARM_UP, options.give_up)
             finally:

@@ -10,7 +10,7 @@ import pytest
 from measured.new_memory import LEFT_FREE, FilledMemory, PageCost, filling, page_cost
 
 MIB = 1 << 20
-DEAR, CHEAP = PageCost(3.0, 0.3), PageCost(0.3, 0.3)
+COST = PageCost(new=3.0, reused=0.3)
 
 
 def test_all_free_memory_but_a_margin_is_filled(tmp_path: Path) -> None:
@@ -49,20 +49,31 @@ def test_filling_ends_and_is_told_where_reading_takes_no_memory(
     assert "or the folder is in memory" in capsys.readouterr().err
 
 
-def test_filling_is_refused_where_new_memory_costs_no_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with filling(True, tmp_path, CHEAP) as fill:
+def test_filling_that_cost_no_more_than_other_memory_is_called_pointless(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with filling(True, tmp_path, PageCost(new=1e6, reused=1e6)):
+        pass
+    assert "was pointless" in capsys.readouterr().err
+
+
+def test_filling_with_pages_that_cost_more_is_not_called_pointless(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("measured.new_memory.free_memory", iter([2 * LEFT_FREE] * 2 + [0] * 9).__next__)
+    with filling(True, tmp_path, PageCost(new=0.0, reused=0.0)) as fill:
         fill()
-    assert "pointless here" in capsys.readouterr().err
+    assert "pointless" not in capsys.readouterr().err
 
 
 def test_nothing_is_said_of_filling_that_nobody_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with filling(False, tmp_path, DEAR) as fill:
+    with filling(False, tmp_path, COST) as fill:
         fill()
     assert capsys.readouterr().err == ""
 
 
 def test_the_file_that_fills_has_no_name(tmp_path: Path) -> None:
-    with filling(True, tmp_path, DEAR):
+    with filling(True, tmp_path, COST):
         assert list(tmp_path.iterdir()) == []
 
 

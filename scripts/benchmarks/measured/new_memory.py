@@ -37,7 +37,7 @@ _NEWEST: Final = 256
 """MiB at the end of them that count, and that are then used once more."""
 
 _POINTLESS: Final = 2.0
-"""New pages that cost less than so many times as much as others are not worth a detour."""
+"""Filling pages that cost less than so many times as much as others was not worth it."""
 
 LEFT_FREE: Final = 512 << 20
 """Bytes that are never filled. The kernel begins to take pages back at a fifth of it, so filling makes it take none,
@@ -54,11 +54,6 @@ class PageCost:
     """In memory that was freed a moment ago."""
 
     @property
-    def matters(self) -> bool:
-        """Whether new memory costs so much more that a benchmark would measure it."""
-        return self.new > _POINTLESS * self.reused
-
-    @property
     def told(self) -> dict[str, float]:
         """As a part of the machine's description."""
         return {"new": round(self.new, 2), "reused": round(self.reused, 2)}
@@ -67,7 +62,7 @@ class PageCost:
 def page_cost(folder: Path) -> PageCost:
     """Measure it, in a file in ``folder``, within some seconds.
 
-    Where less memory is free than it reads, "new" is what the kernel takes from something else, which costs no more.
+    "New" is as new as it is at that time. If others freed much a moment ago, or if nothing is free, it costs no more.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
         new = _read(file, 0, _PROBED)[-_NEWEST // _PIECE :]
@@ -87,17 +82,16 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def filling(wanted: bool, folder: Path, cost: PageCost) -> Iterator[Callable[[], None]]:
-    """Yields what fills free memory before a turn; it does nothing if that is not ``wanted``, or pointless."""
-    if wanted and not cost.matters:
-        sys.stderr.write(
-            f"--fill-memory is pointless here: a MiB of new memory takes {cost.new:.2f} ms, and one that was used a "
-            f"moment ago {cost.reused:.2f}. Nothing is filled.\n"
-        )
-    if not wanted or not cost.matters:
+    """Yields what fills free memory before a turn; it does nothing if that is not ``wanted``. Tells people at the end
+    if it was pointless: if no page that was filled cost more than one that was used a moment before."""
+    if not wanted:
         yield lambda: None
         return
     with tempfile.TemporaryFile(dir=folder) as file:
-        yield FilledMemory(file).top_up
+        filled = FilledMemory(file)
+        yield filled.top_up
+        if filled.dearest < _POINTLESS * cost.reused:
+            sys.stderr.write("--fill-memory was pointless: new memory cost no more than other memory here\n")
 
 
 class FilledMemory:
@@ -107,20 +101,26 @@ class FilledMemory:
         self._file = file
         self._free = free or free_memory
         self._end = 0
+        self.dearest = 0.0
+        """Milliseconds of processor time for a MiB, in the top-up that took most of it."""
 
     def top_up(self) -> None:
         """Fill all free memory but `LEFT_FREE`. What was filled before and is in use now is not filled again: each
         time the file goes on where it ended. Tells people what was filled, and if much is free still."""
         begun, first = time.monotonic(), self._end
+        pieces: list[float] = []
         most = self._free()  # not more than this: others may free memory as fast as it is filled
         while (room := self._free() - LEFT_FREE) >= _PIECE * _MIB and (left := most - (self._end - first)) >= _MIB:
             count = min(room // _MIB, left // _MIB, 16 * _PIECE)
-            _read(self._file, self._end // _MIB, count)
+            pieces += _read(self._file, self._end // _MIB, count)
             self._end += count * _MIB
-        if self._end > first:
+        if pieces:
+            cost = statistics.mean(pieces)
+            self.dearest = max(self.dearest, cost)
             free = self._free()
             sys.stderr.write(
-                f"  filled {(self._end - first) / 1e9:.1f} GB of free memory in {time.monotonic() - begun:.0f} s"
+                f"  filled {(self._end - first) / 1e9:.1f} GB of free memory in {time.monotonic() - begun:.0f} s, "
+                f"{cost:.2f} ms of processor time a MiB"
                 + (
                     f". {free / 1e9:.1f} GB are free: others freed them, or the folder is in memory"
                     if free > 2 * LEFT_FREE
