@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from damage import flipped, spoil
@@ -80,6 +81,50 @@ def test_a_node_of_this_machine_is_not_asked_for_blocks_that_it_has(
     with pytest.raises(MissingBlock):
         engine.get_here(raw_block(b"of nobody").cid)
     assert calls == ["block/get"]
+
+
+@needs_kubo
+@pytest.mark.parametrize("number", [1, 3, 4])
+def test_a_content_of_few_blocks_is_here_before_it_is_pinned(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Then it came in one session of bitswap, where a pin has one for the root and one for the rest."""
+    chunks = [raw_block(b"chunk %d" % number + bytes(100_000)) for number in range(number)]
+    root = cbor_block({"links": [chunk.cid for chunk in chunks]})
+    engine.put_content(root.cid, [root, *chunks])
+    here: list[int] = []
+    call = KuboApi.open
+    with KuboNode(tmp_path / "other", KEY) as node, contextlib.closing(open_engine(node.api)) as other:
+        other.connect(engine.addresses())
+
+        def counted(api: KuboApi, path: str, *args: str, **more: Any) -> Any:
+            if path == "pin/add":
+                here.append(sum(other.has(chunk.cid) for chunk in chunks))
+            return call(api, path, *args, **more)
+
+        monkeypatch.setattr(KuboApi, "open", counted)
+        other.fetch(root.cid, timeout=SOON, limit=1 << 20)
+        assert list(other.read_content(root.cid)) == [root, *chunks]
+    if number <= 3:
+        assert here[-1] == number
+    else:  # more come sooner side by side
+        assert here[0] < number
+
+
+@needs_kubo
+def test_a_content_of_which_something_is_here_is_pinned_at_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk = raw_block(b"chunk")
+    root = cbor_block({"links": [chunk.cid]})
+    engine.put([root, chunk])
+    calls: list[str] = []
+    call = KuboApi.open
+    monkeypatch.setattr(
+        KuboApi, "open", lambda api, path, *args, **more: calls.append(path) or call(api, path, *args, **more)
+    )
+    engine.fetch(root.cid, timeout=SOON, limit=1 << 20)
+    assert calls == ["pin/add"]
 
 
 # -- with the plain ipfs program -----------------------------------------------------------------------------------

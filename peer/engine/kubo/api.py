@@ -139,7 +139,7 @@ class KuboApi:
         Raises:
             EngineError: and its kinds, as `translated` says.
         """
-        response = self.open(path, *args, within=within, upload=upload, **options)
+        response = self.open(path, *args, within=within, begins=None, upload=upload, **options)
         with contextlib.closing(response), self.translated():
             return response.read()
 
@@ -148,11 +148,13 @@ class KuboApi:
         path: str,
         *args: str,
         within: float | None = None,
+        begins: float | None = None,
         upload: Iterable[bytes] | None = None,
         **options: Option,
     ) -> httpx.Response:
         """The answer to one call, whose body is still to be read, inside `translated`. The caller closes it. If
-        ``within`` is infinite, the node must begin its answer in `QUICK_SECONDS`, and may then pause for any time."""
+        ``within`` is infinite, the node must begin its answer in `QUICK_SECONDS`, and may then pause for any time. If
+        ``begins`` is given, the node must begin its answer in so many seconds."""
         params: list[tuple[str, str | int | float | bool | None]] = [("arg", arg) for arg in args]
         params += [(name.replace("_", "-"), value) for name, value in options.items()]
         wait = CALL_SECONDS
@@ -169,12 +171,14 @@ class KuboApi:
             extensions={"trace": self._traced},
             **_multipart(upload),
         )
+        if begins is not None:
+            request.extensions["timeout"]["read"] = begins
         if self._is_over:
             raise EngineUnavailable(f"nobody waits for the Kubo node at {self.shown} any more")
         with self.translated():
             response = self._http.send(request, stream=True)
-            if within == math.inf:
-                request.extensions["timeout"]["read"] = None
+            if within == math.inf or begins is not None:
+                request.extensions["timeout"]["read"] = None if within == math.inf else wait
             if not response.is_success:
                 try:
                     response.read()

@@ -60,6 +60,9 @@ _BITSWAP: Final = "/ipfs/bitswap/1.2.0"
 _OTHER_PEER: Final = re.compile(r"peer id mismatch: expected \w+, but remote key matches (\w+)")
 """The error if another peer is at the address (go-libp2p, ``sec.ErrPeerIDMismatch``)."""
 
+_FEW_LINKS: Final = 3
+"""How many blocks of a content are fetched one after the other: more come sooner side by side."""
+
 _FIRST_TRY: Final = 0.5
 """Seconds after which a node is asked again for what has not come. Each later try has twice as many."""
 
@@ -231,6 +234,7 @@ class KuboEngine:
         came = _Came()
 
         def pin(patience: float) -> None:
+            self._fetch_few(root, patience, deadline)
             self._pin_tree(root, limit, within=deadline - time.monotonic(), stall=patience, came=came)
 
         try:
@@ -239,6 +243,27 @@ class KuboEngine:
             if not came.is_more:
                 raise
             raise StillComing(root, f"{root} is not here yet, {came.blocks} blocks are: {error}") from error
+
+    def _fetch_few(self, root: CID, patience: float, deadline: float) -> None:
+        """Have the node fetch a content of few blocks in one session of bitswap, if none of it is here. It is pinned
+        after that: what did not come here comes then.
+
+        Whoever has the first block of a session is asked for the next ones themselves. ``pin/add`` has one session for
+        the root, and another for the rest, which asks everybody anew whether they have it, and only then for it. And a
+        node sends no two messages to another within 20 ms (boxo, ``minSendMessageDelay``): so it takes 40 ms more.
+        """
+        if root.is_raw or self._from_files(root) is not None:
+            return
+        within = max(min(deadline - time.monotonic(), _STALL_SECONDS), 0.0)
+        with contextlib.suppress(KuboRefused, KuboTimeout, KuboSilent, BlockError):
+            response = self._api.open("dag/stat", str(root), progress=True, within=within, begins=patience)
+            with contextlib.closing(response), self._api.translated():
+                lines = response.iter_lines()  # one for each block that came
+                next(lines, None)
+                links = self._links(root)
+                if len(links) <= _FEW_LINKS and all(link.is_raw for link in links):
+                    for _ in lines:
+                        pass
 
     def read_content(self, root: CID) -> Iterable[Block]:
         """As `peer.engine.interface.Engine` says. A node that has to be asked is asked once, for all of it."""
