@@ -40,6 +40,7 @@ from strategy.grid_answers import Answers, RunStopped
 from strategy.models.outgoing_model import OutgoingModels, SpoiledModel
 from strategy.replay.anchoring import Anchoring
 from strategy.replay.scripted_answers import Divergence
+from strategy.replies.sent_layouts import SentLayouts
 from strategy.replies.strategies_in_use import EVALUATE, StrategiesInUse
 
 METRICS_TOLD: Final = 4
@@ -94,7 +95,8 @@ class PollenGrid(Grid):
     """The Grid of one run. Its methods may be called from several threads.
 
     ``kept`` holds replies that were already read, to be examined. ``tell`` takes a line for people. ``strategies`` says
-    which replies the app's strategy takes. ``sent`` has what the app keeps of what it sent, so that it takes no memory.
+    which replies the app's strategy takes. ``sent`` has what the app keeps of what it sent, so that it takes no memory,
+    and ``layouts`` what the replies to it are compared with.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class PollenGrid(Grid):
         strategies: StrategiesInUse | None = None,
         anchoring: Anchoring | None = None,
         sent: SentArrays | None = None,
+        layouts: SentLayouts | None = None,
     ) -> None:
         self._run = run
         self._answers = answers
@@ -119,6 +122,7 @@ class PollenGrid(Grid):
         self._strategies = strategies or StrategiesInUse()
         self._anchoring = anchoring
         self._sent = sent
+        self._layouts = layouts
         self._outgoing_models = OutgoingModels()
         self.spoiled = ""
         """How the app's model was lost; empty while it is not."""
@@ -266,7 +270,9 @@ class PollenGrid(Grid):
         contents: dict[int, CID] = {}
         for message in messages:
             if id(message.content) not in contents:
-                contents[id(message.content)] = self._writer.write(message.content, key)
+                contents[id(message.content)] = root = self._writer.write(message.content, key)
+                if self._layouts is not None:
+                    self._layouts.sends(root, message.content)
         return tuple(
             Outgoing(
                 contents[id(message.content)],

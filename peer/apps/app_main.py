@@ -45,6 +45,7 @@ from strategy.grid_answers import RunStopped
 from strategy.hosting.client_host import serve_client_app
 from strategy.hosting.host import prepare
 from strategy.hosting.server_host import run_server_app
+from strategy.replies.sent_layouts import SentLayouts
 
 _MARK: Final = os.environ.get(MARK, "")
 """Read at the start, because an app may change its environment."""
@@ -125,15 +126,16 @@ def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     pipe.prepare()
     environment = prepare(app_dir)
     contents = open_contents(where)  # it imports, so it comes before the app's folder is on the path
-    kept = KeptReplies(works_in.absolute())
+    kept, layouts = KeptReplies(works_in.absolute()), SentLayouts()
     if not isinstance(contents, RecordedContents):  # in an audit there is nobody to answer
-        examine_in_threads(Examiner(contents, kept), pipe.to_examine, pipe.send)
+        examine_in_threads(Examiner(contents, kept, layouts), pipe.to_examine, pipe.send)
     gc.freeze()  # Flower's Bulyan and QFedAvg collect garbage for each reply: 0.1 s if that goes through all of torch
     pipe.send(AppReady(environment))
     start = pipe.start()
     try:
         if role is Role.SERVER:
-            ending = run_server_app(app_dir, start, pipe, contents, works_in / str(start.run), kept=kept)
+            scratch = works_in / str(start.run)
+            ending = run_server_app(app_dir, start, pipe, contents, scratch, kept=kept, layouts=layouts)
             if not isinstance(ending, Finished):  # the app's host has sent that itself
                 pipe.send(ending)
         else:

@@ -24,6 +24,7 @@ from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
 from strategy.contents.codec import DEFAULT_LIMITS, Limits
 from strategy.contents.kept_replies import KeptReplies
 from strategy.replies.examination import Sent, examine, opened_records, read_sent
+from strategy.replies.sent_layouts import SentLayouts
 
 CONTENT_TIMEOUT: Final = 120.0
 """Seconds to wait for one content. If some of it came, it goes on later; if nothing, its client announces it again."""
@@ -33,9 +34,6 @@ FETCHED_AT_ONCE: Final = 8
 
 SIDE_BY_SIDE: Final = 2
 """How many replies are examined at once. Each takes memory for two arrays at most and what else is in the content."""
-
-SENT_KEPT: Final = 16
-"""How many layouts of dispatched contents are kept, for the next reply to the same one."""
 
 
 def examine_in_threads(
@@ -80,12 +78,11 @@ class FetchedContents(Protocol):
 class Examiner:
     """Fetches replies, examines them and keeps them. Safe to use from several threads."""
 
-    def __init__(self, contents: FetchedContents, kept: KeptReplies) -> None:
+    def __init__(self, contents: FetchedContents, kept: KeptReplies, layouts: SentLayouts) -> None:
         self._contents = contents
         self._kept = kept
+        self._layouts = layouts
         self._retries = EngineRetries()
-        self._sent: dict[CID, Sent] = {}
-        self._reading = threading.Lock()
         self._places = threading.BoundedSemaphore(SIDE_BY_SIDE)
 
     def answer(self, asked: Examine) -> Examined | Failed:
@@ -130,9 +127,4 @@ class Examiner:
             return found
 
     def _read_sent(self, root: CID, key: ContentKey | None) -> Sent:
-        with self._reading:  # the replies to one dispatch arrive together
-            sent = self._sent.pop(root, None) or read_sent(root, self._contents.local(root), key)
-            self._sent[root] = sent  # the last used comes last
-            if len(self._sent) > SENT_KEPT:
-                del self._sent[next(iter(self._sent))]
-            return sent
+        return self._layouts.of(root, lambda: read_sent(root, self._contents.local(root), key))

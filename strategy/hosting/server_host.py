@@ -34,6 +34,7 @@ from strategy.replay.anchoring import Anchoring
 from strategy.replay.another_place import another_place
 from strategy.replay.own_code import FlowersCode
 from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, ScriptOver
+from strategy.replies.sent_layouts import SentLayouts
 from strategy.replies.strategies_in_use import StrategiesInUse
 
 FINAL_MODEL: str = "arrays"
@@ -48,13 +49,14 @@ def run_server_app(
     scratch: Path,
     limits: Limits = DEFAULT_LIMITS,
     kept: KeptReplies | None = None,
+    layouts: SentLayouts | None = None,
 ) -> Finished | Diverged | Replayed:
     """Run the ServerApp of an app's folder to its end. `strategy.hosting.host.prepare` comes first.
 
     The `Finished` says what the app raised; the traceback is in Flower's log. ``scratch`` is the folder for the app's
-    own files, and begins empty. ``kept`` holds replies that were examined. A scripted run that differs from its script
-    gives a `Diverged`, whatever the app does next. One that reaches the end of a script that does not go on gives a
-    `Replayed`.
+    own files, and begins empty. ``kept`` holds replies that were examined, and ``layouts`` gets what they are compared
+    with. A scripted run that differs from its script gives a `Diverged`, whatever the app does next. One that reaches
+    the end of a script that does not go on gives a `Replayed`.
 
     Raises:
         RunStopped: if the peer or its engine is gone. The run is unfinished.
@@ -93,7 +95,9 @@ def run_server_app(
         install_legacy_shim()
         take_identity(number, start.node)
         answers = script or live
-        grid = PollenGrid(server_run(number), answers, guarded, limits, kept, tell, strategies, anchoring, sent)
+        grid = PollenGrid(
+            server_run(number), answers, guarded, limits, kept, tell, strategies, anchoring, sent, layouts
+        )
         context = _context(start, number, initial_state(start.initial_model, guarded, limits))
         if anchoring is not None:
             anchoring.look_at(FlowersCode(grid, app_dir))

@@ -35,7 +35,7 @@ from protocol.replies.reply_layout import (
 )
 from protocol.replies.strategy_rule import SHOWN, shown
 from strategy.contents.array_files import ArrayFile
-from strategy.contents.arrays import in_memory, whole
+from strategy.contents.arrays import in_memory, size_of, whole
 from strategy.contents.codec import DEFAULT_LIMITS, Limits, decode
 from strategy.contents.npy import Stored, change, count_newly_not_finite, count_not_finite, declared, numbers, stored
 from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, read_older
@@ -127,15 +127,19 @@ def opened_records(
 
 def read_sent(root: CID, source: BlockSource, key: ContentKey | None) -> Sent:
     """What examining answers needs of a dispatched content, encrypted with ``key``. Raises as `opened_records`."""
-    content = opened_records(root, source, key)
+    return layout_of(root, opened_records(root, source, key))
+
+
+def layout_of(root: CID, content: RecordDict) -> Sent:
+    """As `read_sent`, of records that are here. No more than the beginning of each array is read."""
     older = next((begin for name in content for begin in _OLDER if name.startswith(begin)), "")
     records: dict[str, dict[str, Layout]] = {}
     size = 0
     for name, record in content.array_records.items():
         layouts = records[name] = {}
-        for array_key, array in _one_by_one(record):
+        for array_key, array in record.items():
             layouts[array_key] = layout = _layout(array, declared(array, any_type=bool(older)))
-            size += layout.stored.size if layout.stored else len(array.data)
+            size += layout.stored.size if layout.stored else size_of(array)
     return Sent(root, records, size, SECAGG_RECORD in content, older.replace("ins.", "res"))
 
 

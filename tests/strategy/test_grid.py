@@ -40,7 +40,8 @@ from strategy.contents.sent_arrays import SentArrays
 from strategy.flower_compat import server_run, take_identity
 from strategy.grid import PollenGrid
 from strategy.grid_answers import LiveAnswers, RunStopped
-from strategy.replies.examination import examine, read_sent
+from strategy.replies.examination import Sent, examine, read_sent
+from strategy.replies.sent_layouts import SentLayouts
 
 
 @dataclass
@@ -224,6 +225,19 @@ def test_any_records_and_texts_go_through_and_are_told(
     assert [exact(each.content) for each in came[:-1]] == [exact(decode(root, store, None)) for root in roots]
     assert came[-1].error.reason == reason
     assert visible(told[0]) == told[0]
+
+
+@given(sent=records)
+@settings(max_examples=40)
+def test_replies_are_compared_with_what_was_sent_as_it_would_be_read(sent: RecordDict) -> None:
+    store, answers, layouts = MemoryStore(), Answering(), SentLayouts()
+    PollenGrid(server_run(7), answers, store, layouts=layouts).push_messages([message(content=sent)])
+    root = answers.pushed[0][0].content
+    assert layouts.of(root, never) == read_sent(root, store, None)
+
+
+def never() -> Sent:
+    raise AssertionError("what was sent is read back")
 
 
 @given(sent=records, answered=st.lists(records, min_size=1, max_size=3))
