@@ -4,7 +4,8 @@
 that only its readers understand: records and tensors (`strategy.contents.codec`), or the paths of an app bundle
 (`protocol.blocks.bundle`). ``private`` is the dag-cbor list ``[size of the body, head of the body]``. A body of more
 than ``HEAD_SIZE`` bytes continues in the first linked chunks, so that a manifest block stays small whatever an app
-sends. The chunks of the tensors follow.
+sends. A body with records of more than ``WHOLE_BODY`` bytes stands there as a whole, and its head is empty. The chunks
+of the tensors follow.
 
 A content with an ``epoch`` is encrypted: ``private`` as a whole, and each chunk by itself, so that equal tensors have
 equal CIDs under one key. The links stay visible: storing and fetching a content takes no key.
@@ -39,6 +40,10 @@ from protocol.blocks.typed import ShapeError, from_plain, to_plain
 
 HEAD_SIZE: Final = 256 << 10
 """The most bytes of a body that stand in the manifest block itself."""
+
+WHOLE_BODY: Final = 60 << 10
+"""The most bytes of a body with records that stand in the manifest block. A node sends a block that is not much larger
+as soon as it is asked whether it has it, and several may: so what is larger is in chunks, for which one is asked."""
 
 _PRIVATE: Final = b"content"
 _CHUNK: Final = b"chunk"
@@ -150,14 +155,17 @@ class Opened:
     """How the chunks are written."""
 
 
-def write_manifest(body: bytes, chunks: Sequence[CID], form: ContentForm = PLAIN) -> tuple[CID, list[Block]]:
+def write_manifest(
+    body: bytes, chunks: Sequence[CID], form: ContentForm = PLAIN, *, records: bool = False
+) -> tuple[CID, list[Block]]:
     """The CID of the content of ``body`` and ``chunks``, and its blocks, the manifest block first.
 
-    ``chunks`` were written in the same form; their blocks are not returned.
+    ``chunks`` were written in the same form; their blocks are not returned. ``records``: it is a body with records.
     """
-    rest = [raw_block(bytes(form.close_chunk(part))) for part in form.split(body, HEAD_SIZE)]
+    head = 0 if records and len(body) > WHOLE_BODY else HEAD_SIZE
+    rest = [raw_block(bytes(form.close_chunk(part))) for part in form.split(body, head)]
     links, tree = pack([*(block.cid for block in rest), *chunks])
-    private = form.close_private(encode_cbor([len(body), body[:HEAD_SIZE]]))
+    private = form.close_private(encode_cbor([len(body), body[:head]]))
     root = cbor_block(to_plain(ContentManifest(links, form.epoch, private)))
     return root.cid, [root, *tree, *rest]
 
@@ -244,8 +252,9 @@ def _parse_private(private: bytes) -> tuple[int, bytes]:
     except BlockError as error:
         raise ContentError(f"the private part is no dag-cbor: {error}") from error
     match value:
-        case [int(size), bytes(head)] if type(size) is int and len(head) == min(size, HEAD_SIZE):
-            return size, head
+        case [int(size), bytes(head)] if type(size) is int:
+            if len(head) == min(size, HEAD_SIZE) or (not head and size > WHOLE_BODY):
+                return size, head
     raise ContentError("the private part is not [size of the body, its head]")
 
 

@@ -155,7 +155,7 @@ def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
     arrays = _ArrayWriter(form)
     written = [_encode_record(name, record, arrays) for name, record in records.items()]
     pieces = _closed(arrays.parts, form)
-    root, manifest = write_manifest(encode_cbor([FORMAT, written]), [cid for cid, _ in pieces], form)
+    root, manifest = write_manifest(encode_cbor([FORMAT, written]), [cid for cid, _ in pieces], form, records=True)
     return Encoded(root, manifest, pieces)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from protocol.blocks.bundle import write_bundle
 from protocol.blocks.cid import CHUNK_SIZE, Block, encode_cbor, raw_block
-from protocol.blocks.content import HEAD_SIZE, PLAIN, ContentForm, ContentKey, write_manifest
+from protocol.blocks.content import HEAD_SIZE, PLAIN, WHOLE_BODY, ContentForm, ContentKey, write_manifest
 
 FILES = [("pyproject.toml", b"[project]\n"), ("pkg/app.py", b"app = 1\n"), ("pkg/empty.py", b"")]
 TENSOR = bytes(range(256)) * 257
@@ -48,12 +48,14 @@ def content_vectors() -> dict[str, object]:
     """What the file holds. Bytes are hexadecimal."""
     return {
         "records": _records(PLAIN),
-        "long_body": _long_body(PLAIN),
+        "long_body": _long_body(PLAIN, HEAD_SIZE),
+        "long_records": _long_body(PLAIN, WHOLE_BODY, records=True),
         "encrypted": {
             "epoch": KEY.epoch,
             "key": KEY.key.hex(),
             "records": _records(ContentForm(KEY)),
-            "long_body": _long_body(ContentForm(KEY)),
+            "long_body": _long_body(ContentForm(KEY), HEAD_SIZE),
+            "long_records": _long_body(ContentForm(KEY), WHOLE_BODY, records=True),
             "chunks": _chunks(ContentForm(KEY)),
             "bundle": _bundle(ContentForm(KEY)),
         },
@@ -76,13 +78,13 @@ def _records(form: ContentForm) -> dict[str, object]:
     return {"body": body.hex(), "root": str(root), "blocks": [_block(block) for block in [*blocks, tensor]]}
 
 
-def _long_body(form: ContentForm) -> dict[str, object]:
-    """A body that goes on in a chunk."""
-    body = encode_cbor(bytes(HEAD_SIZE))
-    root, blocks = write_manifest(body, [], form)
+def _long_body(form: ContentForm, zeros: int, *, records: bool = False) -> dict[str, object]:
+    """A body that goes on in a chunk, or stands there as a whole."""
+    body = encode_cbor(bytes(zeros))
+    root, blocks = write_manifest(body, [], form, records=records)
     return {
         "size": len(body),
-        "zeros": HEAD_SIZE,
+        "zeros": zeros,
         "root": str(root),
         "rest": [_block(block) for block in blocks[1:]],
     }

@@ -17,6 +17,10 @@ from peer.engine.local.block_files import translated
 from peer.home.home import PRIVATE_FOLDER, replace_file
 from peer.home.passphrase import without_passphrases
 
+SENT_AT_ONCE: Final = 64 << 10
+"""Bytes of a block that a node sends to whoever asks whether it has it: one more message would take 20 ms more. Several
+may have it, and each sends it then."""
+
 SWARM_KEY: Final = "swarm.key"
 """The file, in a repository, that puts the node into a private network: there is one, so a node is in one network."""
 
@@ -161,11 +165,10 @@ def _private(spec: dict[str, Any], reach: Reach, swarm_port: int, api: str) -> d
         "HTTPRetrieval": {"Enabled": False},
         # Without a DHT, asking every connected member is how a block is found; and contents are blocks of 1 MiB.
         "Internal": {
-            # A node that asks whether we have a small block gets the block: one more message would take 20 ms more.
             "Bitswap": {
                 "BroadcastControl": {"Enable": False},
                 "MaxOutstandingBytesPerPeer": 8 << 20,
-                "WantHaveReplaceSize": 64 << 10,
+                "WantHaveReplaceSize": SENT_AT_ONCE,
             },
         },
         "Ipns": {"DelegatedPublishers": []},

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from flwr.app import Array, ArrayRecord, RecordDict
 
 from peer.engine.contents import READ_AHEAD, EngineContents
 from peer.engine.interface import EngineUnavailable
+from peer.engine.kubo.config import SENT_AT_ONCE
 from peer.engine.local.engine import LocalEngine
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, raw_block
-from protocol.blocks.content import write_manifest
+from protocol.blocks.content import WHOLE_BODY, ContentKey, write_manifest
+from strategy.contents.codec import encode
 
 
 class CountingEngine(LocalEngine):
@@ -90,3 +93,14 @@ def test_a_block_that_is_not_here_yet_is_asked_for_by_itself(engine: CountingEng
     source = EngineContents(engine).open(root)
     engine.put([late])
     assert source.get(late.cid) == b"late"
+
+
+@pytest.mark.parametrize("key", [None, ContentKey(3, b"k" * 32)])
+@pytest.mark.parametrize("size", [2_500, 50_000])
+def test_the_first_block_of_a_small_model_is_sent_by_a_node_at_once(size: int, key: ContentKey | None) -> None:
+    model = ArrayRecord({str(number): Array("", (), "x", bytes(size)) for number in range(20)})
+
+    first, *others = encode(RecordDict({"model": model}), key).blocks()
+
+    assert len(first.data) <= SENT_AT_ONCE
+    assert len(others) == (0 if 20 * size <= WHOLE_BODY else 1)

@@ -10,6 +10,7 @@ from protocol.blocks.cid import CHUNK_SIZE, CID, Block, BlockSource, MissingBloc
 from protocol.blocks.content import (
     HEAD_SIZE,
     PLAIN,
+    WHOLE_BODY,
     ContentError,
     ContentForm,
     ContentKey,
@@ -40,12 +41,15 @@ def opened(root: CID, blocks: list[Block], *, body_limit: int = 1 << 24) -> tupl
 CHUNKS = [raw_block(bytes([number])).cid for number in range(5)]
 
 
-@pytest.mark.parametrize("size", [0, 1, HEAD_SIZE, HEAD_SIZE + 1, HEAD_SIZE + CHUNK_SIZE, 3 * CHUNK_SIZE + 7])
+@pytest.mark.parametrize(
+    "size", [0, 1, WHOLE_BODY, WHOLE_BODY + 1, HEAD_SIZE, HEAD_SIZE + 1, HEAD_SIZE + CHUNK_SIZE, 3 * CHUNK_SIZE + 7]
+)
 @pytest.mark.parametrize("chunks", [[], CHUNKS])
-def test_a_body_of_any_size_comes_back_with_its_chunks(size: int, chunks: list[CID]) -> None:
+@pytest.mark.parametrize("records", [True, False])
+def test_a_body_of_any_size_comes_back_with_its_chunks(size: int, chunks: list[CID], records: bool) -> None:
     body = bytes(range(251)) * (size // 251) + bytes(size % 251)
 
-    root, blocks = write_manifest(body, chunks)
+    root, blocks = write_manifest(body, chunks, records=records)
 
     assert opened(root, blocks) == (body, chunks)
     assert all(len(block.data) <= CHUNK_SIZE for block in blocks)
@@ -99,6 +103,7 @@ def private(size: object, head: object) -> bytes:
         {"links": CHUNKS[0], "epoch": None, "private": private(0, b"")},
         {"links": [], "epoch": None, "private": b""},
         {"links": [], "epoch": None, "private": private(1, b"")},
+        {"links": CHUNKS[:1], "epoch": None, "private": private(WHOLE_BODY, b"")},
         {"links": [], "epoch": None, "private": private(-1, b"")},
         {"links": [], "epoch": None, "private": private(False, b"")},
         {"links": [], "epoch": None, "private": private(HEAD_SIZE + 1, bytes(HEAD_SIZE + 1))},

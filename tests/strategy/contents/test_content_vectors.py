@@ -68,10 +68,11 @@ def test_the_body_of_the_vector_is_its_own(vectors: KeyedVector) -> None:
     assert opened.body.hex() == vector["body"]
 
 
-def test_a_long_body_goes_on_in_the_chunk_of_the_vector(vectors: KeyedVector) -> None:
-    vector, key = vectors[0]["long_body"], vectors[1]
+@pytest.mark.parametrize(("name", "records"), [("long_body", False), ("long_records", True)])
+def test_a_long_body_lies_in_the_chunk_of_the_vector(vectors: KeyedVector, name: str, records: bool) -> None:
+    vector, key = vectors[0][name], vectors[1]
 
-    root, blocks = write_manifest(encode_cbor(bytes(vector["zeros"])), [], ContentForm(key))
+    root, blocks = write_manifest(encode_cbor(bytes(vector["zeros"])), [], ContentForm(key), records=records)
 
     assert str(root) == vector["root"]
     assert {block.cid: block.data for block in blocks[1:]} == held(vector["rest"])
