@@ -63,6 +63,13 @@ def test_cases_stand_in_the_order_of_their_size() -> None:
     assert [(result["megabytes"], result["clients"]) for result in found] == [(1, 2), (100, 2), (100, 8)]
 
 
+def test_systems_stand_in_one_order_in_all_cases() -> None:
+    small, large = Case(1, 2), Case(100, 2)
+    runs = [taken("flower", case=large), taken("local", case=large), taken("local", case=small)]
+    found = comparison(*runs, taken("flower", case=small)).results
+    assert [result["system"] for result in found] == ["flower", "local"] * 2
+
+
 def test_runs_of_two_machines_are_not_taken_together() -> None:
     with pytest.raises(PeerError, match="two machines: cores is 2 and 4"):
         comparison(taken()).joined(comparison(taken(), machine={**MACHINE, "cores": 4}))
@@ -74,12 +81,16 @@ def test_runs_with_memory_filled_and_not_are_not_taken_together() -> None:
 
 
 def test_two_models_in_one_case_are_told() -> None:
-    with pytest.raises(PeerError, match="100x2 are not the same: flower: a; local: b"):
+    with pytest.raises(PeerError, match="100x2 are not the same after 1 rounds: flower: a; local: b"):
         comparison(taken("flower", model="a"), taken("local", model="b")).raise_difference()
 
 
 def test_other_cases_have_other_models() -> None:
     comparison(taken(model="a"), taken(case=Case(1, 2), model="b")).raise_difference()
+
+
+def test_other_numbers_of_rounds_have_other_models() -> None:
+    comparison(taken("flower", 1.0, model="a"), taken("flower", 1.0, 1.0, model="b")).raise_difference()
 
 
 def test_every_second_turn_goes_the_other_way_round() -> None:
@@ -107,9 +118,9 @@ def test_all_runs_so_far_are_kept_after_each() -> None:
     assert kept == [2, 3]
 
 
-def test_a_table_tells_what_share_of_flowers_time_a_round_takes() -> None:
+def test_a_table_tells_how_many_times_as_fast_as_flower_a_round_is() -> None:
     table = flower_table(comparison(taken("flower", 10.0), taken("local", 2.0)).results)
-    assert [line.split("|")[-2].strip() for line in table.splitlines()[2:]] == ["1/1.0", "1/5.0"]
+    assert [line.split("|")[-2].strip() for line in table.splitlines()[2:]] == ["1.00", "5.00"]
 
 
 def test_a_table_tells_the_largest_process_and_who_sends_most() -> None:

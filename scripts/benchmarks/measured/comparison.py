@@ -150,23 +150,24 @@ class Comparison:
 
     @property
     def results(self) -> list[Json]:
-        """What each system took in each case, cases in the order of their size."""
+        """What each system took in each case: cases in the order of their size, systems as they were first measured."""
         grouped: dict[tuple[Case, str], list[SystemRun]] = defaultdict(list)
         for run in self.runs:
             grouped[run.case, run.system].append(run)
         cases = sorted({case for case, _ in grouped}, key=lambda case: (case.megabytes, case.clients))
-        return [_result(runs) for case in cases for (of, _), runs in grouped.items() if of == case]
+        systems = list(dict.fromkeys(run.system for run in self.runs))
+        return [_result(grouped[case, system]) for case in cases for system in systems if (case, system) in grouped]
 
     def raise_difference(self) -> None:
-        """Raises PeerError if two systems came to other models."""
-        models: dict[Case, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        """Raises PeerError if two systems came to other models after the same rounds."""
+        models: dict[tuple[Case, int], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         for run in self.runs:
-            models[run.case][run.model_sha256].add(run.system)
-        for case, found in models.items():
+            models[run.case, len(run.seconds)][run.model_sha256].add(run.system)
+        for (case, rounds), found in models.items():
             if len(found) > 1:
                 told = "; ".join(f"{', '.join(sorted(systems))}: {model}" for model, systems in sorted(found.items()))
                 raise PeerError(
-                    f"the models of {case} are not the same: {told}",
+                    f"the models of {case} are not the same after {rounds} rounds: {told}",
                     fix="this is a defect of one of the systems, or of the benchmark's app",
                     code=ExitCode.VERIFICATION_FAILED,
                 )

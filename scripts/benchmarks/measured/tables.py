@@ -10,13 +10,13 @@ _NONE = "-"
 
 
 def flower_table(results: Sequence[Json]) -> str:
-    """Of ``scripts/bench flower``: a row for each case and system. The last column tells what share of ``flower``'s
-    seconds a round takes."""
+    """Of ``scripts/bench flower``: a row for each case and system. The last column tells how many times as long a
+    round takes ``flower``."""
     slow = {case_of(result): number(result, "median_seconds") for result in results if result["system"] == "flower"}
 
-    def share(result: Json) -> str:
+    def times(result: Json) -> str:
         case = case_of(result)
-        return _NONE if case not in slow else f"1/{slow[case] / number(result, 'median_seconds'):.1f}"
+        return _NONE if case not in slow else short(slow[case] / number(result, "median_seconds"))
 
     return _table(
         results,
@@ -36,7 +36,7 @@ def flower_table(results: Sequence[Json]) -> str:
             ),
             ("server sends, MB", lambda result: _sent(result["bytes_sent_per_round"], "server")),
             ("client sends, MB", lambda result: _sent(result["bytes_sent_per_round"], "client")),
-            ("of Flower's s", share),
+            ("times as fast as Flower", times),
         ],
     )
 
