@@ -1,7 +1,9 @@
 """Announcements between the peers of one machine: rows of a SQLite table, and a FIFO per subscription to wake it.
 
-A publisher adds a row, then writes one byte into every FIFO in ``wake/``. So a subscriber learns of it at once, and
-nobody polls. Old rows are trimmed: an announcement is a hint, and a subscriber that missed it hears the next beat.
+A publisher adds a row, then writes one byte into every FIFO in ``wake/`` whose name tells the same topic. So a
+subscriber learns of it at once, nobody polls, and nobody is woken for what others hear. A name without a topic is an
+older Pollen's, which hears all. Old rows are trimmed: an announcement is a hint, and a subscriber that missed it hears
+the next beat.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -66,13 +69,15 @@ class AnnouncementLog:
                 self._database.rollback()
                 raise
         with translated(self._directory):
-            for fifo in self._wake.iterdir():
-                _write_byte(fifo)
+            for name in os.listdir(self._wake):
+                if _topic_of(name) in ("", _mark(topic)):
+                    _write_byte(self._wake / name)
 
     def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> LogSubscription:
         """Call ``receive`` with each announcement on ``topic`` from now on."""
         with self._translated(), translated(self._directory):
-            return LogSubscription(self._wake, f"{self._token}.{next(self._count)}", self._open(), topic, receive)
+            name = f"{self._token}.{next(self._count)}-{_mark(topic)}"
+            return LogSubscription(self._wake, name, self._open(), topic, receive)
 
     def others(self) -> int:
         """How many other engines subscribe in this directory now."""
@@ -170,6 +175,16 @@ class LogSubscription:
                 self._delivery.hand(data)
         except sqlite3.Error as error:
             _log.warning("announcements on %s cannot be read now: %s", self._topic, error)
+
+
+def _mark(topic: str) -> str:
+    """What stands for a topic in the name of a FIFO."""
+    return sha256(topic.encode()).hexdigest()[:16]
+
+
+def _topic_of(name: str) -> str:
+    """What stands for the topic in the name of a FIFO; empty if nothing does."""
+    return name.rpartition(".")[2].partition("-")[2]
 
 
 def _write_byte(fifo: Path) -> None:

@@ -12,7 +12,7 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -42,15 +42,18 @@ class BlockFiles:
             self._sweep()
             sync_folder(directory)
 
-    def put(self, blocks: Iterable[Block]) -> int:
+    def put(self, blocks: Iterable[Block], then: Callable[[], Iterable[Path]] = tuple) -> int:
         """Store ``blocks``, all on disk at return. Returns how many bytes were new.
+
+        ``then`` is called once each has its name. The folders that it returns are synced side by side with those of the
+        blocks. Raises what that raises; then the names may go in a power cut.
 
         Raises:
             StorageFull: if the disk is full. None of the new blocks is left then, and nothing half-written.
             EngineUnavailable: if the directory cannot be written.
         """
         with translated(self._blocks):
-            return self._put(blocks)
+            return self._put(blocks, then)
 
     def read(self, cid: CID) -> Block:
         """The block ``cid``.
@@ -95,7 +98,7 @@ class BlockFiles:
         """Wait for the writes under way, and end the writers."""
         self._pool.shutdown()
 
-    def _put(self, blocks: Iterable[Block]) -> int:
+    def _put(self, blocks: Iterable[Block], then: Callable[[], Iterable[Path]]) -> int:
         cids: list[CID] = []
         written: list[Future[Path]] = []
         seen: set[CID] = set()
@@ -119,6 +122,7 @@ class BlockFiles:
         except BaseException:
             self._discard(written)
             raise
+        folders.update(then())
         # Also the folders of blocks that were here already: another process may have renamed those a moment ago.
         list(self._pool.map(sync_folder, folders))
         return fresh

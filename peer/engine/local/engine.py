@@ -12,8 +12,9 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from peer.base import posix
@@ -72,14 +73,22 @@ class LocalEngine:
 
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
         with self._beside_others():
-            self._bytes_out += self._files.put(blocks)
-            self._pin(pin, "direct")
+            self._bytes_out += self._files.put(blocks, lambda: self._named_pins(pin, "direct"))
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        came: dict[CID, list[CID]] = {}
+
+        def noted() -> Iterator[Block]:
+            for block in blocks:
+                came[block.cid] = _links_in(block)
+                yield block
+
+        def pinned() -> Sequence[Path]:
+            self._check_whole(cid for cid in self._reach(root, came) if cid not in came)
+            return self._named_pins([root], "recursive")
+
         with self._beside_others():
-            self._bytes_out += self._files.put(blocks)
-            self._check_whole(self._reach(root))
-            self._pin([root], "recursive")
+            self._bytes_out += self._files.put(noted(), pinned)
 
     def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = (), *, keep: Sequence[CID] = ()) -> None:
         with self._locked(posix.lock):
@@ -157,10 +166,14 @@ class LocalEngine:
 
     def _pin(self, cids: Sequence[CID], kind: str) -> None:
         with translated(self._pins):
-            for cid in cids:
-                (self._pins / f"{cid}.{kind}").touch()
-            if cids:
-                sync_folder(self._pins)
+            for folder in self._named_pins(cids, kind):
+                sync_folder(folder)
+
+    def _named_pins(self, cids: Sequence[CID], kind: str) -> Sequence[Path]:
+        """Pin, without a sync. Returns the folders that are to be synced."""
+        for cid in cids:
+            (self._pins / f"{cid}.{kind}").touch()
+        return (self._pins,) if cids else ()
 
     def unpin(self, cid: CID) -> None:
         with translated(self._pins):
@@ -185,12 +198,14 @@ class LocalEngine:
                         looked_at.add(cid)
                         yield from self._reach(cid)
 
-    def _reach(self, root: CID) -> list[CID]:
-        """``root`` and what it links to, as far as what links it is here."""
+    def _reach(self, root: CID, known: Mapping[CID, Iterable[CID]] = MappingProxyType({})) -> list[CID]:
+        """``root`` and what it links to, as far as what links it is here. What some link to is ``known``."""
 
         def links(cid: CID) -> Iterable[CID]:
+            if cid in known:
+                return known[cid]
             try:
-                return () if cid.is_raw else links_of(self._files.read(cid))
+                return () if cid.is_raw else _links_in(self._files.read(cid))
             except BlockError:  # missing or damaged
                 return ()
 
@@ -268,3 +283,11 @@ class LocalEngine:
             if self._hung_up.wait(_LOOK_AGAIN):
                 raise EngineUnavailable(f"nothing is waited for in {self._directory} any more")
         return size
+
+
+def _links_in(block: Block) -> list[CID]:
+    """What a block links to; nothing if it is malformed."""
+    try:
+        return links_of(block)
+    except BlockError:
+        return []

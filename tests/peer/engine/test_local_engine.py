@@ -14,6 +14,7 @@ import pytest
 
 from peer.engine import open_engine
 from peer.engine.interface import EngineUnavailable, StorageFull, TooLarge, Unreachable
+from peer.engine.local import announcement_log, block_files
 from peer.engine.local import engine as local
 from peer.engine.local.engine import LocalEngine
 from protocol.blocks.cid import Block, BlockMismatch, cbor_block, raw_block
@@ -61,6 +62,35 @@ def test_a_file_cut_short_is_written_anew(local_engine: LocalEngine, tmp_path: P
     file_of(tmp_path / "engine", block).write_bytes(b"hel")
     local_engine.put([block])
     assert local_engine.get(block.cid) == b"hello"
+
+
+def test_a_content_that_is_put_is_not_read_back(local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, chunks = content(3)
+    local_engine.put(chunks)
+    monkeypatch.setattr(local_engine._files, "read", None)
+    local_engine.put_content(root.cid, [root, chunks[0]])  # the others are here
+    assert local_engine.keeps(root.cid)
+
+
+def test_a_pin_is_named_after_its_blocks_and_synced_with_them(
+    local_engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, chunks = content(3)
+    pin = tmp_path / "engine" / "pins" / f"{root.cid}.recursive"
+    files = [file_of(tmp_path / "engine", block) for block in (root, *chunks)]
+    seen: list[tuple[Path, bool, bool]] = []
+
+    def synced(folder: Path) -> None:
+        seen.append((folder, pin.exists(), all(file.exists() for file in files)))
+
+    local_engine.put(chunks)  # each of their folders is there
+    file_of(tmp_path / "engine", root).parent.mkdir(exist_ok=True)
+    monkeypatch.setattr(block_files, "sync_folder", synced)
+    touch = Path.touch
+    monkeypatch.setattr(Path, "touch", lambda path: (synced(path), touch(path)))
+    local_engine.put_content(root.cid, [root, *chunks])
+    assert seen[0] == (pin, False, True)
+    assert sorted(seen[1:]) == sorted((folder, True, True) for folder in {pin.parent, *(f.parent for f in files)})
 
 
 def test_fetch_names_the_block_that_is_nowhere(local_engine: LocalEngine) -> None:
@@ -204,6 +234,22 @@ def test_the_fifo_of_a_killed_subscriber_is_removed_by_the_next_publisher(
     os.mkfifo(tmp_path / "engine" / "wake" / "dead.0")
     local_engine.publish("t", b"x")
     assert list((tmp_path / "engine" / "wake").iterdir()) == []
+
+
+def test_an_announcement_wakes_only_who_hears_its_topic(
+    local_engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wake = tmp_path / "engine" / "wake"
+    local_engine.subscribe("other", lambda data: None)
+    others = set(wake.iterdir())
+    local_engine.subscribe("t", lambda data: None)
+    local_engine.subscribe("t", lambda data: None)
+    hears_all = wake / "host~1.abc.0"  # as an older Pollen names it
+    os.mkfifo(hears_all)
+    woken: list[Path] = []
+    monkeypatch.setattr(announcement_log, "_write_byte", woken.append)
+    local_engine.publish("t", b"x")
+    assert sorted(woken) == sorted(set(wake.iterdir()) - others)
 
 
 # -- other processes -----------------------------------------------------------------------------------------------
