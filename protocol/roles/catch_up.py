@@ -10,7 +10,7 @@ verified on a copy of the chain. If it leads around records that we had verified
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +22,7 @@ from protocol.chain.takeover import holds_without_removed
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Chained, Close
 from protocol.records.signed_records import parse_record
-from protocol.roles.catching_up.held_records import HELD_BYTES, HeldRecords
+from protocol.roles.catching_up.held_records import CLAIM_BYTES, HELD_BYTES, ClaimedRecords, HeldRecords
 from protocol.roles.catching_up.walk_back import MAX_BEHIND, Forked, Lost, WalkBack
 from protocol.roles.effects import Store, WriteHead
 from protocol.roles.outbox import Outbox
@@ -40,12 +40,6 @@ verified from its beginning: a leader that cannot reach a majority appends nothi
 
 MAX_CLAIMED: Final = 1 << 14
 """Records that a way of a server may have that does not lead the run as far as we know."""
-
-CLAIM_BYTES: Final = 4 << 20
-"""Fetched blocks of such a way that are kept in memory."""
-
-CLAIMS_KEPT: Final = 4
-"""Ways of so many servers or voters are kept while nobody looks into them. Each member may say that it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +81,11 @@ class CatchUp:
         manifest_blocks: Mapping[CID, bytes],
         chain: Chain,
         held_bytes: int = HELD_BYTES,
+        claimed: ClaimedRecords | None = None,
     ) -> None:
         """``server`` says that it leads the run. ``manifest`` is the newest known, ``manifest_blocks`` all versions of
         it; they may be replaced and grow. ``chain`` is what is verified of the run so far. ``held_bytes`` of fetched
-        blocks are kept in memory at most."""
+        blocks are kept in memory at most. ``claimed`` are kept of claims that came to nothing so far."""
         self.run = run
         self.server = server
         self.chain = chain
@@ -106,9 +101,7 @@ class CatchUp:
         self._held = HeldRecords(held_bytes)
         self._claims: dict[bytes, _Claim] = {}
         """By server: one at a time."""
-        self._fetched: OrderedDict[bytes, HeldRecords] = OrderedDict()
-        """What was fetched of a server's claim that one record was missing to, the newest last: the next goes on from
-        there. Otherwise a way of many records would never be whole where each is to be had only now and then."""
+        self._claimed = claimed or ClaimedRecords()
         self._past: deque[Chain] = deque(maxlen=REMEMBERED)
         """The chain as it was, the newest last."""
         self._terms: list[tuple[int, int]] = []
@@ -198,8 +191,7 @@ class CatchUp:
 
     def claim(self, server: bytes, position: Position, blocks: Sequence[Block]) -> None:
         """Look into a head that `may_claim` says is worth it; `ended` is called once it was."""
-        held = self._fetched.pop(server, None) or HeldRecords(CLAIM_BYTES)
-        claim = self._claims[server] = _Claim(WalkBack(position, MAX_CLAIMED), held)
+        claim = self._claims[server] = _Claim(WalkBack(position, MAX_CLAIMED), self._claimed.take(server))
         self._take_inline(position.head, blocks, claim.held)
 
     def note(self, server: bytes, position: Position) -> None:
@@ -233,11 +225,14 @@ class CatchUp:
     def not_fetched(self, cid: CID, why: str) -> bool:
         """A wanted record cannot be had now. Whether what the leader announced has to be given up for that."""
         for server in [server for server, claim in self._claims.items() if cid in claim.wanted()]:
-            self._fetched[server] = self._claims[server].held
-            if len(self._fetched) > CLAIMS_KEPT:
-                self._fetched.popitem(last=False)
-            self._drop(server, why)
+            self.put_aside(server, why)
         return cid in self._wanted()
+
+    def put_aside(self, server: bytes, why: str) -> None:
+        """Look no further into what a server claims. What was fetched of that is kept for its next claim."""
+        if (claim := self._claims.get(server)) is not None:
+            self._claimed.put_aside(server, claim.held)
+            self._drop(server, why)
 
     def give_up(self) -> None:
         """What the leader announced cannot be had now; its next announcement says it again."""
@@ -383,7 +378,7 @@ class CatchUp:
     def _adopt(self, server: bytes) -> None:
         """Follow a server that was elected; what leads elsewhere than its way is lost."""
         claim = self._claims.pop(server)
-        self._fetched.clear()  # of lower terms, or it is fetched again
+        self._claimed.forget()  # of lower terms, or it is fetched again
         way, base, lost = claim.way, self._last_on(claim.way), self.position
         self._newer, self.server = claim.newer, server
         self._held.take_all(claim.held)

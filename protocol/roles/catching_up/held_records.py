@@ -11,6 +11,12 @@ from protocol.blocks.cid import CID
 HELD_BYTES: Final = 32 << 20
 """Fetched blocks kept in memory; what falls out is fetched again."""
 
+CLAIM_BYTES: Final = 4 << 20
+"""Fetched blocks that are kept in memory of a way that a member claims to have."""
+
+CLAIMS_KEPT: Final = 4
+"""Ways of so many members are kept while nobody looks into them. Each member may say that it has one."""
+
 
 class HeldRecords:
     """Bounded: the oldest falls out."""
@@ -45,3 +51,26 @@ class HeldRecords:
     def drop(self, cid: CID) -> None:
         """A record is not needed any more."""
         self._bytes -= sum(map(len, self._held.pop(cid).values()))
+
+
+class ClaimedRecords:
+    """What was fetched of claims that one record was missing to: the next claim of the same member goes on from there.
+    Otherwise a way of many records would never be whole where each is to be had only now and then."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[bytes, HeldRecords] = OrderedDict()
+        """By member, the newest last."""
+
+    def take(self, member: bytes) -> HeldRecords:
+        """What is kept of a member's claims. It is kept no longer, unless it is put aside again."""
+        return self._of.pop(member, None) or HeldRecords(CLAIM_BYTES)
+
+    def put_aside(self, member: bytes, held: HeldRecords) -> None:
+        """Nobody looks into the member's claim now."""
+        self._of[member] = held
+        if len(self._of) > CLAIMS_KEPT:
+            self._of.popitem(last=False)
+
+    def forget(self) -> None:
+        """What was claimed is overtaken."""
+        self._of.clear()

@@ -13,6 +13,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Chained, Role
 from protocol.roles.catch_up import CatchUp, Lost, keep_step
+from protocol.roles.catching_up.held_records import ClaimedRecords
 from protocol.roles.effects import FetchRecord, What
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
@@ -42,6 +43,7 @@ class OtherLeaders:
         """Why it has come to nothing."""
         self._fetching: set[CID] = set()
         """For whomever it was begun: the next one may need the same record."""
+        self._claimed = ClaimedRecords()
         self.newest: Position | None = None
         """The other leader's newest record, once it is verified."""
 
@@ -75,10 +77,12 @@ class OtherLeaders:
         if self._is_busy(by) or not self._claims.may_open(by, now):
             return False
         if self._run is not None:
+            self._run.put_aside(self._by, "")
             self._claims.failed(self._by, now)
         self._claims.open(by)
         newest = self._newest
-        run = self._run = CatchUp(chain.run, newest.author.member, newest.manifest, newest.blocks, chain.copy())
+        author, manifest = newest.author.member, newest.manifest
+        run = self._run = CatchUp(chain.run, author, manifest, newest.blocks, chain.copy(), claimed=self._claimed)
         self._by, self._announced = by, None
         run.forks, run.ended = lambda _fork: None, partial(self._looked_into, run)
         run.claim(by, position, blocks)

@@ -32,8 +32,9 @@ from protocol.blocks.cid import CID, Block, cbor_block, raw_block
 from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import Ack, Chained, Reply, TakenReply
 from protocol.records.signed_records import parse_record
-from protocol.roles import catch_up
-from protocol.roles.catch_up import CLAIMS_KEPT, REMEMBERED, CatchUp
+from protocol.roles.catch_up import REMEMBERED, CatchUp
+from protocol.roles.catching_up import held_records
+from protocol.roles.catching_up.held_records import CLAIMS_KEPT
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.kept_run import KeptRun
@@ -218,7 +219,7 @@ def closed_before_it_listened() -> tuple[Attacked, Scribe]:
 
 
 def test_a_close_that_a_takeover_leads_around_is_not_acked_once_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catch_up, "CLAIM_BYTES", 1)  # so what is before the takeover is to be fetched again
+    monkeypatch.setattr(held_records, "CLAIM_BYTES", 1)  # so what is before the takeover is to be fetched again
     client, elected = closed_before_it_listened()
     client.say(SECOND, Head(position(elected)))
     while not client.reported(What.RECORDS_LOST):

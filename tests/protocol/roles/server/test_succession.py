@@ -428,6 +428,23 @@ def test_a_leader_yields_to_a_server_whose_head_is_fetched_already_since_a_clien
     assert isinstance(server.server.role, Standby)
 
 
+def test_a_leader_yields_though_one_record_of_the_way_there_is_to_be_had_at_a_time() -> None:
+    made = scribe()
+    server = leading(made)
+    made.lead(leader=SECOND)
+    for _ in range(3):
+        made.add(made.dispatch(made.group(ALICE)))
+        made.add(made.collect(made.taken(ALICE)))
+    for _ in range(2 * made.chain.height):
+        server.say(SECOND, Head(position(made, term=2)))
+        for try_it in (server.give, server.fail):
+            ways = [each for each in server.fetching.values() if isinstance(each, FetchRecord) and each.kind is Chained]
+            if ways:
+                try_it(ways[0])
+        server.wait(60.0)
+    assert isinstance(server.server.role, Standby)
+
+
 def test_a_leader_takes_note_of_what_the_next_one_says_while_its_takeover_is_fetched() -> None:
     made = scribe()
     server = leading(made)
