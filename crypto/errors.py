@@ -35,6 +35,12 @@ class CannotDecrypt(CryptoError):
     fix = "ask a server of the federation to grant you its keys: peer federation grant"
 
 
+class ChangedPlaintext(CryptoError):
+    """Bytes that are not what was encrypted first, and would be encrypted with the same nonce."""
+
+    fix = "start the peer again; if it happens again, test this machine's memory and disk"
+
+
 class BadKeyText(CryptoError):
     """A text that is no KEY, is cut short, or is not signed by its owner."""
 

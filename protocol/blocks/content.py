@@ -22,7 +22,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from crypto.errors import CannotDecrypt
-from crypto.symmetric import OVERHEAD, SymmetricKey
+from crypto.symmetric import OVERHEAD, Seal, SymmetricKey
 from protocol.blocks.cid import (
     CHUNK_SIZE,
     CID,
@@ -110,6 +110,40 @@ class ContentForm:
         """The chunk that holds ``data``: ``data`` itself in the plain form."""
         return data if self._key is None else self._key.encrypt(data, _CHUNK)
 
+    def room(self) -> memoryview:
+        """Memory for `close_chunk_in`, which may be used again and again."""
+        return memoryview(bytearray(0 if self._key is None else CHUNK_SIZE))
+
+    def close_chunk_in(self, room: memoryview, data: memoryview) -> tuple[bytes | memoryview, Seal | None]:
+        """The chunk that holds ``data``, and what `close_chunk_again` takes. An encrypted chunk is in
+        ``room``."""
+        if self._key is None:
+            return data, None
+        chunk = room[: len(data) + self.overhead]
+        return chunk, self._key.encrypt_into(data, _CHUNK, chunk)
+
+    def close_chunk_again(self, data: memoryview, seal: Seal | None) -> bytes:
+        """A copy of the chunk that `close_chunk_in` made of the same ``data``.
+
+        Raises:
+            crypto.errors.ChangedPlaintext: if it is encrypted, and the data are others.
+        """
+        return bytes(data) if self._key is None or seal is None else self._key.encrypt_again(data, _CHUNK, seal)
+
+    def open_chunk_in(self, room: memoryview, chunk: bytes) -> None:
+        """Write what a chunk holds to ``room``, which is as long.
+
+        Raises:
+            ContentError: if the key does not open it.
+        """
+        if self._key is None:
+            room[:] = chunk
+            return
+        try:
+            self._key.decrypt_into(memoryview(chunk), _CHUNK, room)
+        except CannotDecrypt as error:
+            raise _does_not_open(_CHUNK, error) from error
+
     def open_chunk(self, chunk: bytes) -> bytes:
         """What a chunk holds.
 
@@ -136,7 +170,11 @@ class ContentForm:
         try:
             return self._key.decrypt(memoryview(data), context)  # a view, because decrypt takes slices
         except CannotDecrypt as error:
-            raise ContentError(f"the {context.decode()} does not open with the key of its epoch: {error}") from error
+            raise _does_not_open(context, error) from error
+
+
+def _does_not_open(context: bytes, error: CannotDecrypt) -> ContentError:
+    return ContentError(f"the {context.decode()} does not open with the key of its epoch: {error}")
 
 
 PLAIN: Final = ContentForm(None)
@@ -226,18 +264,25 @@ def read_chunks(chunks: Sequence[CID], size: int, source: BlockSource, form: Con
     if len(chunks) == 1:
         (only,) = chunk_bytes(chunks, size, source, form)
         return only
-    joined = BytesIO()  # getvalue() gives the buffer itself; joining a list or a bytearray would copy once more
-    for data in chunk_bytes(chunks, size, source, form):
-        joined.write(data)
+    _check_count(chunks, size, form)
+    joined = BytesIO(bytes(size))  # getvalue() gives that very object; joining a list or a bytearray would copy it
+    with joined.getbuffer() as view:
+        for start, chunk in zip(range(0, size, form.chunk_size), chunks, strict=True):
+            room = view[start : start + form.chunk_size]
+            form.open_chunk_in(room, _checked(source.get(chunk), len(room), form))
     return joined.getvalue()
 
 
 def chunk_bytes(chunks: Sequence[CID], size: int, source: BlockSource, form: ContentForm = PLAIN) -> Iterator[bytes]:
     """What `read_chunks` joins, a chunk at a time. Raises what that does."""
-    if len(chunks) != form.chunk_count(size):
-        raise ContentError(f"{size} bytes do not lie in {len(chunks)} chunks")
+    _check_count(chunks, size, form)
     for start, chunk in zip(range(0, size, form.chunk_size), chunks, strict=True):
         yield form.open_chunk(_checked(source.get(chunk), min(form.chunk_size, size - start), form))
+
+
+def _check_count(chunks: Sequence[CID], size: int, form: ContentForm) -> None:
+    if len(chunks) != form.chunk_count(size):
+        raise ContentError(f"{size} bytes do not lie in {len(chunks)} chunks")
 
 
 def _checked(chunk: bytes, size: int, form: ContentForm) -> bytes:

@@ -25,7 +25,7 @@ from typing import Final
 
 from flwr.app import Array
 
-from crypto.symmetric import ScratchKey
+from crypto.symmetric import Hide, ScratchKey
 from strategy.contents.arrays import ArrayBytes, LazyArray, become_lazy
 from strategy.contents.npy import read_numbers
 
@@ -54,20 +54,31 @@ class ArrayFile:
         if size:
             weakref.finalize(self, os.close, self._descriptor)
 
-    def move(self, array: Array) -> bool:
-        """Write the bytes of an array here, from where it is read from then on. Returns whether that was done: all
-        else stays as it is. An array that is in memory is left there.
+    def move(self, array: Array) -> Array | None:
+        """Write the bytes of an array here, from where it is read from then on. Returns what to look at now: that
+        array, or, if it is hidden here, a plain one with its bytes, which are in memory at this moment. Returns None if
+        it could not be written: all else stays as it is. An array that is in memory is left there.
 
         Raises what reading the array raises.
         """
         if not isinstance(array, LazyArray):
-            return True
-        start = self._reserved(array.source.size)
-        for _ in self.copied(array.source, start):
-            if self.broken:
-                return False
-        array.source = _FiledBytes(self, start, array.source.size)
-        return True
+            return array
+        source, start = array.source, self._reserved(array.source.size)
+        seen: Array = array
+        if self._key is None:
+            for _ in self.copied(source, start):
+                if self.broken:
+                    return None
+        else:
+            data = source.load()
+            try:
+                self._put(data, start)
+            except OSError:
+                self.broken = True
+                return None
+            seen = Array(array.dtype, array.shape, array.stype, data)
+        array.source = _FiledBytes(self, start, source.size)
+        return seen
 
     def take(self, array: Array) -> None:
         """Write the bytes of a plain array here, from where it is read from then on.
@@ -77,10 +88,7 @@ class ArrayFile:
         """
         data = array.data
         start = self._reserved(len(data))
-        hide = None if self._key is None else self._key.stream(start)
-        for at in range(0, len(data), _PIECE):
-            piece = data[at : at + _PIECE]
-            self._write(piece if hide is None else hide(piece), start + at)
+        self._put(data, start)
         become_lazy(array, _FiledBytes(self, start, len(data)), read_numbers)
 
     def written_as_it_is_read(self, source: ArrayBytes, done: Callable[[ArrayBytes], None]) -> ArrayBytes:
@@ -90,11 +98,11 @@ class ArrayFile:
     def copied(self, source: ArrayBytes, start: int) -> Iterator[bytes]:
         """The bytes of a ``source``, each piece after it was written from ``start`` on, unless the file is broken."""
         at = start
-        hide = None if self._key is None else self._key.stream(start)
+        hidden = self._hiding(start)
         for piece in source.pieces():
             if not self.broken:
                 try:
-                    at += self._write(piece if hide is None else hide(piece), at)
+                    at += self._write(hidden(piece), at)
                 except OSError:
                     self.broken = True
             yield piece
@@ -110,22 +118,36 @@ class ArrayFile:
         return self._key is not None
 
     def read(self, start: int, size: int) -> bytes:
-        """Bytes that were written from ``start`` on, which is a multiple of 16.
+        """The first bytes of the array that was written from ``start`` on.
 
         Raises:
             OSError: if the disk fails.
         """
-        found = self._read(start, size)
-        return found if self._key is None else self._key.stream(start)(found)
+        found = BytesIO(bytes(size))  # its value is that very object, not a copy
+        with found.getbuffer() as view:
+            shown = None if self._key is None else self._key.stream(start)
+            for at in range(0, size, _PIECE):
+                self._fill(view[at : at + _PIECE], start + at, shown)
+        return found.getvalue()
 
-    def _read(self, start: int, size: int) -> bytes:
-        found = os.pread(self._descriptor, size, start)
-        while len(found) < size:  # Linux reads 2 GiB at most
-            more = os.pread(self._descriptor, size - len(found), start + len(found))
-            if not more:
-                raise OSError(f"{size - len(found)} bytes of arrays that were read are gone from their file")
-            found += more
-        return found
+    def pieces(self, start: int, size: int) -> Iterator[bytes]:
+        """As `read`, piece by piece."""
+        shown = None if self._key is None else self._key.stream(start)
+        for at in range(0, size, _PIECE):
+            found = BytesIO(bytes(min(_PIECE, size - at)))
+            with found.getbuffer() as view:
+                self._fill(view, start + at, shown)
+            yield found.getvalue()
+
+    def _fill(self, into: memoryview, at: int, shown: Hide | None) -> None:
+        left = into
+        while left:
+            done = os.preadv(self._descriptor, [left], at)
+            if not done:
+                raise OSError(f"{len(left)} bytes of arrays that were read are gone from their file")
+            left, at = left[done:], at + done
+        if shown is not None:
+            shown(into, into)
 
     def mapped(self, start: int, size: int) -> memoryview | None:
         """Bytes of the file that only who asks may write to. None if they are hidden, or the
@@ -146,7 +168,26 @@ class ArrayFile:
             self._newest = _Mapped(weakref.ref(mapping), {start: mine})
         return memoryview(mapping)[start : start + size]
 
-    def _write(self, piece: bytes, at: int) -> int:
+    def _put(self, data: bytes, start: int) -> None:
+        hidden, view = self._hiding(start), memoryview(data)
+        for at in range(0, len(view), _PIECE):
+            self._write(hidden(view[at : at + _PIECE]), start + at)
+
+    def _hiding(self, start: int) -> Callable[[bytes | memoryview], bytes | memoryview]:
+        """What is written of each piece in turn from ``start`` on. It is good until the next one."""
+        if self._key is None:
+            return lambda piece: piece
+        hide, room = self._key.stream(start), memoryview(b"")
+
+        def hidden(piece: bytes | memoryview) -> memoryview:
+            nonlocal room
+            if len(room) < len(piece):
+                room = memoryview(bytearray(len(piece)))
+            return room[: hide(piece, room)]
+
+        return hidden
+
+    def _write(self, piece: bytes | memoryview, at: int) -> int:
         left = memoryview(piece)
         while left:
             done = os.pwrite(self._descriptor, left, at)
@@ -174,14 +215,13 @@ class _FiledBytes:
         return True
 
     def load(self) -> bytes:
-        return _joined(self.pieces())
+        return self.file.read(self.start, self.size)
 
     def begin(self) -> bytes:
         return self.file.read(self.start, min(self.size, _PIECE))
 
     def pieces(self) -> Iterator[bytes]:
-        for at in range(0, self.size, _PIECE):
-            yield self.file.read(self.start + at, min(_PIECE, self.size - at))
+        return self.file.pieces(self.start, self.size)
 
     def mapped(self) -> memoryview | None:
         return self.file.mapped(self.start, self.size)

@@ -133,12 +133,6 @@ def _twin(array: Array) -> Array:
     return LazyArray(array.dtype, array.shape, array.stype, source, numbers)
 
 
-def in_memory(array: Array) -> Array:
-    """A plain array that is equal to this one, which stays as it is."""
-    source = _source_of(array)
-    return array if source is None else Array(array.dtype, array.shape, array.stype, source.load())
-
-
 def beginning(array: Array) -> bytes:
     """The first bytes of an array, a chunk or all. A lazy array reads no more than that, and stays lazy."""
     source = _source_of(array)

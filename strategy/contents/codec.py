@@ -21,6 +21,7 @@ Under a `ContentKey` all of it is encrypted, and the same records have the same 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,6 +30,7 @@ from typing import Final, Protocol, TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
+from crypto.symmetric import Seal
 from protocol.blocks.cid import CID, Block, BlockSource, MalformedBlock, MissingBlock, decode_cbor, encode_cbor, raw_cid
 from protocol.blocks.content import (
     ContentError,
@@ -79,7 +81,6 @@ MAX_DIMENSIONS: Final = 256
 _WORTH_A_THREAD: Final = 64 << 10
 """Bytes. A smaller chunk is hashed before another thread has started."""
 
-Piece = tuple[CID, bytes | memoryview]
 Values = TypeVar("Values", MetricRecord, ConfigRecord)
 
 
@@ -107,23 +108,37 @@ class ContentStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """What a chunk holds: a view of an array's own bytes. The chunk is made of it when it is stored."""
+
+    cid: CID
+    data: memoryview = field(repr=False)
+    seal: Seal | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """A content ready to be stored."""
 
     root: CID
     manifest: Sequence[Block]
     pieces: Sequence[Piece]
-    """The chunks of its arrays. In a plain content they are views of the arrays' own bytes."""
+    """Of its arrays."""
+    form: ContentForm
 
     def blocks(self, *, without: Container[CID] = frozenset()) -> Iterable[Block]:
         """Its blocks, the manifest block first, each once, except those in ``without``. They may be gone through again,
-        as a store does that its engine leaves in the middle; no more than one is copied at a time."""
+        as a store does that its engine leaves in the middle; no more than one is made at a time.
+
+        Raises:
+            crypto.errors.ChangedPlaintext: if an array's bytes have changed since, and they are encrypted.
+        """
         return _Blocks(self, without)
 
     def cids(self) -> Iterator[CID]:
         """The CIDs of its blocks, some more than once."""
         yield from (block.cid for block in self.manifest)
-        yield from (cid for cid, _ in self.pieces)
+        yield from (piece.cid for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +152,15 @@ class _Blocks:
             if block.cid not in self.without and block.cid not in seen:
                 seen.add(block.cid)
                 yield block
-        for cid, piece in self.encoded.pieces:
-            if cid not in self.without and cid not in seen:
-                seen.add(cid)
-                yield Block(cid, bytes(piece))  # nobody writes to what the view is of, so the hash still holds
+        for piece in self.encoded.pieces:
+            if piece.cid not in self.without and piece.cid not in seen:
+                seen.add(piece.cid)
+                # nobody writes to what the view is of, so the hash still holds
+                yield Block(piece.cid, self.encoded.form.close_chunk_again(piece.data, piece.seal))
 
 
 def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
-    """The content of ``records`` under ``key``. If that is None, it is plain and large arrays are not copied yet.
+    """The content of ``records`` under ``key``; plain if that is None. Large arrays are not copied yet.
 
     Raises:
         TypeError: if the records hold what Flower does not take. (Flower does not see changes to a list in them.)
@@ -155,8 +171,9 @@ def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
     arrays = _ArrayWriter(form)
     written = [_encode_record(name, record, arrays) for name, record in records.items()]
     pieces = _closed(arrays.parts, form)
-    root, manifest = write_manifest(encode_cbor([FORMAT, written]), [cid for cid, _ in pieces], form, records=True)
-    return Encoded(root, manifest, pieces)
+    chunks = [piece.cid for piece in pieces]
+    root, manifest = write_manifest(encode_cbor([FORMAT, written]), chunks, form, records=True)
+    return Encoded(root, manifest, pieces, form)
 
 
 def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limits = DEFAULT_LIMITS) -> RecordDict:
@@ -315,11 +332,19 @@ def _encode_name(name: str) -> object:
 
 
 def _closed(parts: Sequence[memoryview], form: ContentForm) -> list[Piece]:
-    """The chunk of each part."""
+    """The chunk of each part is made to be hashed, and is not kept: to encrypt it again when it is stored takes less
+    than memory for all."""
+    rooms: deque[memoryview] = deque()  # one for each thread, because new memory costs more than AES
 
     def close(part: memoryview) -> Piece:
-        chunk = form.close_chunk(part)
-        return raw_cid(chunk), chunk
+        try:
+            room = rooms.pop()
+        except IndexError:
+            room = form.room()
+        chunk, seal = form.close_chunk_in(room, part)
+        piece = Piece(raw_cid(chunk), part, seal)
+        rooms.append(room)
+        return piece
 
     if len(parts) < 2 or sum(map(len, parts)) < len(parts) * _WORTH_A_THREAD:
         return list(map(close, parts))

@@ -35,7 +35,7 @@ from protocol.replies.reply_layout import (
 )
 from protocol.replies.strategy_rule import SHOWN, shown
 from strategy.contents.array_files import ArrayFile
-from strategy.contents.arrays import in_memory, size_of, whole
+from strategy.contents.arrays import size_of, whole
 from strategy.contents.codec import DEFAULT_LIMITS, Limits, decode
 from strategy.contents.npy import Stored, change, count_newly_not_finite, count_not_finite, declared, numbers, stored
 from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, read_older
@@ -320,12 +320,8 @@ def _moved(file: ArrayFile, record: ArrayRecord) -> Iterator[tuple[str, Array]]:
     """The arrays of a record that somebody needs afterwards. Each is read completely, into a ``file``. If that breaks,
     nobody needs what is left."""
     for key, array in list(record.items()):
-        if not file.move(array):
-            yield key, record.pop(key)
-        elif file.is_hidden:  # it is looked at several times, and would be read as often
-            yield key, in_memory(array)
-        else:
-            yield key, array
+        seen = file.move(array)
+        yield key, record.pop(key) if seen is None else seen
 
 
 def _with_trees(array: Array, layout: Layout) -> Layout:

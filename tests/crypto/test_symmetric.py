@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto.errors import BadKey, CannotDecrypt
+from crypto.errors import BadKey, CannotDecrypt, ChangedPlaintext
 from crypto.symmetric import OVERHEAD, ScratchKey, SymmetricKey
 
 VECTOR: dict[str, str] = json.loads((Path(__file__).parents[1] / "vectors" / "crypto.json").read_text("utf-8"))[
@@ -98,12 +98,32 @@ def test_a_key_has_32_bytes(size: int) -> None:
         SymmetricKey(bytes(size))
 
 
-def test_a_scratch_key_opens_what_it_hid_from_any_block_on_and_no_other_key_does() -> None:
-    key, plaintext = ScratchKey(), bytes(1000)
-    hide = key.stream(64)
-    hidden = hide(plaintext[:301]) + hide(plaintext[301:])
+def test_what_was_kept_of_a_ciphertext_makes_it_again_of_the_same_plaintext_alone() -> None:
+    ciphertext = bytearray(7 + OVERHEAD)
+    seal = KEY.encrypt_into(b"7 bytes", b"c", memoryview(ciphertext))
 
-    assert key.stream(64)(hidden) == plaintext
-    assert key.stream(64 + 160)(hidden[160:]) == plaintext[160:]
+    assert bytes(ciphertext) == KEY.encrypt(b"7 bytes", b"c") == KEY.encrypt_again(b"7 bytes", b"c", seal)
+    with pytest.raises(ChangedPlaintext):  # two ciphertexts with one nonce would show both plaintexts
+        KEY.encrypt_again(b"8 bytes", b"c", seal)
+
+
+def hidden_with(key: ScratchKey, place: int, *pieces: bytes) -> bytes:
+    hide, room = key.stream(place), bytearray(1000)
+    return b"".join(bytes(room[: hide(piece, memoryview(room))]) for piece in pieces)
+
+
+def test_a_scratch_key_opens_what_it_hid_at_a_place_and_no_other_key_does() -> None:
+    key, plaintext = ScratchKey(), bytes(1000)
+    hidden = hidden_with(key, 64, plaintext[:301], plaintext[301:])
+
+    assert hidden_with(key, 64, hidden) == plaintext
     assert len({hidden[at : at + 16] for at in range(0, 992, 16)}) == 62
-    assert ScratchKey().stream(64)(hidden) != plaintext
+    assert hidden_with(ScratchKey(), 64, hidden) != plaintext
+
+
+def test_nothing_that_is_hidden_at_one_place_helps_at_another() -> None:
+    key = ScratchKey()
+    streams = [hidden_with(key, place, bytes(1000)) for place in range(0, 6400, 64)]
+    blocks = [stream[at : at + 16] for stream in streams for at in range(0, 992, 16)]
+
+    assert len(set(blocks)) == len(blocks)

@@ -146,8 +146,8 @@ def test_large_arrays_lie_in_full_chunks(size: int) -> None:
     data = np.random.default_rng(1).bytes(size)
     encoded = encode(RecordDict({"r": ArrayRecord({"w": Array("", (), "x", data)})}), None)
 
-    assert b"".join(piece for _, piece in encoded.pieces) == data
-    assert {len(piece) for _, piece in encoded.pieces[:-1]} <= {CHUNK_SIZE}
+    assert b"".join(piece.data for piece in encoded.pieces) == data
+    assert {len(piece.data) for piece in encoded.pieces[:-1]} <= {CHUNK_SIZE}
 
 
 def test_thousands_of_small_arrays_and_long_lists_overflow_the_manifest_block() -> None:

@@ -11,8 +11,9 @@ from any_records import Blocks, exact, records
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given, settings
 
-from crypto.symmetric import OVERHEAD
-from protocol.blocks.cid import CHUNK_SIZE, CID, Block, cbor_block, encode_cbor, raw_block
+from crypto.errors import ChangedPlaintext
+from crypto.symmetric import OVERHEAD, SymmetricKey
+from protocol.blocks.cid import CHUNK_SIZE, CID, Block, cbor_block, checked_block, encode_cbor, raw_block
 from protocol.blocks.content import HEAD_SIZE, ContentError, ContentForm, ContentKey, write_manifest
 from strategy.contents.codec import FORMAT, ContentWriter, Encoded, Limits, decode, encode
 
@@ -29,7 +30,7 @@ def model(*sizes: int) -> RecordDict:
 
 
 def chunks(encoded: Encoded) -> list[CID]:
-    return [cid for cid, _ in encoded.pieces]
+    return [piece.cid for piece in encoded.pieces]
 
 
 # -- for a reader --------------------------------------------------------------------------------------------------
@@ -105,6 +106,51 @@ def test_equal_tensors_are_stored_once_under_each_key() -> None:
         added.append(store.given - before)
 
     assert added == [3, 0, 1, 3]  # a manifest and two chunks; nothing; another manifest; all again
+
+
+@pytest.mark.parametrize("sizes", [(3 * FULL + 5,), (5_000, FULL, FULL)])
+def test_blocks_may_be_gone_through_again_and_are_what_their_cids_say(sizes: tuple[int, ...]) -> None:
+    blocks = encode(model(*sizes), KEY).blocks()
+    first = list(blocks)
+
+    assert [checked_block(block.cid, block.data) for block in first] == list(blocks)
+
+
+def test_a_content_takes_the_memory_of_no_more_than_a_chunk_until_it_is_stored() -> None:
+    sent = model(32 * FULL)
+    tracemalloc.start()
+    try:
+        for _ in encode(sent, KEY).blocks():
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 8 * CHUNK_SIZE
+
+
+def test_each_byte_is_hashed_once_for_its_nonce_however_often_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = []
+    nonce = SymmetricKey._nonce
+
+    def counted(key: SymmetricKey, plaintext: bytes | memoryview, context: bytes) -> bytes:
+        hashed.append(len(plaintext))
+        return nonce(key, plaintext, context)
+
+    monkeypatch.setattr(SymmetricKey, "_nonce", counted)
+    blocks = encode(model(3 * FULL), KEY).blocks()
+    assert list(blocks)
+    assert list(blocks)
+
+    assert hashed.count(FULL) == 3
+
+
+def test_an_array_that_changes_before_it_is_stored_is_not_encrypted_with_the_same_nonce() -> None:
+    encoded = encode(model(2 * FULL), KEY)
+    changed = replace(encoded, pieces=[replace(piece, data=memoryview(bytes(FULL))) for piece in encoded.pieces])
+
+    with pytest.raises(ChangedPlaintext):
+        list(changed.blocks())
 
 
 # -- for an outsider -----------------------------------------------------------------------------------------------
