@@ -142,7 +142,7 @@ def test_flower_tells_of_a_run_that_takes_too_long(tmp_path: Path) -> None:
     options = ["--cases", "0.1x2", "--rounds", "1", "--turns", "1", "--systems", "local", "--give-up", "0.5"]
     done = bench("flower", *options, folder=tmp_path)
     assert done.returncode == 3, done.stderr
-    assert "0.1x2 local, turn 1: the run did not end within 0.5 s" in done.stderr
+    assert "0.1x2 local, attempt 1 of 3: the run did not end within 0.5 s" in done.stderr
 
 
 def test_announcements_tells_what_each_kind_costs_sealed_and_not() -> None:

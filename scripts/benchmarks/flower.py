@@ -3,8 +3,8 @@
 For each case, such as 100 MB with 2 clients, and in each turn, every system runs the app (``rounds_app``: FedAvg,
 rounds of train and evaluate, no real training). So other work on the machine slows all of them, not one. The first
 round of a run is not counted: it connects and imports. All have to come to the same model, bit for bit; otherwise this
-ends with exit code 1. What fails or takes too long is told and left out, and this ends with exit code 3 when the others
-are done.
+ends with exit code 1. A run that fails or takes too long is told, and made again once or twice; if it never succeeds,
+this ends with exit code 3 when the others are done.
 
 ``flower`` is Flower as its documentation says for production, ``flower-fast`` as fast as its options let it be (both in
 ``measured/superlink.py``); ``local``, ``kubo`` and ``kubo-encrypted`` are Pollen, with nothing chosen but that.
@@ -28,14 +28,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from measured import Json, ended_by, finished_run, machine
 from measured.case import Case
-from measured.comparison import Comparison, SystemRun, system_run
+from measured.comparison import Comparison, Failure, SystemRun, system_run
 from measured.new_memory import add_option, filling, page_cost
 from measured.picture import draw
 from measured.processes_meter import measured
@@ -58,6 +58,10 @@ RESULT = "rounds.json"
 
 GIVE_UP = 3600.0
 """Seconds after which a run is given up."""
+
+
+TRIES = 3
+"""How often a run is made at most, until it succeeds."""
 
 
 class System(StrEnum):
@@ -125,7 +129,8 @@ def main() -> int:
     sys.stderr.write(f"\n{flower_table(compared.results)}\n")
     print(json.dumps(compared.told, indent=2))
     compared.raise_difference()
-    return ExitCode.UNFINISHED if len(compared.failures) > len(so_far.failures) else ExitCode.DONE
+    planned = len(options.cases) * len(options.systems) * options.turns
+    return ExitCode.UNFINISHED if len(compared.runs) < len(so_far.runs) + planned else ExitCode.DONE
 
 
 def turns(cases: Sequence[Case], systems: Sequence[System], count: int) -> Iterator[Turn]:
@@ -146,18 +151,19 @@ def compare(
     compared = so_far
     _put_head()
     for turn in planned:
-        try:
-            taken = run_turn(turn)
-        except PeerError as error:
-            failure = f"{turn.case} {turn.system}, turn {turn.number}: {error}"
-            sys.stderr.write(f"{failure}\n")
-            compared = Comparison(
-                compared.machine, compared.memory_filled, compared.runs, [*compared.failures, failure]
-            )
-        else:
-            _put(turn, taken)
-            compared = Comparison(compared.machine, compared.memory_filled, [*compared.runs, taken], compared.failures)
-        keep(compared)
+        for attempt in range(1, TRIES + 1):
+            try:
+                taken = run_turn(turn)
+            except PeerError as error:
+                failure = Failure(turn.system, turn.case.megabytes, turn.case.clients, str(error))
+                sys.stderr.write(f"{turn.case} {turn.system}, attempt {attempt} of {TRIES}: {error}\n")
+                compared = replace(compared, failures=[*compared.failures, failure])
+                keep(compared)
+            else:
+                _put(turn, taken)
+                compared = replace(compared, runs=[*compared.runs, taken])
+                keep(compared)
+                break
     return compared
 
 

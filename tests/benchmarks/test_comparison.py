@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from flower import System, Turn, compare, turns
+from flower import TRIES, System, Turn, compare, turns
 from measured.case import Case
-from measured.comparison import Comparison, SystemRun
+from measured.comparison import Comparison, Failure, SystemRun
 from measured.picture import draw
 from measured.tables import flower_table
 
@@ -105,10 +105,20 @@ def test_a_run_that_fails_keeps_no_other_from_being_made() -> None:
         return taken(turn.system)
 
     done = compare(turns([CASE], [System.FLOWER, System.LOCAL], 1), comparison(), run_turn, lambda _: None)
-    assert ([run.system for run in done.runs], done.failures) == (
-        ["local"],
-        ["100x2 flower, turn 1: the database is locked"],
-    )
+    assert [run.system for run in done.runs] == ["local"]
+    assert done.failures == [Failure("flower", 100.0, 2, "the database is locked")] * TRIES
+
+
+def test_a_run_that_has_failed_is_made_again() -> None:
+    ends = iter([PeerError("the database is locked"), taken("flower")])
+
+    def run_turn(_: Turn) -> SystemRun:
+        if isinstance(end := next(ends), PeerError):
+            raise end
+        return end
+
+    done = compare(turns([CASE], [System.FLOWER], 1), comparison(), run_turn, lambda _: None)
+    assert (len(done.runs), len(done.failures)) == (1, 1)
 
 
 def test_all_runs_so_far_are_kept_after_each() -> None:

@@ -83,6 +83,16 @@ def system_run(
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that ended without a result."""
+
+    system: str
+    megabytes: float
+    clients: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All runs that a file has."""
 
@@ -91,8 +101,7 @@ class Comparison:
     memory_filled: bool
     """Whether free memory was filled before each run."""
     runs: list[SystemRun]
-    failures: list[str]
-    """What ended without a result, for people."""
+    failures: list[Failure]
 
     @classmethod
     def read(cls, file: Path) -> Comparison:
@@ -144,7 +153,7 @@ class Comparison:
             "machine": self.machine,
             "memory_filled": self.memory_filled,
             "results": self.results,
-            "failures": self.failures,
+            "failures": [msgspec.to_builtins(failure) for failure in self.failures],
             "runs": [msgspec.to_builtins(run) for run in self.runs],
         }
 
@@ -179,7 +188,7 @@ class _Written(msgspec.Struct):
     machine: Json
     memory_filled: bool
     runs: list[SystemRun]
-    failures: list[str]
+    failures: list[Failure]
 
 
 def _result(runs: Sequence[SystemRun]) -> Json:

@@ -14,7 +14,7 @@ _PANELS: tuple[tuple[str, _Value], ...] = (
     ("seconds a round", lambda result: number(result, "median_seconds")),
     ("processor seconds a round", lambda result: number(result, "processor_seconds")),
     (
-        "the largest process, MB (without mapped files)",
+        "largest process without mapped files, MB",
         lambda result: max(largest(result["peak_mb_without_mapped_files"], kind) for kind in ("server", "client")),
     ),
 )
@@ -26,7 +26,7 @@ def draw(results: Sequence[Json], file: Path) -> None:
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import StrMethodFormatter
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     cases = list(dict.fromkeys(map(case_of, results)))
     systems = list(dict.fromkeys(str(result["system"]) for result in results))
@@ -41,6 +41,7 @@ def draw(results: Sequence[Json], file: Path) -> None:
         axis.set_title(title)
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_yticks([at + 0.4 - height / 2 for at in range(len(cases))], cases)
         axis.invert_yaxis()
         axis.margins(x=0.15)

@@ -38,9 +38,6 @@ _LOOK: Final = 0.05
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 15.0
 _LAST_LINES: Final = 15
-_LOCKED_SECONDS: Final = 120
-"""How long a part of the SuperLink waits for its database. With SQLite's default of 5 s, eight SuperNodes on two cores
-are enough to end a part of the SuperLink by "database is locked" (Flower 1.41)."""
 
 _QUIET: Final = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "PYTHONUNBUFFERED": "1"}
 _THREADS: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -133,8 +130,7 @@ class SuperLinkRun:
         if tls is None:
             words += ["--insecure"]
         else:
-            database = f"sqlite:///{self.server_folder / 'state.db'}?timeout={_LOCKED_SECONDS}"
-            words += [*tls.served, "--enable-supernode-auth", "--database", database]
+            words += [*tls.served, "--enable-supernode-auth", "--database", str(self.server_folder / "state.db")]
         self._spawn("server", "flower-superlink", words)
         self._await_port()
         for number in range(self._clients):
@@ -206,7 +202,9 @@ class SuperLinkRun:
                 raise _failed(process)
 
     def _raise_failed_run(self) -> None:
-        """The SuperLink goes on if an app fails, so its log is asked."""
+        """The SuperLink goes on if an app fails, so its log is asked. The same if its SuperExec fails, with which the
+        ServerApp ends: Flower 1.41 gives up a call after its database was locked for 5 s, which no option changes, and
+        many SuperNodes or large models on a busy machine are enough for that."""
         server = self._processes[0]
         if b"Traceback (most recent call last)" in server.log.read_bytes():
             time.sleep(1.0)  # the rest of it is being written
