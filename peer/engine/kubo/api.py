@@ -18,6 +18,7 @@ import httpx
 import ipfshttpclient
 import ipfshttpclient.exceptions
 
+from peer.base.socket_transport import SocketTransport
 from peer.base.sockets import shut_down
 from peer.engine.interface import AskingOff, EngineError, EngineUnavailable, StorageFull
 from peer.engine.kubo.address import KuboAddress
@@ -35,6 +36,9 @@ GRACE: Final = 5.0
 """Seconds that a node has, after its time-out, to say that it timed out."""
 
 _CONNECT_SECONDS: Final = 5.0
+
+_MOST_IDLE: Final = 16
+"""Connections that are kept for the next call."""
 
 _TCP_OPTIONS: Final = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
@@ -115,11 +119,12 @@ class KuboApi:
             timeout=httpx.Timeout(CALL_SECONDS, connect=_CONNECT_SECONDS),
             # A proxy from the environment is not for a node's private API. Keep-alive notices a node that is cut off.
             transport=httpx.HTTPTransport(
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
-                uds=parsed.socket,
-                socket_options=[] if parsed.socket else _TCP_OPTIONS,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE),
+                socket_options=_TCP_OPTIONS,
                 trust_env=False,
-            ),
+            )
+            if parsed.socket is None
+            else SocketTransport(parsed.socket, most_idle=_MOST_IDLE, connected=self._wires.add),
             trust_env=False,
         )
         # `ipfshttpclient.connect` would warn of every Kubo since 0.9 and fetch the version; `Client` does neither.
@@ -195,8 +200,8 @@ class KuboApi:
             shut_down(wire)
 
     def _traced(self, step: str, info: Mapping[str, Any]) -> None:
-        """Note each connection that httpx makes (https://www.python-httpx.org/advanced/extensions/)."""
-        if step in ("connection.connect_tcp.complete", "connection.connect_unix_socket.complete"):
+        """Note each connection that httpx itself makes (https://www.python-httpx.org/advanced/extensions/)."""
+        if step == "connection.connect_tcp.complete":
             self._wires.add(info["return_value"].get_extra_info("socket"))
 
     def said(self, answer: bytes | str) -> dict[str, Any]:
