@@ -8,7 +8,7 @@ import threading
 from crypto.identity import Identity
 from peer.base import logs
 from peer.base.errors import PeerError
-from peer.home.home import Stamp
+from peer.home.home import Stamp, stamp_of
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 
@@ -24,6 +24,7 @@ class KeyWatch:
         """``passphrases`` have opened the file for ``identity``, however long ago. Nobody is asked again."""
         self._store = store
         self._identity = identity
+        self._file = store.path(identity.name)
         self._passphrases = passphrases.unattended()
         self._stamp: Stamp | None = None
         """Of the file as it was looked at last; None before, so that no change since it was opened is lost."""
@@ -46,7 +47,14 @@ class KeyWatch:
     @property
     def changed(self) -> bool:
         """Whether the file was written since `newer` was last called, or that was never called."""
-        return self._store.stamp(self._identity.name) != self._stamp
+        return self._stamp_now() != self._stamp
+
+    def _stamp_now(self) -> Stamp | None:
+        """None while there is no file."""
+        try:
+            return stamp_of(self._file)
+        except FileNotFoundError:
+            return None
 
     def newest(self) -> Identity:
         """The identity with the newest keys that can be opened. As slow as `newer` if the file has changed."""
@@ -61,7 +69,7 @@ class KeyWatch:
 
         Deriving the file's key is slow, so do not call it in an event loop.
         """
-        self._stamp = self._store.stamp(self._identity.name)
+        self._stamp = self._stamp_now()
         try:
             found, known = self._store.public(self._identity.name), self._identity
             may_have_fewer = found.lacks_decryption and len(known.decryption_keys) > 1

@@ -20,7 +20,7 @@ from crypto.identity import Identity, parse_name
 from crypto.keyfile import KeyFile
 from peer.base import posix
 from peer.base.errors import ExitCode, PeerError
-from peer.home.home import Stamp, overwrite_file, overwrite_leftovers, stamp_of, write_new_file
+from peer.home.home import overwrite_file, overwrite_leftovers, write_new_file
 from peer.home.passphrase import Passphrases
 
 DEFAULT_NAME: Final = "default"
@@ -140,13 +140,6 @@ class KeyStore:
         _refuse_open_to_others(self.directory, "700")
         _refuse_open_to_others(path, "600")
         return _read(path)
-
-    def stamp(self, name: str) -> Stamp | None:
-        """Changes whenever the key file does; None while there is no file. Cheap, for polling."""
-        try:
-            return stamp_of(self.path(name))
-        except FileNotFoundError:
-            return None
 
     def public(self, name: str | None = None) -> KeyFile:
         """The part of a key file that needs no passphrase."""
