@@ -100,7 +100,9 @@ class BlockFiles:
 
     def _put(self, blocks: Iterable[Block], then: Callable[[], Iterable[Path]]) -> int:
         cids: list[CID] = []
+        last: Block | None = None  # a record is one block, which takes no other thread
         written: list[Future[Path]] = []
+        paths: list[Path] = []
         seen: set[CID] = set()
         folders: set[Path] = set()
         fresh = 0
@@ -111,16 +113,19 @@ class BlockFiles:
                     continue
                 seen.add(block.cid)
                 cids.append(block.cid)
-                written.append(self._pool.submit(self._write, block))
+                if last is not None:
+                    written.append(self._pool.submit(self._write, last))
+                last = block
                 fresh += len(block.data)
                 if len(written) >= _IN_FLIGHT:
                     written[-_IN_FLIGHT].result()
             # No rename before all are written, so that a full disk leaves nothing behind.
-            paths = [future.result() for future in written]
+            paths = [self._write(last)] if last is not None else []
+            paths[:0] = [future.result() for future in written]
             for cid, path in zip(cids, paths, strict=True):
                 self._rename(path, self._path(cid))
         except BaseException:
-            self._discard(written)
+            self._discard(written, paths)
             raise
         folders.update(then())
         # Also the folders of blocks that were here already: another process may have renamed those a moment ago.
@@ -153,10 +158,9 @@ class BlockFiles:
             sync_folder(self._blocks)
             source.replace(target)
 
-    def _discard(self, written: Iterable[Future[Path]]) -> None:
-        for future in written:
-            if future.exception() is None:
-                future.result().unlink(missing_ok=True)
+    def _discard(self, written: Iterable[Future[Path]], paths: Iterable[Path]) -> None:
+        for path in (*paths, *(future.result() for future in written if future.exception() is None)):
+            path.unlink(missing_ok=True)
 
     def _path(self, cid: CID) -> Path:
         return self._blocks / f"{cid.digest[0]:02x}/{cid}"

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,25 @@ def test_a_pin_is_named_after_its_blocks_and_synced_with_them(
     local_engine.put_content(root.cid, [root, *chunks])
     assert seen[0] == (pin, False, True)
     assert sorted(seen[1:]) == sorted((folder, True, True) for folder in {pin.parent, *(f.parent for f in files)})
+
+
+@pytest.mark.parametrize(("count", "handed_on"), [(1, 0), (3, 2)])
+def test_the_last_block_is_written_in_the_callers_own_thread(
+    count: int, handed_on: int, local_engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = local_engine._files
+    submit, begun = files._pool.submit, []
+
+    def noted(function: Callable[..., object], *arguments: object) -> Future[object]:
+        begun.append(function)
+        return submit(function, *arguments)
+
+    monkeypatch.setattr(files._pool, "submit", noted)
+    blocks = [raw_block(b"%d" % number) for number in range(count)]
+    local_engine.put(blocks)
+    assert [local_engine.get_here(block.cid) for block in blocks] == [block.data for block in blocks]
+    assert begun.count(files._write) == handed_on
+    assert begun.count(block_files.sync_folder) == len({block.cid.digest[0] for block in blocks})
 
 
 def test_fetch_names_the_block_that_is_nowhere(local_engine: LocalEngine) -> None:
