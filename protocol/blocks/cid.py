@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import cbrrr
@@ -97,13 +98,19 @@ class CID(cbrrr.CID):
     @property
     def label(self) -> str:
         """Its first characters, for people: 7 are the same in all CIDs of records, and 7 tell them apart."""
-        return self.encode()[:LABEL]
+        return str(self)[:LABEL]
 
     def __str__(self) -> str:
-        return self.encode()
+        return _text(bytes(self))
 
     def __lt__(self, other: CID) -> bool:
         return bytes(self) < bytes(other)
+
+
+@lru_cache(1024)
+def _text(cid: bytes) -> str:
+    """A CID in base32. A file is named so each time that it is looked for, and Python's base32 is slow."""
+    return cbrrr.CID(cid).encode()
 
 
 @dataclass(frozen=True, slots=True)
