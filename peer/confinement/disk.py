@@ -1,5 +1,6 @@
 """How much of a disk an app's folders take. A look costs next to nothing until so much of the disk is gone that they
-might take too much: only then are their files counted."""
+might take too much: then their files are counted. So they are now and then in any case, because others may free what
+the app takes."""
 
 from __future__ import annotations
 
@@ -12,6 +13,9 @@ from typing import Final
 
 _LEAST_FREE: Final = 1 << 30
 _OF_FREE: Final = 10
+
+COUNTED_EVERY: Final = 20
+"""At one of so many looks the files are counted in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Disk:
         self._least = {place: min(_LEAST_FREE, _free(place).size // _OF_FREE) for place in self._folders}
         self._held = held_by(self._own, files)
         self._free = {place: _free(place) for place in self._ours}
+        """The most that was free since the files were counted."""
+        self._looks = 0
 
     def nearly_full(self) -> Path | None:
         """A folder on whose disk hardly anything is free, whoever took it; None if there is none."""
@@ -53,9 +59,12 @@ class Disk:
     def held(self, unlinked: Callable[[], int]) -> Held:
         """What the app's own folders hold, at most, and the files that are in none any more."""
         now = {place: _free(place) for place in self._ours}
+        self._free = {place: _most(self._free[place], free) for place, free in now.items()}
+        self._looks += 1
         size = sum(max(0, self._free[place].size - free.size) for place, free in now.items())
         files = sum(max(0, self._free[place].files - free.files) for place, free in now.items())
-        if self._held.size + size <= self._size and self._held.files + files <= self._files:
+        fits = self._held.size + size <= self._size and self._held.files + files <= self._files
+        if fits and self._looks % COUNTED_EVERY:
             return Held(self._held.size + size, self._held.files + files)
         found = held_by(self._own, self._files)
         if not found.is_all:  # what cannot be seen is all that is gone
@@ -97,6 +106,10 @@ def held_by(folders: Sequence[Path], most: int) -> Held:
                     counted.add((about.st_dev, about.st_ino))
                 size += about.st_blocks * 512  # stat(2)
     return Held(size, files, is_all)
+
+
+def _most(one: _Free, other: _Free) -> _Free:
+    return _Free(max(one.size, other.size), max(one.files, other.files))
 
 
 def _free(folder: Path) -> _Free:

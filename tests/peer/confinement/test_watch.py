@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from peer.confinement.disk import Disk
+from peer.confinement.disk import COUNTED_EVERY, Disk
 from peer.confinement.folders import temporary_folder
 from peer.confinement.machine import OUR_ROOT, existing
 from peer.confinement.means import ALL, Means, words_before, works_not
@@ -213,3 +213,27 @@ def test_a_disk_is_nearly_full_if_less_than_a_tenth_of_what_was_free_is(
     assert disk.nearly_full() is None
     free[0] = 99
     assert disk.nearly_full() is not None
+
+
+def test_what_is_written_is_seen_though_others_free_as_much_at_the_same_time(
+    own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peer.confinement.disk._free", lambda _: SimpleNamespace(size=1000, files=10))
+    disk = Disk(own, (), 10_000, 10)
+    (own[0] / "large").write_bytes(bytes(1 << 20))
+
+    assert max(disk.held(lambda: 0).size for _ in range(COUNTED_EVERY)) >= 1 << 20
+
+
+def test_what_is_taken_counts_from_the_most_that_was_free(
+    own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [1000]
+    monkeypatch.setattr("peer.confinement.disk._free", lambda _: SimpleNamespace(size=free[0], files=10))
+    disk = Disk(own, (), 10_000, 10)
+    free[0] = 50_000
+    disk.held(lambda: 0)
+    (own[0] / "large").write_bytes(bytes(1 << 20))
+    free[0] = 1001
+
+    assert disk.held(lambda: 0).size >= 1 << 20
