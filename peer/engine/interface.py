@@ -68,7 +68,8 @@ class Unreachable(EngineError):
 
 
 class StillComing(Unreachable):
-    """It is not whole yet, but more of it came. What came stays, and whoever asks again goes on from there."""
+    """It is not whole yet, but more of it came, or may be on its way. What came stays, and whoever asks again goes on
+    from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class Engine(Protocol):
 
         Raises:
             Unreachable: if some of it did not come within ``timeout`` seconds.
-            StillComing: if that is so, but more of it came than before.
+            StillComing: if that is so, but more of it came than before, or may be on its way.
             TooLarge: if it has more than ``limit`` bytes. It is not pinned then.
         """
 

@@ -1,4 +1,5 @@
-"""A bridge between hosts (network namespaces) that cuts and delays, in Python: it needs no module of the kernel.
+"""A bridge between hosts (network namespaces) that cuts, delays and is slow, in Python: it needs no module of the
+kernel.
 
 Each host's interface is a TAP device whose frames this process carries. (A TAP device may be moved into a namespace;
 whoever made it goes on reading and writing its frames: Documentation/networking/tuntap.rst.)
@@ -29,6 +30,12 @@ FRAME: Final = 65_536
 MTU: Final = 60_000
 """Bytes: the fewer frames the better, since each goes through Python."""
 
+ETHERNET: Final = 1500
+"""Bytes, as over a line: of how much TCP has on its way at least."""
+
+QUEUE: Final = 1 << 14
+"""Bytes that wait for a slow line. What comes then is lost, as at any router."""
+
 
 def why_not() -> str:
     """Why there can be none here; empty if there can."""
@@ -43,6 +50,9 @@ class Bridge:
         self._devices = devices
         self._cut: set[tuple[str, str]] = set()
         self._delays: dict[str, float] = {}
+        self._rates: dict[str, float] = {}
+        self._busy: dict[str, float] = {}
+        """Until when the slow line from a host has something to carry."""
         self._wake, self._woken = os.pipe()
         self._thread = threading.Thread(target=self._carry, name="bridge")
         self._thread.start()
@@ -61,10 +71,15 @@ class Bridge:
         """Carry everything again, at once."""
         self._cut.clear()
         self._delays.clear()
+        self._rates.clear()
 
     def delay(self, name: str, seconds: float) -> None:
         """Carry what comes from a host, and what goes to it, so much later each."""
         self._delays[name] = seconds
+
+    def slow(self, name: str, rate: float) -> None:
+        """Carry so many bytes a second of what comes from a host."""
+        self._rates[name] = rate
 
     def close(self) -> None:
         """Carry nothing more."""
@@ -89,10 +104,16 @@ class Bridge:
             now = time.monotonic()
             for device in ready:
                 sender, frame = sources[device], os.read(device, FRAME)
+                sent = now
+                if (rate := self._rates.get(sender)) is not None:
+                    begins = max(now, self._busy.get(sender, now))
+                    if (begins - now) * rate > QUEUE:
+                        continue
+                    sent = self._busy[sender] = begins + len(frame) / rate
                 for receiver in self._others(sender):
                     if (sender, receiver) in self._cut:
                         continue
-                    at = now + self._delays.get(sender, 0.0) + self._delays.get(receiver, 0.0)
+                    at = sent + self._delays.get(sender, 0.0) + self._delays.get(receiver, 0.0)
                     heapq.heappush(waiting, (at, next(numbers), receiver, frame))
             while waiting and waiting[0][0] <= time.monotonic():
                 _, _, receiver, frame = heapq.heappop(waiting)
@@ -107,8 +128,8 @@ def _tap(name: str) -> int:
 
 
 @contextlib.contextmanager
-def bridged(*names: str) -> Iterator[tuple[Bridge, dict[str, Host]]]:
-    """One host for each name, and the bridge that joins them."""
+def bridged(*names: str, mtu: int = MTU) -> Iterator[tuple[Bridge, dict[str, Host]]]:
+    """One host for each name, and the bridge that joins them. It carries frames of ``mtu`` bytes at most."""
     made = {name: Host(f"b{os.getpid()}-{name}", f"10.78.0.{number}") for number, name in enumerate(names, 1)}
     devices: dict[str, int] = {}
     bridge: Bridge | None = None
@@ -119,7 +140,7 @@ def bridged(*names: str) -> Iterator[tuple[Bridge, dict[str, Host]]]:
             devices[name] = _tap(called)
             _ip("link", "set", called, "netns", host.name)
             inside = ("-n", host.name)
-            _ip(*inside, "link", "set", called, "name", "eth0", "mtu", str(MTU))
+            _ip(*inside, "link", "set", called, "name", "eth0", "mtu", str(mtu))
             _ip(*inside, "addr", "add", f"{host.ip}/24", "dev", "eth0")
             _ip(*inside, "link", "set", "eth0", "up")
             _ip(*inside, "link", "set", "lo", "up")

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from peer.engine.interface import StillComing
+from peer.engine.engine_retries import EngineRetries
+from peer.engine.interface import EngineError, StillComing
 from peer.engine.kubo.engine import KuboEngine
 from peer.engine.kubo.node import KuboNode
+from peer.engine.kubo.node_watch import NodeWatch
 from peer.engine.kubo.reach import AskedReach, Reach
-from protocol.blocks.cid import CHUNK_SIZE, CID, Block, raw_block
+from protocol.blocks.cid import CID, Block, raw_block
 from protocol.blocks.content import write_manifest
 
-pytestmark = [pytest.mark.kubo, pytest.mark.all]
+pytestmark = pytest.mark.kubo
 
 KEY = bytes(range(32))
 PIECE: Final = 1 << 14
+SEGMENT: Final = 1400
+SIZE: Final = 1 << 20
+"""Of each block."""
+
 NOWHERE = "127.0.0.1:1"
 """An address at which nobody listens."""
 
@@ -38,7 +46,11 @@ class Line:
         self._to, self._rate = to, rate
         self._is_cut = False
         self._ends: set[socket.socket] = set()
-        self._listens = socket.create_server(("127.0.0.1", 0))
+        self._listens = socket.socket()  # with as little room as a line has: what is in it has left its sender
+        self._listens.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
+        self._listens.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
+        self._listens.bind(("127.0.0.1", 0))
+        self._listens.listen()
         self.address = f"127.0.0.1:{self._listens.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -65,7 +77,10 @@ class Line:
                 if self._is_cut:
                     near.close()
                     continue
-                far = socket.create_connection(("127.0.0.1", self._to))
+                far = socket.socket()
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
+                far.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
+                far.connect(("127.0.0.1", self._to))
                 self._ends |= {near, far}
                 for source, target in ((near, far), (far, near)):
                     threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
@@ -80,9 +95,20 @@ class Line:
                 end.shutdown(socket.SHUT_RDWR)
 
 
-@contextlib.contextmanager
-def far_apart(folder: Path, rate: float) -> Iterator[tuple[KuboEngine, KuboEngine, Line, str]]:
+@dataclass(frozen=True)
+class Apart:
     """Two nodes, the line to the first, and the address at which the second reaches it."""
+
+    first: KuboNode
+    second: KuboNode
+    one: KuboEngine
+    two: KuboEngine
+    line: Line
+    address: str
+
+
+@contextlib.contextmanager
+def far_apart(folder: Path, rate: float) -> Iterator[Apart]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     line = Line(port, rate)
@@ -97,52 +123,97 @@ def far_apart(folder: Path, rate: float) -> Iterator[tuple[KuboEngine, KuboEngin
     ):
         [address] = one.addresses()
         two.connect([address])
-        yield one, two, line, address
+        yield Apart(first, second, one, two, line, address)
 
 
 def stored(engine: KuboEngine, chunks: int) -> tuple[CID, list[CID]]:
-    blocks: list[Block] = [raw_block(os.urandom(CHUNK_SIZE)) for _ in range(chunks)]
+    blocks: list[Block] = [raw_block(os.urandom(SIZE)) for _ in range(chunks)]
     root, manifest = write_manifest(b"body", [block.cid for block in blocks])
     engine.put_content(root, [*manifest, *blocks])
     return root, [block.cid for block in blocks]
 
 
-@pytest.mark.usefixtures("ipfs_program")
-def test_a_transfer_that_was_cut_goes_on_where_it_was(tmp_path: Path) -> None:
-    chunks = 24
-    with far_apart(tmp_path, rate=4e6) as (one, two, line, address), ThreadPoolExecutor(1) as pool:
-        root, cids = stored(one, chunks)
-        fetched = pool.submit(two.fetch, root, timeout=20.0, limit=1 << 30)
-        while len(two.sizes(cids)) < chunks // 2:
-            assert not fetched.done(), fetched.exception()
-            time.sleep(0.1)
-        line.cut()
-        with pytest.raises(StillComing):
-            fetched.result()
-        here = len(two.sizes(cids))
-        assert chunks // 2 <= here < chunks
-        line.mend()
-        two.connect([address])
-        two.fetch(root, timeout=120.0, limit=1 << 30)
-        assert len(two.sizes(cids)) == chunks
-        # what was on its way is sent again; from the beginning it would be half as much more
-        assert one.status().bytes_sent < 1.45 * chunks * CHUNK_SIZE
+def killed(node: KuboNode) -> None:
+    """End a node with ``kill -9``, and start it again as its watch does."""
+    assert node._daemon is not None
+    dead = node._daemon.pid
+    os.kill(dead, signal.SIGKILL)
+    os.waitid(os.P_PID, dead, os.WEXITED | os.WNOWAIT)
+    NodeWatch(node).look()
 
 
-@pytest.mark.usefixtures("ipfs_program")
-def test_a_slow_transfer_is_still_coming_whenever_its_time_is_up(tmp_path: Path) -> None:
-    chunks, interrupted = 24, 0
-    with far_apart(tmp_path, rate=1e6) as (one, two, _, _):
-        root, cids = stored(one, chunks)
-        before = 0
+def came(engine: KuboEngine) -> int:
+    """The blocks that its node got from others since it was started, those among them that it had included."""
+    return int(engine._api.said(engine._api.call("bitswap/stat"))["BlocksReceived"])
+
+
+class Transfer:
+    """A content on its way from one node to the other, of which half is here."""
+
+    def __init__(self, apart: Apart, chunks: int, pool: ThreadPoolExecutor) -> None:
+        self.apart = apart
+        self.root, self.chunks = stored(apart.one, chunks)
+        self._pool = pool
+        self.fetch = pool.submit(self._fetched)
+        while self.here < chunks // 2:
+            assert not self.fetch.done(), self.fetch.exception()
+            time.sleep(0.05)
+
+    @property
+    def here(self) -> int:
+        return len(self.apart.two.sizes(self.chunks))
+
+    def goes_on(self) -> None:
+        """As peers do: who is away is dialled again, and what did not come is asked for again."""
+        while not self.fetch.done():
+            with contextlib.suppress(EngineError):
+                self.apart.two.connect([self.apart.address])
+            time.sleep(0.5)
+        self.fetch.result()
+        assert self.here == len(self.chunks)
+
+    def _fetched(self) -> None:
+        retries = EngineRetries()
         while True:
-            try:
-                two.fetch(root, timeout=15.0, limit=1 << 30)
-                break
-            except StillComing:
-                interrupted += 1
-                here = len(two.sizes(cids))
-                assert here > before
-                before = here
-        assert interrupted
-        assert len(two.sizes(cids)) == chunks
+            with contextlib.suppress(StillComing):
+                retries(lambda: self.apart.two.fetch(self.root, timeout=20.0, limit=1 << 30))
+                return
+
+
+@pytest.fixture
+def transfer(tmp_path: Path, ipfs_program: Path) -> Iterator[Transfer]:
+    with far_apart(tmp_path, rate=8e6) as apart, ThreadPoolExecutor(1) as pool:
+        yield Transfer(apart, 24, pool)
+
+
+def test_a_node_that_sent_is_killed_and_sends_no_block_again_that_had_arrived(transfer: Transfer) -> None:
+    killed(transfer.apart.first)
+    transfer.goes_on()
+    assert came(transfer.apart.two) == len(transfer.chunks) + 1
+
+
+def test_a_node_that_fetched_is_killed_and_gets_no_block_again_that_had_arrived(transfer: Transfer) -> None:
+    killed(transfer.apart.second)
+    here = transfer.here
+    assert here >= len(transfer.chunks) // 2
+    transfer.goes_on()
+    assert came(transfer.apart.two) <= len(transfer.chunks) - here
+
+
+@pytest.mark.all
+def test_a_line_that_was_cut_for_a_minute_carries_no_block_again_that_had_arrived(transfer: Transfer) -> None:
+    transfer.apart.line.cut()
+    time.sleep(60.0)
+    assert not transfer.fetch.done()
+    transfer.apart.line.mend()
+    transfer.goes_on()
+    assert came(transfer.apart.two) == len(transfer.chunks) + 1
+
+
+@pytest.mark.all
+@pytest.mark.usefixtures("ipfs_program")
+def test_a_slow_transfer_is_not_ended_as_its_time_is_up_and_no_block_comes_twice(tmp_path: Path) -> None:
+    with far_apart(tmp_path, rate=1e6) as apart:
+        root, chunks = stored(apart.one, 24)
+        apart.two.fetch(root, timeout=5.0, limit=1 << 30)
+        assert came(apart.two) == len(chunks) + 1

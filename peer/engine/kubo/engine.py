@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from peer.engine.coming_contents import SEND_SECONDS, Coming, ComingContents
 from peer.engine.homes_of_node import HomesOfNode
 from peer.engine.interface import EngineError, EngineStatus, StillComing, TooLarge, Unreachable
 from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, PubsubOff
@@ -49,10 +50,16 @@ _REMOVED_AT_ONCE: Final = 1000
 _ASKED_AT_ONCE: Final = 200
 
 _STALL_SECONDS: Final = 30.0
-"""Seconds without a new block after which a recursive pin is given up."""
+"""Seconds without a new block, or bytes of one, after which a recursive pin is given up."""
 
-_MOVES: Final = 1 << 12
-"""Bytes by which one can tell that blocks are on their way, and not only questions for them."""
+_FRAME_SECONDS: Final = 10.0
+"""Seconds that a node waits for the next bytes of a content whose first block is here, before it asks again. To ask
+again has the others send again what is on its way. Bytes come in frames of 64 KiB at most, and whoever sends ends a
+connection over which one takes longer than this (go-yamux, ``ConnectionWriteTimeout``)."""
+
+_SLOW_TRIES: Final = 3
+"""How often a block is asked for that others have to themselves. A node may have 4 MiB in its queue (64 frames in each
+connection), for which a line that carries a block in time takes five minutes."""
 
 _BITSWAP: Final = "/ipfs/bitswap/1.2.0"
 """The newest version of the protocol, which every node that we work with speaks."""
@@ -76,6 +83,7 @@ class KuboEngine:
         self._files = None if self._api.socket is None else NodeFiles.beside(self._api.socket)
         self._homes = None if managed or not owner else HomesOfNode(self._api, owner)
         self._reach = reach
+        self._coming = ComingContents()
         self._publisher = KuboPublisher(self._api, may_reset=managed)
         self.streams = KuboStreams(self._api, managed=managed)
         self._subscriptions: list[KuboSubscription] = []
@@ -230,19 +238,68 @@ class KuboEngine:
         return False
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
-        deadline = time.monotonic() + timeout
-        came = _Came()
-
-        def pin(patience: float) -> None:
-            self._fetch_few(root, patience, deadline)
-            self._pin_tree(root, limit, within=deadline - time.monotonic(), stall=patience, came=came)
-
+        coming, is_whole = self._coming.take(root), False
         try:
+            if coming.is_slow:
+                self._fetch_singly(root, limit, time.monotonic() + timeout, coming)
+            deadline = time.monotonic() + timeout
+
+            def pin(patience: float) -> None:
+                self._fetch_few(root, patience, deadline)
+                self._pin_tree(root, limit, deadline=deadline, stall=patience, coming=coming)
+
             _ask_until(root, deadline, pin)
+            is_whole = True
         except Unreachable as error:
-            if not came.is_more:
+            if not coming.goes_on():
                 raise
-            raise StillComing(root, f"{root} is not here yet, {came.blocks} blocks are: {error}") from error
+            raise StillComing(root, f"{root} is not here yet, {coming.blocks} blocks are: {error}") from error
+        finally:
+            self._coming.end(root, coming, is_whole=is_whole)
+
+    def _fetch_singly(self, root: CID, limit: float, deadline: float, coming: Coming) -> None:
+        """Fetch what is not here of ``root``, one block after the other, so that each has the line to itself. Whoever
+        sends gives up a block that takes too long. Of several side by side, each takes as long as all of them.
+
+        Raises:
+            Unreachable: if a block does not come, or the time is up and it may not last.
+            TooLarge: if what came has more than ``limit`` bytes.
+        """
+        size = 0
+
+        def links(cid: CID) -> Sequence[CID]:
+            nonlocal size
+            if self.has(cid):
+                return self._links(cid)
+            if time.monotonic() >= deadline and not self._coming.may_last(coming):
+                raise Unreachable(cid, f"{cid} was not asked for before the time was up")
+            data = self._get_slowly(cid, coming)
+            coming.note_one()
+            size += len(data)
+            if size > limit:
+                raise _too_large(root, limit)
+            return links_of(Block(cid, data))
+
+        reached(root, links)
+
+    def _get_slowly(self, cid: CID, coming: Coming) -> bytes:
+        """One block that others have to themselves. It is not asked for again before they have sent it or given it up,
+        and then only if bytes came meanwhile: what they had in their queues goes first.
+
+        Raises:
+            Unreachable: if it does not come.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            coming.begins_at(self._bitswap_received())
+            try:
+                return checked_block(cid, self._api.call("block/get", str(cid), within=SEND_SECONDS)).data
+            except (KuboRefused, KuboTimeout, KuboSilent) as error:
+                if isinstance(error, KuboRefused) and not error.is_not_found:
+                    raise
+                if tries == _SLOW_TRIES or not coming.moves(self._bitswap_received(), 0.0):
+                    raise Unreachable(cid, f"nobody within reach has {cid}: {error}") from error
 
     def _fetch_few(self, root: CID, patience: float, deadline: float) -> None:
         """Have the node fetch a content of few blocks in one session of bitswap, if none of it is here. It is pinned
@@ -294,9 +351,20 @@ class KuboEngine:
         if not recursive:
             self._pin_alone([cid])
             return
-        try:
+        coming = Coming()
+
+        def pin() -> None:
             # no time-out: a long run takes long to walk
-            self._pin_tree(cid, math.inf, within=math.inf, stall=_STALL_SECONDS)
+            self._pin_tree(cid, math.inf, deadline=math.inf, stall=_STALL_SECONDS, coming=coming)
+
+        try:
+            try:
+                pin()
+            except KuboTimeout:
+                if not coming.is_slow:
+                    raise
+                self._fetch_singly(cid, math.inf, math.inf, coming)
+                pin()
         except KuboTimeout as error:
             self._check_going(cid)
             raise Unreachable(cid, f"{cid} is not whole, so it is not pinned: {error}") from error
@@ -419,19 +487,20 @@ class KuboEngine:
             raise EngineError(f"the Kubo node at {self._api.shown} took {taken} of {given} blocks")
         return failures
 
-    def _pin_tree(self, root: CID, limit: float, *, within: float, stall: float, came: _Came | None = None) -> None:
+    def _pin_tree(self, root: CID, limit: float, *, deadline: float, stall: float, coming: Coming) -> None:
         """Pin ``root`` recursively and watch the progress, which Kubo reports twice a second (with bytes since 0.40).
-        It is noted in ``came``. Over a slow line many blocks come side by side, and none is whole for long: so it goes
-        on as long as bytes come.
+        It is noted in ``coming``. Over a slow line many blocks come side by side, and none is whole for long: so it
+        goes on as long as bytes come, and a block of them can.
 
         Raises:
-            KuboTimeout: if it takes more than ``within`` seconds, or no block came for ``stall`` seconds.
+            KuboTimeout: if no block came for ``stall`` seconds, or the deadline is over and it may not last.
             EngineUnavailable: if the node stops meanwhile.
             TooLarge: if it has more than ``limit`` bytes.
         """
-        limited = None if within == math.inf else within
-        response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=limited)
-        blocks, since, too_large = 0, time.monotonic(), False
+        response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=math.inf)
+        if deadline < math.inf:
+            response.request.extensions["timeout"]["read"] = _STALL_SECONDS  # it says twice a second how far it is
+        tried, too_large = _Try(stall, deadline), False
         with contextlib.closing(response), self._api.translated():
             for line in response.iter_lines():
                 news = self._api.said(line)
@@ -440,19 +509,28 @@ class KuboEngine:
                 if news.get("Bytes", 0) > limit:
                     too_large = True
                     break
-                if news.get("Progress", 0) > blocks:
-                    blocks, since = news["Progress"], time.monotonic()
-                    if came is not None:
-                        came.note(blocks)
-                elif time.monotonic() - since > stall:
-                    if came is None or not came.moves(self._bitswap_received()):
-                        break
-                    since = time.monotonic()
+                if not self._waits_on(tried, coming, news.get("Progress", 0)):
+                    break
         if too_large:
             self.unpin(root)  # Kubo may have pinned it before it said how large it is
-            raise TooLarge(f"{root} is larger than the {limit} bytes allowed")
+            raise _too_large(root, limit)
         self._check_going(root)
-        raise KuboTimeout(f"the Kubo node at {self._api.shown} did not get all of it: {blocks} blocks came")
+        raise KuboTimeout(f"the Kubo node at {self._api.shown} did not get all of it: {tried.blocks} blocks came")
+
+    def _waits_on(self, tried: _Try, coming: Coming, blocks: int) -> bool:
+        """Whether to wait for more, if so many blocks are here by now."""
+        now = time.monotonic()
+        if blocks > tried.blocks:
+            tried.blocks, tried.since, tried.came = blocks, now, now
+            coming.note(blocks)
+        elif not coming.is_begun:
+            coming.begins_at(self._bitswap_received())
+        elif now - tried.since > (max(tried.stall, _FRAME_SECONDS) if blocks else tried.stall):
+            if not coming.moves(self._bitswap_received(), now - tried.came):
+                return False
+            tried.since = now
+        is_coming = blocks > 0 and now - tried.came < SEND_SECONDS
+        return now < tried.deadline or (is_coming and self._coming.may_last(coming))
 
     def _bitswap_received(self) -> int | None:
         """The bytes that blocks and questions for them have taken so far; None if the node does not count."""
@@ -507,30 +585,18 @@ class KuboEngine:
         return True
 
 
-class _Came:
-    """How much of a content has come, over several tries."""
+class _Try:
+    """How far one pin is."""
 
-    def __init__(self) -> None:
+    def __init__(self, stall: float, deadline: float) -> None:
+        self.stall, self.deadline = stall, deadline
         self.blocks = 0
-        """With those that were here before."""
-        self.is_more = False
-        """Whether some came."""
-        self._received: int | None = None
+        self.since = self.came = time.monotonic()
+        """When bytes moved last, and when a block came."""
 
-    def note(self, blocks: int) -> None:
-        """A try has found so many blocks. Each begins with those that are here."""
-        self.is_more |= 0 < self.blocks < blocks
-        self.blocks = max(self.blocks, blocks)
 
-    def moves(self, received: int | None) -> bool:
-        """Whether bytes came since the last call, if the node has ``received`` so many from others. Others' bytes count
-        too; so nothing counts before there is a first block, which tells that somebody has the content."""
-        before, self._received = self._received, received
-        if not self.blocks or received is None or before is None:
-            return False
-        moved = received - before >= _MOVES
-        self.is_more |= moved
-        return moved
+def _too_large(root: CID, limit: float) -> TooLarge:
+    return TooLarge(f"{root} is larger than the {limit} bytes allowed")
 
 
 class _Body:

@@ -1,0 +1,117 @@
+"""How much of a content has come to a Kubo node, over all tries: those of one fetch, and fetches that go on where one
+ended."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Final
+
+from protocol.blocks.cid import CID
+
+SEND_SECONDS: Final = 120.0
+"""Seconds after which every node has given up to send a block that does not get through. It has 2 s, and 80 s for each
+MB, and never more than this (boxo v0.42, ``bitswap/network/bsnet/ipfs_impl.go``, ``sendTimeout``)."""
+
+_MOVES: Final = 1 << 12
+"""Bytes by which one can tell that blocks are on their way, and not only questions for them."""
+
+_REMEMBERED: Final = 64
+"""How many contents are remembered that were not whole when a fetch ended."""
+
+LASTING: Final = 4
+"""How many fetches last longer than they were given, as long as blocks come. Each keeps a thread of whoever asked, and
+whoever sends it may send a block now and then for ever."""
+
+
+class Coming:
+    """How much of one content has come. A node does not say whose the bytes are that it gets before a block of them is
+    whole. So others' bytes count too, but not for longer than it takes to send one block of this content."""
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        """With those that were here before."""
+        self.is_slow = False
+        """Whether its blocks come so slowly that they are to be asked for one at a time."""
+        self._is_more = self._has_moved = self._began_slow = False
+        self._received: int | None = None
+        self.is_lasting = False
+        """Whether its fetch is one of those that may last longer. `ComingContents` sets it."""
+
+    def begin(self) -> None:
+        """A fetch begins."""
+        self._is_more, self._has_moved, self._began_slow = False, False, self.is_slow
+        self._received = None
+
+    def note(self, blocks: int) -> None:
+        """A try has found so many blocks. Each begins with those that are here."""
+        self._is_more |= 0 < self.blocks < blocks
+        self.blocks = max(self.blocks, blocks)
+
+    def note_one(self) -> None:
+        """A block has come that was asked for by itself."""
+        self._is_more = True
+        self.blocks += 1
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it is known how many bytes the node had from others before."""
+        return self._received is not None
+
+    def begins_at(self, received: int | None) -> None:
+        """The node has so many bytes from others."""
+        self._received = received
+
+    def moves(self, received: int | None, without_block: float) -> bool:
+        """Whether to wait on, if the node has ``received`` so many bytes from others, and for ``without_block`` seconds
+        no block of this content: bytes came since the last call. None counts before there is a first block, which tells
+        that somebody has the content."""
+        before, self._received = self._received, received
+        if not self.blocks or received is None or before is None or received - before < _MOVES:
+            return False
+        self._has_moved = True
+        self.is_slow |= without_block >= SEND_SECONDS
+        return without_block < SEND_SECONDS
+
+    def goes_on(self) -> bool:
+        """Whether the content is still coming, though a fetch has ended without all of it: blocks of it came, or bytes
+        did, and then it is slow. If its blocks were asked for one at a time, bytes alone do not count: one block is
+        whole, or given up by whoever sends it, within `SEND_SECONDS`."""
+        if self._is_more:
+            return True
+        self.is_slow |= self._has_moved
+        return self.is_slow and not self._began_slow
+
+
+class ComingContents:
+    """The contents that were not whole when a fetch ended. Safe from several threads."""
+
+    def __init__(self) -> None:
+        self._coming: OrderedDict[CID, Coming] = OrderedDict()
+        self._lock = threading.Lock()
+        self._lasting = threading.BoundedSemaphore(LASTING)
+
+    def take(self, root: CID) -> Coming:
+        """What is known of a content that is fetched now. It is forgotten unless it is kept again."""
+        with self._lock:
+            coming = self._coming.pop(root, None) or Coming()
+        coming.begin()
+        return coming
+
+    def may_last(self, coming: Coming) -> bool:
+        """Whether a fetch whose time is up may go on. To end it and begin another would have others send again what is
+        on its way: a node sends what it is asked for, also if it has just sent it."""
+        coming.is_lasting = coming.is_lasting or self._lasting.acquire(blocking=False)
+        return coming.is_lasting
+
+    def end(self, root: CID, coming: Coming, *, is_whole: bool) -> None:
+        """A fetch has ended. If without all of it, another goes on from there."""
+        if coming.is_lasting:
+            coming.is_lasting = False
+            self._lasting.release()
+        if is_whole:
+            return
+        with self._lock:
+            self._coming[root] = coming
+            if len(self._coming) > _REMEMBERED:
+                self._coming.popitem(last=False)
