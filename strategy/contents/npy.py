@@ -176,6 +176,16 @@ def number_pieces(array: Array, what: Stored, count: int) -> Iterator[Numbers]:
     """
     if not _holds_numbers(array, what):
         raise ValueError(f"an array of {str(what.dtype)[:80]} holds no numbers")
+    for piece in raw_pieces(array, what, count):
+        yield _wide(piece)
+
+
+def raw_pieces(array: Array, what: Stored, count: int) -> Iterator[Numbers]:
+    """As `number_pieces`, but of their own type.
+
+    Raises:
+        ValueError: if not all of them are there.
+    """
     step = count * what.dtype.itemsize
     dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
     waiting, skip, left = b"", what.start, what.size
@@ -185,7 +195,7 @@ def number_pieces(array: Array, what: Stored, count: int) -> Iterator[Numbers]:
         held = memoryview(waiting + bytes(taken)) if waiting else taken
         ready = len(held) if not left else len(held) // step * step
         for at in range(0, ready, step):
-            yield _wide(np.frombuffer(held[at : min(at + step, ready)], dtype))
+            yield np.frombuffer(held[at : min(at + step, ready)], dtype)
         waiting = bytes(held[ready:])
     if left:
         raise ValueError("an array has fewer bytes than it says")

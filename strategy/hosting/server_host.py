@@ -24,6 +24,7 @@ from strategy.flower_compat import load_app, log, run_number, server_run, strate
 from strategy.grid import PollenGrid
 from strategy.grid_answers import LiveAnswers, RunStopped, ServerPipe
 from strategy.hosting.app_error_fixes import fix_for
+from strategy.hosting.column_blocks import column_blocks
 from strategy.hosting.host import GuardedStore, describe, out_of_sight, set_aside, sleeping_only_if, working_in
 from strategy.hosting.legacy_shim import install_legacy_shim
 from strategy.hosting.paged_distances import paged_distances
@@ -90,6 +91,7 @@ def run_server_app(
         strategy_hooks(ended, using),
         sleeping_only_if(lambda: script is None or script.is_over),
         paged_distances(scratch.absolute(), lambda: sent.hides),
+        column_blocks(),
         another_place() if start.elsewhere else nullcontext(),
     ):
         install_legacy_shim()
