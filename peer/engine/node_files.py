@@ -1,22 +1,30 @@
-"""Blocks of a Kubo node on this machine, read from its own files.
+"""Blocks of a Kubo node on this machine, in its own files.
 
 Asking the node for a block costs several times as much as reading and checking it: the node reads the file, and both
 sides copy it through HTTP. So a block is read from the file if it is there. If it is not, only the node can tell
-whether it has the block. Nothing is written here, and whatever is read is checked against its CID, as any answer is.
+whether it has the block. Whatever is read is checked against its CID, as any answer is.
+
+Chunks are written here, too, for a node that looks for a block each time it is asked, and that syncs what it writes
+itself, as a managed node does: the API would copy each twice, and hash it. Other nodes remember which blocks they have
+not (boxo/blockstore/twoqueue_cache.go).
 
 The files are those of ``flatfs`` (https://github.com/ipfs/go-ds-flatfs): ``blocks/<shard>/<key>.data``. The key is the
-multihash in base32, and the shard is the two characters before its last. A file is renamed to its name once it is
-whole.
+multihash in base32, and the shard is the two characters before its last. A file is written in ``blocks/.temp``, which
+the node empties as it starts, and renamed to its name once it is whole and synced.
 """
 
 from __future__ import annotations
 
 import base64
+import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from protocol.blocks.cid import CID
+from peer.base.posix import own_user
+from peer.engine.local.block_files import BlockWriter
+from protocol.blocks.cid import CID, Block
 
 REPOSITORY: Final = "repository"
 """The link to the repository, beside the socket of a node whose repository has too long a path for a socket."""
@@ -28,8 +36,11 @@ _SHARDING: Final = "/repo/flatfs/shard/v1/next-to-last/2"
 class NodeFiles:
     """The block files of one node. Safe from several threads."""
 
-    def __init__(self, blocks: Path) -> None:
+    def __init__(self, blocks: Path, *, takes_blocks: bool) -> None:
+        self.takes_blocks = takes_blocks
+        """Whether the node finds what is written here."""
         self._blocks = blocks
+        self._writer = BlockWriter(blocks, blocks / ".temp", self._place)
 
     @classmethod
     def beside(cls, socket: Path) -> Self | None:
@@ -40,13 +51,47 @@ class NodeFiles:
                 blocks = repository.resolve() / "blocks"
                 names_it = (repository / "api").read_text().strip() == f"/unix{socket}"  # in a copy, the original's
                 if names_it and (blocks / "SHARDING").read_text().strip() == _SHARDING:
-                    return cls(blocks)
+                    is_ours = blocks.stat().st_uid == own_user()
+                    return cls(blocks, takes_blocks=is_ours and _looks_each_time(repository / "config"))
         return None
 
     def read(self, cid: CID) -> bytes | None:
         """What the file of ``cid`` holds, unchecked; None if there is no such file for us."""
-        key = base64.b32encode(bytes(cid)[2:]).decode().rstrip("=")  # without the version and the codec
         try:
-            return (self._blocks / key[-3:-1] / f"{key}.data").read_bytes()
+            return self._place(cid).read_bytes()
         except OSError:
             return None
+
+    def write(self, blocks: Iterable[Block]) -> None:
+        """Store ``blocks``, all on disk at return.
+
+        Raises:
+            StorageFull, EngineUnavailable: as `peer.engine.local.block_files.BlockWriter.put` says.
+        """
+        self._writer.put(blocks)
+
+    def total_bytes(self) -> int:
+        """How many bytes all blocks have. The node itself does not count those that were written here."""
+        total = 0
+        for path in self._blocks.glob("*/*.data"):
+            with suppress(FileNotFoundError):  # it was dropped meanwhile
+                total += path.stat().st_size
+        return total
+
+    def close(self) -> None:
+        """End the threads that write."""
+        self._writer.close()
+
+    def _place(self, cid: CID) -> Path:
+        key = base64.b32encode(bytes(cid)[2:]).decode().rstrip("=")  # without the version and the codec
+        return self._blocks / key[-3:-1] / f"{key}.data"
+
+
+def _looks_each_time(config: Path) -> bool:
+    """Whether a node with this configuration remembers nothing of what it has, and syncs what it stores."""
+    try:
+        datastore = json.loads(config.read_bytes())["Datastore"]
+        synced = [mount.get("sync") for mount in datastore["Spec"]["mounts"] if mount.get("type") == "flatfs"]
+        return datastore["BlockKeyCacheSize"] == 0 and synced == [True]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False

@@ -8,7 +8,7 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +31,7 @@ from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.config import configure, environment, prepare
 from peer.engine.kubo.node import KuboNode
 from peer.engine.kubo.reach import Reach
-from protocol.blocks.cid import BlockMismatch, MissingBlock, cbor_block, raw_block
+from protocol.blocks.cid import Block, BlockMismatch, MissingBlock, cbor_block, raw_block
 
 KEY = bytes(range(32))
 SOON = 60.0
@@ -185,6 +185,75 @@ def test_what_is_not_whole_is_not_pinned(engine: Engine, monkeypatch: pytest.Mon
     engine.put([record])
     with pytest.raises(Unreachable, match="is not whole, so it is not pinned"):
         engine.pin(record.cid, recursive=True)
+
+
+# -- many chunks: written beside the node ----------------------------------------------------------------------------
+
+
+def many_chunks() -> tuple[Block, list[Block]]:
+    """A content of more blocks than one call takes, and its chunks, of 1 MB in all."""
+    chunks = [raw_block(random.Random(n).randbytes(100_000)) for n in range(10)]
+    return cbor_block({"links": [chunk.cid for chunk in chunks]}), chunks
+
+
+@pytest.fixture
+def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of each upload from now on."""
+    sizes: list[int] = []
+    call = KuboApi.open
+
+    def counted(api: KuboApi, path: str, *args: str, upload: Iterable[bytes] | None = None, **more: Any) -> Any:
+        if upload is not None:
+            upload = list(upload)
+            sizes.append(sum(map(len, upload)))
+        return call(api, path, *args, upload=upload, **more)
+
+    monkeypatch.setattr(KuboApi, "open", counted)
+    return sizes
+
+
+@needs_kubo
+def test_many_chunks_do_not_go_through_the_api_of_a_managed_node(
+    engine: Engine, ipfs_program: Path, node: KuboNode, uploaded: list[int], tmp_path: Path
+) -> None:
+    root, chunks = many_chunks()
+    engine.put_content(root.cid, [root, *chunks])
+    (size,) = uploaded
+    assert size < 2 * len(root.data) + 200
+    assert pins(ipfs_program, node)[str(root.cid)] == "recursive"
+    with KuboNode(tmp_path / "other", KEY) as another, contextlib.closing(open_engine(another.api)) as other:
+        other.connect(engine.addresses())
+        other.fetch(root.cid, timeout=SOON, limit=2_000_000)
+        assert list(other.read_content(root.cid)) == [root, *chunks]
+
+
+@needs_kubo
+def test_a_node_that_was_asked_for_a_chunk_before_finds_it_once_it_is_written(engine: Engine) -> None:
+    root, chunks = many_chunks()
+    assert not engine.has(chunks[3].cid)
+    engine.put_content(root.cid, [root, *chunks])
+    assert engine.has(chunks[3].cid)
+    assert engine.keeps(root.cid)
+
+
+@needs_kubo
+def test_of_many_chunks_those_that_are_here_may_be_left_out(engine: Engine) -> None:
+    root, chunks = many_chunks()
+    engine.put([chunks[0]])
+    engine.put_content(root.cid, [root, *chunks[1:]])
+    assert engine.keeps(root.cid)
+
+
+@needs_kubo
+def test_what_is_written_beside_a_node_counts_as_stored_until_it_is_dropped(engine: Engine) -> None:
+    root, chunks = many_chunks()
+    before = engine.status().bytes_stored
+    engine.put_content(root.cid, [root, *chunks])
+    assert engine.status().bytes_stored == before + sum(len(block.data) for block in (root, *chunks))
+    engine.drop([root.cid])
+    assert engine.status().bytes_stored == before
+    engine.put_content(root.cid, [root, *chunks])
+    assert engine.keeps(root.cid)
 
 
 # -- restarts ------------------------------------------------------------------------------------------------------

@@ -158,7 +158,9 @@ def _private(spec: dict[str, Any], reach: Reach, swarm_port: int, api: str) -> d
         "AutoTLS": {"Enabled": False, "AutoWSS": False},
         "Bootstrap": [],
         "DNS": {"Resolvers": {}},
-        "Datastore": {"Spec": _synced(spec)},
+        # It remembers no block that it has not: chunks come as files (`peer.engine.node_files`). So it looks, at each
+        # block that it is given, too, in place of writing again what it has.
+        "Datastore": {"Spec": _synced(spec), "BlockKeyCacheSize": 0, "WriteThrough": False},
         "Discovery": {"MDNS": {"Enabled": False}},
         # Members ask each other for what pubsub did not carry (`peer.engine.kubo.streams`).
         "Experimental": {"Libp2pStreamMounting": True},

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 from peer.engine.coming_contents import SEND_SECONDS, Coming, ComingContents
@@ -67,6 +68,9 @@ _BITSWAP: Final = "/ipfs/bitswap/1.2.0"
 _OTHER_PEER: Final = re.compile(r"peer id mismatch: expected \w+, but remote key matches (\w+)")
 """The error if another peer is at the address (go-libp2p, ``sec.ErrPeerIDMismatch``)."""
 
+_FEW_BLOCKS: Final = 8
+"""So many blocks of a content are stored by one call, which is quicker for them. Of more, chunks are written beside."""
+
 _FEW_LINKS: Final = 3
 """How many blocks of a content are fetched one after the other: more come sooner side by side."""
 
@@ -81,6 +85,8 @@ class KuboEngine:
     def __init__(self, address: str, *, managed: bool = False, reach: Reach = ANYWHERE, owner: str = "") -> None:
         self._api = KuboApi(address)
         self._files = None if self._api.socket is None else NodeFiles.beside(self._api.socket)
+        self._open_files = self._files if self._files is not None and self._files.takes_blocks else None
+        """Where chunks may be written."""
         self._homes = None if managed or not owner else HomesOfNode(self._api, owner)
         self._reach = reach
         self._coming = ComingContents()
@@ -115,10 +121,32 @@ class KuboEngine:
             self._pin_alone(pin)
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
-        failure = self._import([root], blocks)
+        """As `peer.engine.interface.Engine` says. If they are many, chunks are written to the node's own files, if it
+        takes them: through the API they would be copied and hashed once more."""
+        rest = iter(blocks)
+        few = list(islice(rest, _FEW_BLOCKS + 1))
+        if len(few) > _FEW_BLOCKS and self._open_files is not None:
+            failure = self._store_beside(self._open_files, root, chain(few, rest))
+        else:
+            failure = self._import([root], chain(few, rest))
         if failure:
             why = self._api.meaning(failure)
             raise Unreachable(root, f"{root} could not be pinned: {failure}") if isinstance(why, KuboRefused) else why
+
+    def _store_beside(self, files: NodeFiles, root: CID, blocks: Iterable[Block]) -> str:
+        """Write the chunks to the node's ``files``, and have it import what links to them, which makes it look at each.
+        Returns what `_import` does."""
+        linking: list[Block] = []
+
+        def chunks() -> Iterator[Block]:
+            for block in blocks:
+                if block.cid.is_raw:
+                    yield block
+                else:
+                    linking.append(block)
+
+        files.write(chunks())
+        return self._import([root], linking)
 
     def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = (), *, keep: Sequence[CID] = ()) -> None:
         """As `peer.engine.interface.Engine` says. Kubo's ``block/rm`` leaves what a pin leads to, whoever set it."""
@@ -423,7 +451,7 @@ class KuboEngine:
             addresses=self.addresses(),
             peers=len(self._api.peers()),
             pubsub=self._has_pubsub(),
-            bytes_stored=stored,
+            bytes_stored=stored if self._open_files is None else self._open_files.total_bytes(),
             bytes_sent=sent,
         )
 
@@ -440,6 +468,8 @@ class KuboEngine:
         for subscription in self._subscriptions:
             subscription.join()
         self._api.close()
+        if self._files is not None:
+            self._files.close()
 
     def _checked_version(self) -> str:
         try:

@@ -27,20 +27,17 @@ _IN_FLIGHT: Final = 32
 """Blocks that wait for the writers at most, which bounds memory at 32 MiB."""
 
 
-class BlockFiles:
-    """The block files under one directory. Safe from several threads and processes."""
+class BlockWriter:
+    """Writes blocks to files of their own below the folder ``blocks``, each at the ``place`` of its CID, in a folder of
+    ``blocks``. What is half-written is in ``temporary``, on the same disk. Safe from several threads and processes."""
 
-    def __init__(self, directory: Path) -> None:
-        self._blocks = directory / "blocks"
-        self._temporary = directory / "tmp"
+    def __init__(self, blocks: Path, temporary: Path, place: Callable[[CID], Path]) -> None:
+        self._blocks = blocks
+        self._temporary = temporary
+        self._place = place
         self._prefix = owner_token()
         self._count = itertools.count()
         self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="block-writer")
-        with translated(directory):
-            self._blocks.mkdir(parents=True, exist_ok=True)
-            self._temporary.mkdir(exist_ok=True)
-            self._sweep()
-            sync_folder(directory)
 
     def put(self, blocks: Iterable[Block], then: Callable[[], Iterable[Path]] = tuple) -> int:
         """Store ``blocks``, all on disk at return. Returns how many bytes were new.
@@ -50,10 +47,95 @@ class BlockFiles:
 
         Raises:
             StorageFull: if the disk is full. None of the new blocks is left then, and nothing half-written.
-            EngineUnavailable: if the directory cannot be written.
+            EngineUnavailable: if the folder cannot be written.
         """
         with translated(self._blocks):
             return self._put(blocks, then)
+
+    def close(self) -> None:
+        """Wait for the writes under way, and end the writers."""
+        self._pool.shutdown()
+
+    def _put(self, blocks: Iterable[Block], then: Callable[[], Iterable[Path]]) -> int:
+        cids: list[CID] = []
+        last: Block | None = None  # a record is one block, which takes no other thread
+        written: list[Future[Path]] = []
+        paths: list[Path] = []
+        seen: set[CID] = set()
+        folders: set[Path] = set()
+        fresh = 0
+        try:
+            for block in blocks:
+                folders.add(self._place(block.cid).parent)
+                if block.cid in seen or self._holds(block):
+                    continue
+                seen.add(block.cid)
+                cids.append(block.cid)
+                if last is not None:
+                    written.append(self._pool.submit(self._write, last))
+                last = block
+                fresh += len(block.data)
+                if len(written) >= _IN_FLIGHT:
+                    written[-_IN_FLIGHT].result()
+            # No rename before all are written, so that a full disk leaves nothing behind.
+            paths = [self._write(last)] if last is not None else []
+            paths[:0] = [future.result() for future in written]
+            for cid, path in zip(cids, paths, strict=True):
+                self._rename(path, self._place(cid))
+        except BaseException:
+            self._discard(written, paths)
+            raise
+        folders.update(then())
+        # Also the folders of blocks that were here already: another process may have renamed those a moment ago.
+        list(self._pool.map(sync_folder, folders))
+        return fresh
+
+    def _holds(self, block: Block) -> bool:
+        """Whether the block's file has its bytes. A file that a disk damaged, or a crash emptied, is written again."""
+        path = self._place(block.cid)
+        try:
+            return path.stat().st_size == len(block.data) and path.read_bytes() == block.data
+        except FileNotFoundError:
+            return False
+
+    def _write(self, block: Block) -> Path:
+        path = self._temporary / f"{self._prefix}.{next(self._count)}"
+        try:
+            write_synced(path, block.data)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def _rename(self, source: Path, target: Path) -> None:
+        try:
+            source.replace(target)
+        except FileNotFoundError:
+            target.parent.mkdir(exist_ok=True)
+            sync_folder(self._blocks)
+            source.replace(target)
+
+    def _discard(self, written: Iterable[Future[Path]], paths: Iterable[Path]) -> None:
+        for path in (*paths, *(future.result() for future in written if future.exception() is None)):
+            path.unlink(missing_ok=True)
+
+
+class BlockFiles:
+    """The block files under one directory. Safe from several threads and processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self._blocks = directory / "blocks"
+        self._temporary = directory / "tmp"
+        self._writer = BlockWriter(self._blocks, self._temporary, self._path)
+        with translated(directory):
+            self._blocks.mkdir(parents=True, exist_ok=True)
+            self._temporary.mkdir(exist_ok=True)
+            self._sweep()
+            sync_folder(directory)
+
+    def put(self, blocks: Iterable[Block], then: Callable[[], Iterable[Path]] = tuple) -> int:
+        """As `BlockWriter.put`."""
+        return self._writer.put(blocks, then)
 
     def read(self, cid: CID) -> Block:
         """The block ``cid``.
@@ -96,71 +178,7 @@ class BlockFiles:
 
     def close(self) -> None:
         """Wait for the writes under way, and end the writers."""
-        self._pool.shutdown()
-
-    def _put(self, blocks: Iterable[Block], then: Callable[[], Iterable[Path]]) -> int:
-        cids: list[CID] = []
-        last: Block | None = None  # a record is one block, which takes no other thread
-        written: list[Future[Path]] = []
-        paths: list[Path] = []
-        seen: set[CID] = set()
-        folders: set[Path] = set()
-        fresh = 0
-        try:
-            for block in blocks:
-                folders.add(self._path(block.cid).parent)
-                if block.cid in seen or self._holds(block):
-                    continue
-                seen.add(block.cid)
-                cids.append(block.cid)
-                if last is not None:
-                    written.append(self._pool.submit(self._write, last))
-                last = block
-                fresh += len(block.data)
-                if len(written) >= _IN_FLIGHT:
-                    written[-_IN_FLIGHT].result()
-            # No rename before all are written, so that a full disk leaves nothing behind.
-            paths = [self._write(last)] if last is not None else []
-            paths[:0] = [future.result() for future in written]
-            for cid, path in zip(cids, paths, strict=True):
-                self._rename(path, self._path(cid))
-        except BaseException:
-            self._discard(written, paths)
-            raise
-        folders.update(then())
-        # Also the folders of blocks that were here already: another process may have renamed those a moment ago.
-        list(self._pool.map(sync_folder, folders))
-        return fresh
-
-    def _holds(self, block: Block) -> bool:
-        """Whether the block's file has its bytes. A file that a disk damaged, or a crash emptied, is written again."""
-        if self.size(block.cid) != len(block.data):
-            return False
-        try:
-            return self._path(block.cid).read_bytes() == block.data
-        except FileNotFoundError:
-            return False
-
-    def _write(self, block: Block) -> Path:
-        path = self._temporary / f"{self._prefix}.{next(self._count)}"
-        try:
-            write_synced(path, block.data)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        return path
-
-    def _rename(self, source: Path, target: Path) -> None:
-        try:
-            source.replace(target)
-        except FileNotFoundError:
-            target.parent.mkdir(exist_ok=True)
-            sync_folder(self._blocks)
-            source.replace(target)
-
-    def _discard(self, written: Iterable[Future[Path]], paths: Iterable[Path]) -> None:
-        for path in (*paths, *(future.result() for future in written if future.exception() is None)):
-            path.unlink(missing_ok=True)
+        self._writer.close()
 
     def _path(self, cid: CID) -> Path:
         return self._blocks / f"{cid.digest[0]:02x}/{cid}"

@@ -98,7 +98,7 @@ def test_a_pin_is_named_after_its_blocks_and_synced_with_them(
 def test_the_last_block_is_written_in_the_callers_own_thread(
     count: int, handed_on: int, local_engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = local_engine._files
+    files = local_engine._files._writer
     submit, begun = files._pool.submit, []
 
     def noted(function: Callable[..., object], *arguments: object) -> Future[object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,38 @@ def test_files_of_another_node_or_another_kind_are_left_alone(tmp_path: Path, fi
     socket = repository(tmp_path, tmp_path / "api.sock") / "api.sock"
     (tmp_path / file).write_text("/something/else")
     assert NodeFiles.beside(socket) is None
+
+
+def test_a_block_that_is_written_is_where_the_node_looks_for_it_and_nothing_else_is_left(tmp_path: Path) -> None:
+    socket = repository(tmp_path, tmp_path / "api.sock") / "api.sock"
+    (tmp_path / "blocks" / ".temp").mkdir()
+    files = NodeFiles.beside(socket)
+    assert files is not None
+    (file,) = (tmp_path / "blocks").glob("*/*.data")
+    file.unlink()
+    with contextlib.closing(files):
+        files.write([BLOCK])
+    assert file.read_bytes() == BLOCK.data
+    assert files.total_bytes() == len(BLOCK.data)
+    assert list((tmp_path / "blocks" / ".temp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("cache", "sync", "takes"), [(0, True, True), (65536, True, False), (None, True, False), (0, False, False)]
+)
+def test_a_node_takes_blocks_as_files_if_it_remembers_nothing_and_syncs(
+    tmp_path: Path, cache: int | None, sync: bool, takes: bool
+) -> None:
+    socket = repository(tmp_path, tmp_path / "api.sock") / "api.sock"
+    mounts = [{"type": "flatfs", "sync": sync}, {"type": "levelds"}]
+    datastore = {"BlockKeyCacheSize": cache, "Spec": {"mounts": mounts}}
+    (tmp_path / "config").write_text(json.dumps({"Datastore": datastore}))
+    files = NodeFiles.beside(socket)
+    assert files is not None
+    assert files.takes_blocks is takes
+
+
+def test_a_node_without_a_configuration_takes_no_blocks_as_files(tmp_path: Path) -> None:
+    files = NodeFiles.beside(repository(tmp_path, tmp_path / "api.sock") / "api.sock")
+    assert files is not None
+    assert not files.takes_blocks
