@@ -42,6 +42,11 @@ class NodeFiles:
         self._blocks = blocks
         self._writer = BlockWriter(blocks, blocks / ".temp", self._place)
 
+    @property
+    def repository(self) -> Path:
+        """The node's repository."""
+        return self._blocks.parent
+
     @classmethod
     def beside(cls, socket: Path) -> Self | None:
         """The files of the node whose RPC API listens at ``socket``; None if we do not know them, or may not read

@@ -133,12 +133,17 @@ def stored(engine: KuboEngine, chunks: int) -> tuple[CID, list[CID]]:
     return root, [block.cid for block in blocks]
 
 
-def killed(node: KuboNode) -> None:
-    """End a node with ``kill -9``, and start it again as its watch does."""
+def ended(node: KuboNode) -> None:
+    """End a node with ``kill -9``."""
     assert node._daemon is not None
     dead = node._daemon.pid
     os.kill(dead, signal.SIGKILL)
     os.waitid(os.P_PID, dead, os.WEXITED | os.WNOWAIT)
+
+
+def killed(node: KuboNode) -> None:
+    """End a node, and start it again as its watch does."""
+    ended(node)
     NodeWatch(node).look()
 
 
@@ -194,6 +199,18 @@ def test_a_node_that_sent_is_killed_and_sends_no_block_again_that_had_arrived(tr
 
 def test_a_node_that_fetched_is_killed_and_gets_no_block_again_that_had_arrived(transfer: Transfer) -> None:
     killed(transfer.apart.second)
+    here = transfer.here
+    assert here >= len(transfer.chunks) // 2
+    transfer.goes_on()
+    assert came(transfer.apart.two) <= len(transfer.chunks) - here
+
+
+def test_a_peer_that_fetched_is_killed_and_what_had_arrived_stays_though_its_node_deletes_what_nobody_pinned(
+    transfer: Transfer,
+) -> None:
+    node = transfer.apart.second
+    ended(node)
+    node.start(collect=True)
     here = transfer.here
     assert here >= len(transfer.chunks) // 2
     transfer.goes_on()

@@ -23,6 +23,7 @@ from peer.engine.kubo.streams import KuboStreams
 from peer.engine.kubo.web_proxy import dialled
 from peer.engine.linked_blocks import complete, links_of, reached, walk
 from peer.engine.node_files import NodeFiles
+from peer.engine.unfinished_contents import UnfinishedContents
 from protocol.blocks.car import CarCutShort, read_car, write_car
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock, checked_block
 
@@ -90,6 +91,7 @@ class KuboEngine:
         self._homes = None if managed or not owner else HomesOfNode(self._api, owner)
         self._reach = reach
         self._coming = ComingContents()
+        self._unfinished = None if self._files is None else UnfinishedContents(self._files.repository)
         self._publisher = KuboPublisher(self._api, may_reset=managed)
         self.streams = KuboStreams(self._api, managed=managed)
         self._subscriptions: list[KuboSubscription] = []
@@ -278,12 +280,20 @@ class KuboEngine:
 
             _ask_until(root, deadline, pin)
             is_whole = True
+            self._finished(root)
+        except TooLarge:
+            self._finished(root)
+            raise
         except Unreachable as error:
             if not coming.goes_on():
                 raise
             raise StillComing(root, f"{root} is not here yet, {coming.blocks} blocks are: {error}") from error
         finally:
             self._coming.end(root, coming, is_whole=is_whole)
+
+    def _finished(self, root: CID) -> None:
+        if self._unfinished is not None:
+            self._unfinished.end(root)
 
     def _fetch_singly(self, root: CID, limit: float, deadline: float, coming: Coming) -> None:
         """Fetch what is not here of ``root``, one block after the other, so that each has the line to itself. Whoever
@@ -530,7 +540,7 @@ class KuboEngine:
         response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=math.inf)
         if deadline < math.inf:
             response.request.extensions["timeout"]["read"] = _STALL_SECONDS  # it says twice a second how far it is
-        tried, too_large = _Try(stall, deadline), False
+        tried, too_large = _Try(root, stall, deadline), False
         with contextlib.closing(response), self._api.translated():
             for line in response.iter_lines():
                 news = self._api.said(line)
@@ -551,6 +561,8 @@ class KuboEngine:
         """Whether to wait for more, if so many blocks are here by now."""
         now = time.monotonic()
         if blocks > tried.blocks:
+            if not tried.blocks and tried.deadline < math.inf and self._unfinished is not None:
+                self._unfinished.begin(tried.root)
             tried.blocks, tried.since, tried.came = blocks, now, now
             coming.note(blocks)
         elif not coming.is_begun:
@@ -618,8 +630,8 @@ class KuboEngine:
 class _Try:
     """How far one pin is."""
 
-    def __init__(self, stall: float, deadline: float) -> None:
-        self.stall, self.deadline = stall, deadline
+    def __init__(self, root: CID, stall: float, deadline: float) -> None:
+        self.root, self.stall, self.deadline = root, stall, deadline
         self.blocks = 0
         self.since = self.came = time.monotonic()
         """When bytes moved last, and when a block came."""

@@ -25,6 +25,7 @@ from peer.engine.kubo.program import find_ipfs
 from peer.engine.kubo.reach import Listen, Reach
 from peer.engine.local.block_files import translated
 from peer.engine.node_files import REPOSITORY
+from peer.engine.unfinished_contents import UnfinishedContents
 from peer.home.home import PRIVATE_FILE, PRIVATE_FOLDER
 from protocol.wire.node_address import HostKind
 
@@ -102,8 +103,9 @@ class KuboNode:
     def start(self, *, timeout: float = 60.0, collect: bool = False) -> None:
         """Start the daemon and wait until its API answers. Harmless if it runs.
 
-        With ``collect`` it first deletes what nobody pinned. No other time is safe: while the node runs, blocks may be
-        stored that are still to be pinned, and Kubo's own collecting does not wait for those.
+        With ``collect`` it first deletes what nobody pinned, unless contents were on their way as its peer ended. No
+        other time is safe: while the node runs, blocks may be stored that are still to be pinned, and Kubo's own
+        collecting does not wait for those.
 
         Raises:
             EngineError: if there is no usable ``ipfs``, it cannot listen there, or another process uses the repository.
@@ -119,6 +121,7 @@ class KuboNode:
         self._configure()
         if collect:
             self._collect(program)
+        UnfinishedContents(self.repository).prepare()
         try:
             self._spawn(program)
             while not self._comes_up(deadline):
@@ -222,6 +225,9 @@ class KuboNode:
 
         Kubo deletes nothing if a pinned tree is not whole: it could not know what belongs to it.
         """
+        with translated(self.repository):
+            if UnfinishedContents(self.repository).spare():
+                return
         if (failure := run_ipfs(program, self.repository, "repo", "gc", "--silent")) is not None:
             _log.warning("what nobody pinned is not deleted from %s: %s", self.repository, failure)
 
