@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from crypto.remembered import has_mark, mark
 from peer.base.errors import ExitCode, PeerError
-from peer.engine.interface import Engine, Unreachable
+from peer.engine.interface import Engine, StillComing, Unreachable
 from peer.engine.linked_blocks import links_of, reached, walk
 from protocol.blocks.car import CarCutShort, CarError, Section, read_sections
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MalformedCid, MissingBlock, checked_block
@@ -77,7 +77,7 @@ class EngineSource:
             raise MissingBlock(root)
         try:
             if not self._is_local:
-                self._engine.fetch(root, timeout=self._timeout, limit=limit)
+                self._make_local(root, limit)
             yield from self._engine.read_content(root)
         except Unreachable as error:
             raise MissingBlock(error.cid) from error
@@ -85,6 +85,13 @@ class EngineSource:
             if isinstance(error.__cause__, BlockMismatch):
                 raise error.__cause__ from error
             raise
+
+    def _make_local(self, root: CID, limit: int) -> None:
+        """Fetch a content. It is not missing as long as some of it comes."""
+        while True:
+            with contextlib.suppress(StillComing):
+                self._engine.fetch(root, timeout=self._timeout, limit=limit)
+                return
 
     def content_size(self, root: CID, limit: int) -> int:
         """As `RunSource` says."""

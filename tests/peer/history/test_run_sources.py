@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from peer.engine.interface import StillComing
+from peer.engine.local.engine import LocalEngine
 from peer.history import run_sources
-from peer.history.run_sources import CarSource
+from peer.history.run_sources import CarSource, EngineSource
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block, BlockMismatch, checked_block, raw_block
 
@@ -60,3 +63,21 @@ def test_a_block_is_hashed_once_however_often_it_is_read(tmp_path: Path, monkeyp
 
     assert [source.get(block.cid) for _ in range(3)] == [block.data] * 3
     assert hashed == [block.cid]
+
+
+def test_a_content_that_is_still_coming_is_not_missing(
+    local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = raw_block(b"a model")
+    local_engine.put([block])
+    tries = [StillComing(block.cid), StillComing(block.cid)]
+
+    def fetch(root: CID, *, timeout: float, limit: int) -> None:
+        if tries:
+            raise tries.pop()
+
+    of_node = replace(local_engine.status(), kind="kubo")
+    monkeypatch.setattr(local_engine, "status", lambda: of_node)
+    monkeypatch.setattr(local_engine, "fetch", fetch)
+    assert list(EngineSource(local_engine, 1.0).content(block.cid, 100)) == [block]
+    assert not tries
