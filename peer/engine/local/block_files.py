@@ -23,8 +23,9 @@ from protocol.blocks.cid import CID, Block, MissingBlock, checked_block
 _WRITERS: Final = 8
 """Threads that write and sync: syncs side by side share the disk's flushes."""
 
-_IN_FLIGHT: Final = 32
-"""Blocks that wait for the writers at most, which bounds memory at 32 MiB."""
+_IN_FLIGHT: Final = 2 * _WRITERS
+"""Blocks that wait for the writers at most, which bounds memory at 16 MiB. With more of them, each block would be made
+in memory that was not used a moment ago."""
 
 
 class BlockWriter:
