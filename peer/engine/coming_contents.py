@@ -33,6 +33,8 @@ class Coming:
         """With those that were here before."""
         self.is_slow = False
         """Whether its blocks come so slowly that they are to be asked for one at a time."""
+        self.waits_since: float | None = None
+        """When a block came last, or this fetch began to wait for one, by the clock of whoever fetches."""
         self._is_more = self._has_moved = self._began_slow = False
         self._received: int | None = None
         self.is_lasting = False
@@ -41,10 +43,12 @@ class Coming:
     def begin(self) -> None:
         """A fetch begins."""
         self._is_more, self._has_moved, self._began_slow = False, False, self.is_slow
-        self._received = None
+        self._received = self.waits_since = None
 
-    def note(self, blocks: int) -> None:
+    def note(self, blocks: int, now: float) -> None:
         """A try has found so many blocks. Each begins with those that are here."""
+        if blocks > self.blocks or self.waits_since is None:
+            self.waits_since = now
         self._is_more |= 0 < self.blocks < blocks
         self.blocks = max(self.blocks, blocks)
 

@@ -563,15 +563,15 @@ class KuboEngine:
         if blocks > tried.blocks:
             if not tried.blocks and tried.deadline < math.inf and self._unfinished is not None:
                 self._unfinished.begin(tried.root)
-            tried.blocks, tried.since, tried.came = blocks, now, now
-            coming.note(blocks)
+            tried.blocks, tried.since = blocks, now
+            coming.note(blocks, now)
         elif not coming.is_begun:
             coming.begins_at(self._bitswap_received())
         elif now - tried.since > (max(tried.stall, _FRAME_SECONDS) if blocks else tried.stall):
-            if not coming.moves(self._bitswap_received(), now - tried.came):
+            if not coming.moves(self._bitswap_received(), now - (coming.waits_since or now)):
                 return False
             tried.since = now
-        is_coming = blocks > 0 and now - tried.came < SEND_SECONDS
+        is_coming = coming.waits_since is not None and now - coming.waits_since < SEND_SECONDS
         return now < tried.deadline or (is_coming and self._coming.may_last(coming))
 
     def _bitswap_received(self) -> int | None:
@@ -633,8 +633,8 @@ class _Try:
     def __init__(self, root: CID, stall: float, deadline: float) -> None:
         self.root, self.stall, self.deadline = root, stall, deadline
         self.blocks = 0
-        self.since = self.came = time.monotonic()
-        """When bytes moved last, and when a block came."""
+        self.since = time.monotonic()
+        """When bytes moved last."""
 
 
 def _too_large(root: CID, limit: float) -> TooLarge:

@@ -21,7 +21,7 @@ def coming(contents: ComingContents) -> Coming:
     """One of which the first block has come."""
     coming = contents.take(ROOT)
     coming.begins_at(0)
-    coming.note(1)
+    coming.note(1, 0.0)
     return coming
 
 
@@ -44,7 +44,7 @@ def test_what_does_not_move_is_not_coming(coming: Coming) -> None:
 
 
 def test_a_content_whose_blocks_come_goes_on(coming: Coming) -> None:
-    coming.note(2)
+    coming.note(2, 1.0)
     assert coming.goes_on()
     assert not coming.is_slow
 
@@ -75,3 +75,10 @@ def test_few_fetches_last_longer_than_they_were_given(contents: ComingContents) 
     assert contents.may_last(fetches[0][1])
     contents.end(*fetches[0], is_whole=False)
     assert contents.may_last(fetches[-1][1])
+
+
+def test_another_try_that_finds_what_is_here_is_no_block_that_comes(coming: Coming) -> None:
+    coming.note(1, 50.0)
+    assert coming.waits_since == 0.0
+    coming.note(2, 60.0)
+    assert coming.waits_since == 60.0
