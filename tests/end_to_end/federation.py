@@ -22,7 +22,7 @@ from crypto.identity import Identity
 from peer.audit.audit import Audit
 from peer.cli.main import run
 from peer.engine import open_engine
-from peer.engine.interface import Engine, EngineError
+from peer.engine.interface import Engine, EngineError, EngineUnavailable
 from peer.engine.kubo.node import running_at
 from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
@@ -252,10 +252,15 @@ class Federation:
         return car
 
     def meet(self, server: PeerProcess) -> None:
-        """Tell the clients' homes where the running server's Kubo node is, as ``peer federation export`` does."""
+        """Tell the clients' homes where the running server's Kubo node is, as ``peer federation export`` does.
+
+        Raises:
+            EngineUnavailable: if the node is stopped.
+        """
         server.wait_for("waiting-for-clients")
         api = running_at(self.home("server").path / "ipfs")
-        assert api is not None
+        if api is None:
+            raise EngineUnavailable("the server's node does not run")
         with self.blocks(api) as engine:
             addresses = engine.addresses()
         for name in self.names:

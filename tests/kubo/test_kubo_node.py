@@ -120,15 +120,15 @@ def test_another_user_of_the_machine_cannot_use_the_node(ipfs_program: Path) -> 
         shutil.rmtree(home)
 
 
-@pytest.fixture(params=["long" * 25, "Capital"], ids=["long", "capitals"])
+@pytest.fixture(params=["long" * 25, "Capital", "a+b 100%"], ids=["long", "capitals", "quoted"])
 def deep(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A home whose path is too long for a socket."""
+    """A home whose path a socket cannot have."""
     home = tmp_path / str(request.param)
     home.mkdir()
     return home
 
 
-def test_a_home_with_a_long_path_or_capital_letters_has_its_socket_in_a_folder_of_its_owner_alone(deep: Path) -> None:
+def test_a_home_whose_path_a_socket_cannot_have_has_its_socket_in_a_folder_of_its_owner_alone(deep: Path) -> None:
     node = KuboNode(deep, KEY)
     with node:
         socket_file = Path(node.api.removeprefix("unix:"))

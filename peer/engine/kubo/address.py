@@ -6,6 +6,7 @@ An address may hold credentials. What people are shown never does.
 from __future__ import annotations
 
 import base64
+import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,10 @@ _PORTS: Final = range(1, 1 << 16)
 
 _LONGEST_SOCKET: Final = 100
 """Bytes in the path of a Unix socket: 107 on Linux, 103 elsewhere."""
+
+_IN_SOCKETS: Final = re.compile(r"[a-z0-9/._~-]+", re.ASCII)
+"""ipfshttpclient makes the path the host of a URL. Hosts are in lower case, and what a URL has to quote (RFC 3986, 2.3)
+would be quoted twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,8 @@ class KuboAddress:
             raise WrongAddress(f"{text!r} does not give the whole path of a Unix socket", _EXAMPLE)
         if not fits_socket(Path(path)):
             fix = "ln -s its folder to a short name in lower case, and name the socket there: unix:/tmp/ipfs/api.sock"
-            raise WrongAddress(f"{text!r} cannot be used: the path is too long, or has capital letters", fix)
+            why = "the path is too long, or has other characters than a to z, 0 to 9, and . _ ~ - /"
+            raise WrongAddress(f"{text!r} cannot be used: {why}", fix)
         return cls(
             text=text,
             shown=text,
@@ -102,9 +108,8 @@ class KuboAddress:
 
 
 def fits_socket(path: Path) -> bool:
-    """Whether a Unix socket may have this path: a short one, without capital letters. ipfshttpclient makes it the host
-    of a URL, and hosts are in lower case (RFC 3986)."""
-    return len(str(path).encode()) <= _LONGEST_SOCKET and str(path) == str(path).lower()
+    """Whether a Unix socket may have this path: a short one of `_IN_SOCKETS`."""
+    return len(str(path)) <= _LONGEST_SOCKET and _IN_SOCKETS.fullmatch(str(path)) is not None
 
 
 def _no_url(text: str) -> WrongAddress:

@@ -63,6 +63,7 @@ def test_credentials_become_a_header_and_are_shown_nowhere(userinfo: str, author
         "unix:here.sock",
         f"unix:/{'x' * 101}",
         "unix:/home/Alice/api.sock",
+        "unix:/home/a+b/api.sock",
     ],
 )
 def test_what_is_no_address_is_named_without_its_credentials(text: str) -> None:
