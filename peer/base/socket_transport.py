@@ -17,6 +17,8 @@ from typing import Final
 
 import httpx
 
+from peer.base import posix
+
 _READ_SIZE: Final = 64 << 10
 _SENT_AT_ONCE: Final = 16 << 10
 """Bytes of an upload that are copied behind its head, so that both are sent at once."""
@@ -79,7 +81,7 @@ class SocketTransport(httpx.BaseTransport):
             return None
 
     def _connect(self, timeout: float | None) -> socket.socket:
-        wire = socket.socket(socket.AF_UNIX)
+        wire = posix.file_socket()
         try:
             wire.settimeout(timeout)
             wire.connect(self._path)
