@@ -24,6 +24,12 @@ LASTING: Final = 4
 whoever sends it may send a block now and then for ever."""
 
 
+_SMALL_BLOCKS: Final = 8
+_MEAN_SIZE: Final = 2 << 10
+"""Bytes that the blocks of a content have in the mean, but for a few: they are chunks of arrays, and one of more than
+4 KiB is followed by at most one smaller one (`strategy.contents.codec`)."""
+
+
 class Coming:
     """How much of one content has come. A node does not say whose the bytes are that it gets before a block of them is
     whole. So others' bytes count too, but not for longer than it takes to send one block of this content."""
@@ -102,9 +108,12 @@ class ComingContents:
         coming.begin()
         return coming
 
-    def may_last(self, coming: Coming) -> bool:
-        """Whether a fetch whose time is up may go on. To end it and begin another would have others send again what is
-        on its way: a node sends what it is asked for, also if it has just sent it."""
+    def may_last(self, coming: Coming, blocks: int, size: int) -> bool:
+        """Whether a fetch whose time is up may go on, if so many blocks have come, with ``size`` bytes. To end it and
+        begin another would have others send again what is on its way: a node sends what it is asked for, also if it has
+        just sent it. But a chain of small blocks, each of which links the next, would never end."""
+        if size < (blocks - _SMALL_BLOCKS) * _MEAN_SIZE:
+            return False
         coming.is_lasting = coming.is_lasting or self._lasting.acquire(blocking=False)
         return coming.is_lasting
 

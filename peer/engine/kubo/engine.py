@@ -303,17 +303,17 @@ class KuboEngine:
             Unreachable: if a block does not come, or the time is up and it may not last.
             TooLarge: if what came has more than ``limit`` bytes.
         """
-        size = 0
+        blocks = size = 0
 
         def links(cid: CID) -> Sequence[CID]:
-            nonlocal size
+            nonlocal blocks, size
             if self.has(cid):
                 return self._links(cid)
-            if time.monotonic() >= deadline and not self._coming.may_last(coming):
+            if time.monotonic() >= deadline and not self._coming.may_last(coming, blocks, size):
                 raise Unreachable(cid, f"{cid} was not asked for before the time was up")
             data = self._get_slowly(cid, coming)
             coming.note_one()
-            size += len(data)
+            blocks, size = blocks + 1, size + len(data)
             if size > limit:
                 raise _too_large(root, limit)
             return links_of(Block(cid, data))
@@ -549,7 +549,7 @@ class KuboEngine:
                 if news.get("Bytes", 0) > limit:
                     too_large = True
                     break
-                if not self._waits_on(tried, coming, news.get("Progress", 0)):
+                if not self._waits_on(tried, coming, news.get("Progress", 0), news.get("Bytes", 0)):
                     break
         if too_large:
             self.unpin(root)  # Kubo may have pinned it before it said how large it is
@@ -557,8 +557,8 @@ class KuboEngine:
         self._check_going(root)
         raise KuboTimeout(f"the Kubo node at {self._api.shown} did not get all of it: {tried.blocks} blocks came")
 
-    def _waits_on(self, tried: _Try, coming: Coming, blocks: int) -> bool:
-        """Whether to wait for more, if so many blocks are here by now."""
+    def _waits_on(self, tried: _Try, coming: Coming, blocks: int, size: int) -> bool:
+        """Whether to wait for more, if so many blocks are here by now, with ``size`` bytes."""
         now = time.monotonic()
         if blocks > tried.blocks:
             if not tried.blocks and tried.deadline < math.inf and self._unfinished is not None:
@@ -572,7 +572,7 @@ class KuboEngine:
                 return False
             tried.since = now
         is_coming = coming.waits_since is not None and now - coming.waits_since < SEND_SECONDS
-        return now < tried.deadline or (is_coming and self._coming.may_last(coming))
+        return now < tried.deadline or (is_coming and self._coming.may_last(coming, blocks, size))
 
     def _bitswap_received(self) -> int | None:
         """The bytes that blocks and questions for them have taken so far; None if the node does not count."""

@@ -9,6 +9,8 @@ from protocol.blocks.cid import raw_block
 
 MOVED = 1 << 16
 ROOT = raw_block(b"root").cid
+OF_CHUNKS = (3, 2 << 20)
+"""Blocks, and their bytes."""
 
 
 @pytest.fixture
@@ -71,10 +73,15 @@ def test_nothing_is_remembered_of_a_content_that_is_whole(coming: Coming, conten
 
 def test_few_fetches_last_longer_than_they_were_given(contents: ComingContents) -> None:
     fetches = [(raw_block(bytes([number])).cid, Coming()) for number in range(LASTING + 1)]
-    assert [contents.may_last(coming) for _, coming in fetches] == [True] * LASTING + [False]
-    assert contents.may_last(fetches[0][1])
+    assert [contents.may_last(coming, *OF_CHUNKS) for _, coming in fetches] == [True] * LASTING + [False]
+    assert contents.may_last(fetches[0][1], *OF_CHUNKS)
     contents.end(*fetches[0], is_whole=False)
-    assert contents.may_last(fetches[-1][1])
+    assert contents.may_last(fetches[-1][1], *OF_CHUNKS)
+
+
+def test_a_chain_of_small_blocks_does_not_last_longer_than_it_was_given(contents: ComingContents) -> None:
+    assert contents.may_last(Coming(), 2, 100)
+    assert not contents.may_last(Coming(), 2_000, 2_000 * 40)
 
 
 def test_another_try_that_finds_what_is_here_is_no_block_that_comes(coming: Coming) -> None:
