@@ -41,6 +41,8 @@ class Coming:
         """Whether its blocks come so slowly that they are to be asked for one at a time."""
         self.waits_since: float | None = None
         """When a block came last, or this fetch began to wait for one, by the clock of whoever fetches."""
+        self.singly_blocks = self.singly_bytes = 0
+        """What came of it one block at a time, over all tries."""
         self._is_more = self._has_moved = self._began_slow = False
         self._received: int | None = None
         self.is_lasting = False
@@ -58,10 +60,12 @@ class Coming:
         self._is_more |= 0 < self.blocks < blocks
         self.blocks = max(self.blocks, blocks)
 
-    def note_one(self) -> None:
-        """A block has come that was asked for by itself."""
+    def note_one(self, size: int) -> None:
+        """A block of so many bytes has come that was asked for by itself."""
         self._is_more = True
         self.blocks += 1
+        self.singly_blocks += 1
+        self.singly_bytes += size
 
     @property
     def is_begun(self) -> bool:

@@ -97,6 +97,7 @@ def _looks_each_time(config: Path) -> bool:
     try:
         datastore = json.loads(config.read_bytes())["Datastore"]
         synced = [mount.get("sync") for mount in datastore["Spec"]["mounts"] if mount.get("type") == "flatfs"]
-        return datastore["BlockKeyCacheSize"] == 0 and synced == [True]
+        forgets = datastore["BlockKeyCacheSize"] == 0 and not datastore.get("BloomFilterSize", 0)
+        return forgets and synced == [True]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

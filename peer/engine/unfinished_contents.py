@@ -43,7 +43,10 @@ class UnfinishedContents:
         marks = list(self._folder.iterdir()) if self._folder.is_dir() else []
         before = self._spared.stat().st_size if self._spared.is_file() else 0
         spares = bool(marks) and before < SPARED
-        self._spared.write_bytes(bytes(before + 1 if spares else 0))
+        try:
+            self._spared.write_bytes(bytes(before + 1 if spares else 0))
+        except OSError:
+            return False  # a full disk: it is the deletion that makes room
         for mark in marks:
             mark.unlink(missing_ok=True)
         return spares

@@ -301,20 +301,18 @@ class KuboEngine:
 
         Raises:
             Unreachable: if a block does not come, or the time is up and it may not last.
-            TooLarge: if what came has more than ``limit`` bytes.
+            TooLarge: if what came like that, over all tries, has more than ``limit`` bytes.
         """
-        blocks = size = 0
 
         def links(cid: CID) -> Sequence[CID]:
-            nonlocal blocks, size
             if self.has(cid):
                 return self._links(cid)
-            if time.monotonic() >= deadline and not self._coming.may_last(coming, blocks, size):
+            is_over = time.monotonic() >= deadline
+            if is_over and not self._coming.may_last(coming, coming.singly_blocks, coming.singly_bytes):
                 raise Unreachable(cid, f"{cid} was not asked for before the time was up")
             data = self._get_slowly(cid, coming)
-            coming.note_one()
-            blocks, size = blocks + 1, size + len(data)
-            if size > limit:
+            coming.note_one(len(data))
+            if coming.singly_bytes > limit:
                 raise _too_large(root, limit)
             return links_of(Block(cid, data))
 

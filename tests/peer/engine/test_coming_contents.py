@@ -62,13 +62,21 @@ def test_bytes_alone_count_once_and_after_that_one_block_is_fetched_at_a_time(
     again.begins_at(0)
     assert again.moves(MOVED, 10.0)
     assert not again.goes_on()
-    again.note_one()
+    again.note_one(1)
     assert again.goes_on()
 
 
 def test_nothing_is_remembered_of_a_content_that_is_whole(coming: Coming, contents: ComingContents) -> None:
     contents.end(ROOT, coming, is_whole=True)
     assert contents.take(ROOT) is not coming
+
+
+def test_what_came_one_block_at_a_time_counts_over_all_tries(coming: Coming, contents: ComingContents) -> None:
+    coming.note_one(5)
+    contents.end(ROOT, coming, is_whole=False)
+    again = contents.take(ROOT)
+    again.note_one(7)
+    assert (again.singly_blocks, again.singly_bytes) == (2, 12)
 
 
 def test_few_fetches_last_longer_than_they_were_given(contents: ComingContents) -> None:

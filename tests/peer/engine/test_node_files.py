@@ -65,14 +65,21 @@ def test_a_block_that_is_written_is_where_the_node_looks_for_it_and_nothing_else
 
 
 @pytest.mark.parametrize(
-    ("cache", "sync", "takes"), [(0, True, True), (65536, True, False), (None, True, False), (0, False, False)]
+    ("cache", "bloom", "sync", "takes"),
+    [
+        (0, 0, True, True),
+        (65536, 0, True, False),
+        (None, 0, True, False),
+        (0, 1 << 20, True, False),
+        (0, 0, False, False),
+    ],
 )
 def test_a_node_takes_blocks_as_files_if_it_remembers_nothing_and_syncs(
-    tmp_path: Path, cache: int | None, sync: bool, takes: bool
+    tmp_path: Path, cache: int | None, bloom: int, sync: bool, takes: bool
 ) -> None:
     socket = repository(tmp_path, tmp_path / "api.sock") / "api.sock"
     mounts = [{"type": "flatfs", "sync": sync}, {"type": "levelds"}]
-    datastore = {"BlockKeyCacheSize": cache, "Spec": {"mounts": mounts}}
+    datastore = {"BlockKeyCacheSize": cache, "BloomFilterSize": bloom, "Spec": {"mounts": mounts}}
     (tmp_path / "config").write_text(json.dumps({"Datastore": datastore}))
     files = NodeFiles.beside(socket)
     assert files is not None

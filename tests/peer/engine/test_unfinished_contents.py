@@ -43,6 +43,12 @@ def test_a_content_that_never_is_whole_is_spared_at_few_starts(contents: Unfinis
     assert spared == [True] * SPARED + [False, True]
 
 
+def test_where_nothing_can_be_noted_nothing_is_spared(contents: UnfinishedContents, tmp_path: Path) -> None:
+    contents.begin(ROOT)
+    (tmp_path / "unfinished-spared").mkdir()
+    assert not contents.spare()
+
+
 def test_in_a_repository_that_is_not_ours_nothing_is_written(tmp_path: Path) -> None:
     contents = UnfinishedContents(tmp_path)
     contents.begin(ROOT)
