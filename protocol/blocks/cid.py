@@ -107,7 +107,7 @@ class CID(cbrrr.CID):
         return bytes(self) < bytes(other)
 
 
-@lru_cache(1024)
+@lru_cache(64)
 def _text(cid: bytes) -> str:
     """A CID in base32. A file is named so each time that it is looked for, and Python's base32 is slow."""
     return cbrrr.CID(cid).encode()
