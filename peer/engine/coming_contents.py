@@ -10,7 +10,7 @@ from typing import Final
 from protocol.blocks.cid import CID
 
 SEND_SECONDS: Final = 120.0
-"""Seconds after which every node has given up to send a block that does not get through. It has 2 s, and 80 s for each
+"""Seconds after which every node has given up sending a block that does not get through. It has 2 s, and 80 s for each
 MB, and never more than this (boxo v0.42, ``bitswap/network/bsnet/ipfs_impl.go``, ``sendTimeout``)."""
 
 _MOVES: Final = 1 << 12
@@ -23,11 +23,11 @@ LASTING: Final = 4
 """How many fetches last longer than they were given, as long as blocks come. Each keeps a thread of whoever asked, and
 whoever sends it may send a block now and then for ever."""
 
-
 _SMALL_BLOCKS: Final = 8
+"""How many blocks of a content may be small."""
 _MEAN_SIZE: Final = 2 << 10
-"""Bytes that the blocks of a content have in the mean, but for a few: they are chunks of arrays, and one of more than
-4 KiB is followed by at most one smaller one (`strategy.contents.codec`)."""
+"""Bytes that the others have in the mean, at least: they are chunks of arrays, and one of more than 4 KiB is followed
+by at most one smaller one (`strategy.contents.codec`)."""
 
 
 class Coming:
@@ -37,42 +37,47 @@ class Coming:
     def __init__(self) -> None:
         self.blocks = 0
         """With those that were here before."""
+        self.size = 0
+        """Their bytes."""
         self.is_slow = False
         """Whether its blocks come so slowly that they are to be asked for one at a time."""
         self.waits_since: float | None = None
         """When a block came last, or this fetch began to wait for one, by the clock of whoever fetches."""
-        self.singly_blocks = self.singly_bytes = 0
-        """What came of it one block at a time, over all tries."""
-        self._is_more = self._has_moved = self._began_slow = False
-        self._received: int | None = None
         self.is_lasting = False
         """Whether its fetch is one of those that may last longer. `ComingContents` sets it."""
+        self._is_more = self._has_moved = self._began_slow = False
+        self._received: int | None = None
 
     def begin(self) -> None:
         """A fetch begins."""
         self._is_more, self._has_moved, self._began_slow = False, False, self.is_slow
         self._received = self.waits_since = None
 
-    def note(self, blocks: int, now: float) -> None:
-        """A try has found so many blocks. Each begins with those that are here."""
+    def note(self, blocks: int, size: int, now: float) -> None:
+        """A try has found so many blocks, of ``size`` bytes. Each begins with those that are here."""
         if blocks > self.blocks or self.waits_since is None:
             self.waits_since = now
         self._is_more |= 0 < self.blocks < blocks
-        self.blocks = max(self.blocks, blocks)
+        self.blocks, self.size = max(self.blocks, blocks), max(self.size, size)
 
     def note_one(self, size: int) -> None:
         """A block of so many bytes has come that was asked for by itself."""
         self._is_more = True
         self.blocks += 1
-        self.singly_blocks += 1
-        self.singly_bytes += size
+        self.size += size
 
     @property
-    def is_begun(self) -> bool:
+    def is_too_small(self) -> bool:
+        """Whether its blocks are too small for a content. A chain of small blocks, each of which links the next, would
+        never end, and cost its sender next to nothing."""
+        return self.size < (self.blocks - _SMALL_BLOCKS) * _MEAN_SIZE
+
+    @property
+    def knows_received(self) -> bool:
         """Whether it is known how many bytes the node had from others before."""
         return self._received is not None
 
-    def begins_at(self, received: int | None) -> None:
+    def note_received(self, received: int | None) -> None:
         """The node has so many bytes from others."""
         self._received = received
 
@@ -91,6 +96,8 @@ class Coming:
         """Whether the content is still coming, though a fetch has ended without all of it: blocks of it came, or bytes
         did, and then it is slow. If its blocks were asked for one at a time, bytes alone do not count: one block is
         whole, or given up by whoever sends it, within `SEND_SECONDS`."""
+        if self.is_too_small:
+            return False
         if self._is_more:
             return True
         self.is_slow |= self._has_moved
@@ -112,11 +119,10 @@ class ComingContents:
         coming.begin()
         return coming
 
-    def may_last(self, coming: Coming, blocks: int, size: int) -> bool:
-        """Whether a fetch whose time is up may go on, if so many blocks have come, with ``size`` bytes. To end it and
-        begin another would have others send again what is on its way: a node sends what it is asked for, also if it has
-        just sent it. But a chain of small blocks, each of which links the next, would never end."""
-        if size < (blocks - _SMALL_BLOCKS) * _MEAN_SIZE:
+    def may_last(self, coming: Coming) -> bool:
+        """Whether a fetch whose time is up may go on. To end it and begin another would have others send again what is
+        on its way: a node sends what it is asked for, also if it has just sent it."""
+        if coming.is_too_small:
             return False
         coming.is_lasting = coming.is_lasting or self._lasting.acquire(blocking=False)
         return coming.is_lasting

@@ -144,7 +144,7 @@ class KuboApi:
         Raises:
             EngineError: and its kinds, as `translated` says.
         """
-        response = self.open(path, *args, within=within, begins=None, upload=upload, **options)
+        response = self.open(path, *args, within=within, begins=None, pauses=None, upload=upload, **options)
         with contextlib.closing(response), self.translated():
             return response.read()
 
@@ -154,12 +154,14 @@ class KuboApi:
         *args: str,
         within: float | None = None,
         begins: float | None = None,
+        pauses: float | None = None,
         upload: Iterable[bytes] | None = None,
         **options: Option,
     ) -> httpx.Response:
         """The answer to one call, whose body is still to be read, inside `translated`. The caller closes it. If
         ``within`` is infinite, the node must begin its answer in `QUICK_SECONDS`, and may then pause for any time. If
-        ``begins`` is given, the node must begin its answer in so many seconds."""
+        ``begins`` is given, the node must begin its answer in so many seconds. If ``pauses`` is given, it may pause for
+        so many after that."""
         params: list[tuple[str, str | int | float | bool | None]] = [("arg", arg) for arg in args]
         params += [(name.replace("_", "-"), value) for name, value in options.items()]
         wait = CALL_SECONDS
@@ -182,7 +184,9 @@ class KuboApi:
             raise EngineUnavailable(f"nobody waits for the Kubo node at {self.shown} any more")
         with self.translated():
             response = self._http.send(request, stream=True)
-            if within == math.inf or begins is not None:
+            if pauses is not None:
+                request.extensions["timeout"]["read"] = pauses
+            elif within == math.inf or begins is not None:
                 request.extensions["timeout"]["read"] = None if within == math.inf else wait
             if not response.is_success:
                 try:

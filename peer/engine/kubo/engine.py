@@ -70,7 +70,8 @@ _OTHER_PEER: Final = re.compile(r"peer id mismatch: expected \w+, but remote key
 """The error if another peer is at the address (go-libp2p, ``sec.ErrPeerIDMismatch``)."""
 
 _FEW_BLOCKS: Final = 8
-"""So many blocks of a content are stored by one call, which is quicker for them. Of more, chunks are written beside."""
+"""So many blocks of a content are stored by one call, which is quicker for them. If there are more, chunks are
+written to the node's files."""
 
 _FEW_LINKS: Final = 3
 """How many blocks of a content are fetched one after the other: more come sooner side by side."""
@@ -243,8 +244,8 @@ class KuboEngine:
 
     def drop_damaged(self, cid: CID) -> None:
         """As `peer.engine.interface.Engine` says. A node removes a damaged block that is pinned only by checking its
-        whole repository. After that it still believes that it has the block, and stores no copy that it is given
-        (boxo/blockstore/twoqueue_cache.go), until it has failed to read it."""
+        whole repository. After that, a node that remembers which blocks it has still believes that it has this
+        one, and stores no copy that it is given (boxo/blockstore/twoqueue_cache.go), until it has failed to read it."""
         if not self._has_damaged(cid):
             return
         _log.warning("the Kubo node at %s has a damaged copy of %s: it is removed", self.address, cid)
@@ -301,18 +302,18 @@ class KuboEngine:
 
         Raises:
             Unreachable: if a block does not come, or the time is up and it may not last.
-            TooLarge: if what came like that, over all tries, has more than ``limit`` bytes.
+            TooLarge: if what came, over all tries, has more than ``limit`` bytes.
         """
 
         def links(cid: CID) -> Sequence[CID]:
             if self.has(cid):
                 return self._links(cid)
             is_over = time.monotonic() >= deadline
-            if is_over and not self._coming.may_last(coming, coming.singly_blocks, coming.singly_bytes):
+            if is_over and not self._coming.may_last(coming):
                 raise Unreachable(cid, f"{cid} was not asked for before the time was up")
             data = self._get_slowly(cid, coming)
             coming.note_one(len(data))
-            if coming.singly_bytes > limit:
+            if coming.size > limit:
                 raise _too_large(root, limit)
             return links_of(Block(cid, data))
 
@@ -328,7 +329,7 @@ class KuboEngine:
         tries = 0
         while True:
             tries += 1
-            coming.begins_at(self._bitswap_received())
+            coming.note_received(self._bitswap_received())
             try:
                 return checked_block(cid, self._api.call("block/get", str(cid), within=SEND_SECONDS)).data
             except (KuboRefused, KuboTimeout, KuboSilent) as error:
@@ -535,9 +536,8 @@ class KuboEngine:
             EngineUnavailable: if the node stops meanwhile.
             TooLarge: if it has more than ``limit`` bytes.
         """
-        response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=math.inf)
-        if deadline < math.inf:
-            response.request.extensions["timeout"]["read"] = _STALL_SECONDS  # it says twice a second how far it is
+        pauses = None if deadline == math.inf else _STALL_SECONDS  # it says twice a second how far it is
+        response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=math.inf, pauses=pauses)
         tried, too_large = _Try(root, stall, deadline), False
         with contextlib.closing(response), self._api.translated():
             for line in response.iter_lines():
@@ -562,15 +562,15 @@ class KuboEngine:
             if not tried.blocks and tried.deadline < math.inf and self._unfinished is not None:
                 self._unfinished.begin(tried.root)
             tried.blocks, tried.since = blocks, now
-            coming.note(blocks, now)
-        elif not coming.is_begun:
-            coming.begins_at(self._bitswap_received())
+            coming.note(blocks, size, now)
+        elif not coming.knows_received:
+            coming.note_received(self._bitswap_received())
         elif now - tried.since > (max(tried.stall, _FRAME_SECONDS) if blocks else tried.stall):
             if not coming.moves(self._bitswap_received(), now - (coming.waits_since or now)):
                 return False
             tried.since = now
         is_coming = coming.waits_since is not None and now - coming.waits_since < SEND_SECONDS
-        return now < tried.deadline or (is_coming and self._coming.may_last(coming, blocks, size))
+        return now < tried.deadline or (is_coming and self._coming.may_last(coming))
 
     def _bitswap_received(self) -> int | None:
         """The bytes that blocks and questions for them have taken so far; None if the node does not count."""
@@ -629,7 +629,9 @@ class _Try:
     """How far one pin is."""
 
     def __init__(self, root: CID, stall: float, deadline: float) -> None:
-        self.root, self.stall, self.deadline = root, stall, deadline
+        self.root, self.deadline = root, deadline
+        self.stall = stall
+        """Seconds without a block, or bytes, after which it is given up."""
         self.blocks = 0
         self.since = time.monotonic()
         """When bytes moved last."""
