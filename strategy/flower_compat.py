@@ -6,6 +6,7 @@ that moves one of these names fails in ``tests/strategy/test_flower_compat.py``,
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -78,6 +79,7 @@ __all__ = [
     "says_it_failed",
     "server_run",
     "set_message_id",
+    "source_hash",
     "strategy_hooks",
     "take_identity",
     "timestamp",
@@ -87,6 +89,12 @@ GET_PARAMETERS: Final = MessageTypeLegacy.GET_PARAMETERS
 """The type of the message that asks a client of an older app for the first model."""
 
 Exchange = Callable[..., tuple[list[Any], list[Any]]]
+
+
+def source_hash(*functions: Callable[..., object]) -> str:
+    """SHA-256 of the sources of Flower's functions: whoever computes as they do in their place knows those it has
+    read."""
+    return hashlib.sha256("".join(map(inspect.getsource, functions)).encode()).hexdigest()
 
 
 # -- messages ------------------------------------------------------------------------------------------------------

@@ -8,8 +8,6 @@ are needed are read piece by piece: no more than a piece of each is in memory, e
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 
 from strategy.contents.arrays import size_of
 from strategy.contents.npy import Stored, declared, raw_pieces
+from strategy.flower_compat import source_hash
 
 _KNOWN: Final = frozenset({"1f7bca4661d44883b1e56814cec33871e18e3b615fd565ff4545357e83104db7"})
 """SHA-256 of the sources of Flower's functions that compute as is done here. Others are left as they are."""
@@ -43,8 +42,7 @@ Aggregated = tuple[ArrayRecord | None, MetricRecord | None]
 def column_blocks() -> Iterator[None]:
     """Have both strategies compute so."""
     median, trimmed = FedMedian.aggregate_train, FedTrimmedAvg.aggregate_train
-    sources = [inspect.getsource(each) for each in (median, trimmed, fedtrimmedavg.trim_mean)]
-    if hashlib.sha256("".join(sources).encode()).hexdigest() not in _KNOWN:
+    if source_hash(median, trimmed, fedtrimmedavg.trim_mean) not in _KNOWN:
         yield
         return
     FedMedian.aggregate_train = _medians  # type: ignore[method-assign]  # until the app has ended

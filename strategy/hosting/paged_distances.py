@@ -7,8 +7,6 @@ step, with the same routines of numpy: so are the bits.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import math
 import mmap
 import os
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 
 from strategy.contents.array_files import new_file, room_for_files
 from strategy.contents.npy import declared
+from strategy.flower_compat import source_hash
 
 _KNOWN: Final = frozenset({"fb7f97d52cf0b8c1c1ed32457a3e707449fb1eef742edd4c2c72cb07fcf558bc"})
 """SHA-256 of the sources of Flower's function that compute as is done here. Another one is left as it is."""
@@ -43,7 +42,7 @@ def paged_distances(folder: Path, hidden: Callable[[], bool]) -> Iterator[None]:
     """Have Flower's code compute distances so. ``folder`` is on the disk for the files. If what is computed with is
     ``hidden`` from whoever reads the disk, all stays in memory."""
     plain = multikrum.compute_distances
-    if hashlib.sha256(inspect.getsource(plain).encode()).hexdigest() not in _KNOWN:
+    if source_hash(plain) not in _KNOWN:
         yield
         return
 
