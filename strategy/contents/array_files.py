@@ -112,11 +112,6 @@ class ArrayFile:
         self._end += aligned(size)
         return start
 
-    @property
-    def is_hidden(self) -> bool:
-        """Whether nothing can be mapped from it."""
-        return self._key is not None
-
     def read(self, start: int, size: int) -> bytes:
         """The first bytes of the array that was written from ``start`` on.
 
@@ -125,14 +120,14 @@ class ArrayFile:
         """
         found = BytesIO(bytes(size))  # its value is that very object, not a copy
         with found.getbuffer() as view:
-            shown = None if self._key is None else self._key.stream(start)
+            shown = self._showing(start)
             for at in range(0, size, _PIECE):
                 self._fill(view[at : at + _PIECE], start + at, shown)
         return found.getvalue()
 
     def pieces(self, start: int, size: int) -> Iterator[bytes]:
         """As `read`, piece by piece."""
-        shown = None if self._key is None else self._key.stream(start)
+        shown = self._showing(start)
         for at in range(0, size, _PIECE):
             found = BytesIO(bytes(min(_PIECE, size - at)))
             with found.getbuffer() as view:
@@ -155,7 +150,7 @@ class ArrayFile:
 
         One mapping of the file serves each array once, because each takes a descriptor. It ends with its last view.
         """
-        if self.is_hidden:
+        if self._key is not None:
             return None
         newest, mine = self._newest, object()
         mapping = None if newest is None else newest.mapping()
@@ -172,6 +167,10 @@ class ArrayFile:
         hidden, view = self._hiding(start), memoryview(data)
         for at in range(0, len(view), _PIECE):
             self._write(hidden(view[at : at + _PIECE]), start + at)
+
+    def _showing(self, start: int) -> Hide | None:
+        """What turns the pieces that were written from ``start`` on into what they were; None if it is nothing."""
+        return None if self._key is None else self._key.stream(start)
 
     def _hiding(self, start: int) -> Callable[[bytes | memoryview], bytes | memoryview]:
         """What is written of each piece in turn from ``start`` on. It is good until the next one."""
