@@ -115,8 +115,7 @@ class ContentForm:
         return memoryview(bytearray(0 if self._key is None else CHUNK_SIZE))
 
     def close_chunk_in(self, room: memoryview, data: memoryview) -> tuple[bytes | memoryview, Seal | None]:
-        """The chunk that holds ``data``, and what `close_chunk_again` takes. An encrypted chunk is in
-        ``room``."""
+        """The chunk that holds ``data``, and what `close_chunk_again` takes. An encrypted chunk is in ``room``."""
         if self._key is None:
             return data, None
         chunk = room[: len(data) + self.overhead]

@@ -59,7 +59,6 @@ RESULT = "rounds.json"
 GIVE_UP = 3600.0
 """Seconds after which a run is given up."""
 
-
 TRIES = 3
 """How often a run is made at most, until it succeeds."""
 
