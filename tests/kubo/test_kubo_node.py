@@ -1,5 +1,6 @@
 """The managed node: private, in order after a crash, and never left behind."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -58,7 +59,10 @@ def has_ended(pid: int) -> bool:
 
 def listening_ports(pid: int) -> set[int]:
     """The TCP ports of IPv4 on which the process listens."""
-    held = {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    held = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the process closed it meanwhile
+            held.add(os.readlink(file))
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held}
 
