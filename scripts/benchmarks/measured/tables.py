@@ -105,8 +105,10 @@ def largest(peaks: object, kind: str) -> float:
 
 
 def short(value: float) -> str:
-    """With three digits that count, two of them behind the point at least below 1."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    """With three digits at most, and three behind the point below 0.1."""
+    if value >= 10:
+        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def _sent(sent: object, kind: str) -> str:
