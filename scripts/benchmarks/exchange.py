@@ -69,7 +69,8 @@ def main() -> int:
             fill()
             told = measure(where, *case, **how)
             sys.stderr.write(
-                f"{engine}{', encrypted' if told['encrypted'] else ''}, {size:g} MB: {told['median_seconds']} s, "
+                f"{told['engine']}{', encrypted' if told['encrypted'] else ''}, {told['megabytes']:g} MB: "
+                f"{told['median_seconds']} s, "
                 f"{told['processor_seconds_per_exchange']['all']} s of processor time\n"
             )
             return told
@@ -88,8 +89,8 @@ def main() -> int:
                     measured.append({**each, "witnesses_cost": _cost(plain, each)})
     sys.stderr.write(f"\n{exchange_table(measured)}\n")
     filled: bool = options.fill_memory
-    told = {"benchmark": "exchange", "machine": here, "memory_filled": filled, "results": measured}
-    print(json.dumps(told, indent=2))
+    results = {"benchmark": "exchange", "machine": here, "memory_filled": filled, "results": measured}
+    print(json.dumps(results, indent=2))
     return 0
 
 
