@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peer.base import posix
+from peer.base.durable_files import sync_folder
 from peer.base.errors import PeerError
 from protocol.blocks.cid import CID
 
@@ -194,8 +195,4 @@ def _temporary(path: Path, parts: Iterable[bytes], mode: int) -> Iterator[Path]:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -180,7 +180,7 @@ def test_a_block_that_was_tampered_with_on_the_nodes_disk_is_refused(engine: Eng
 
 @needs_kubo
 def test_what_is_not_whole_is_not_pinned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peer.engine.kubo.engine._STALL_SECONDS", 0.2)
+    monkeypatch.setattr("peer.engine.kubo.contents.content_fetcher.STALL_SECONDS", 0.2)
     record = cbor_block({"content": raw_block(b"not here").cid})
     engine.put([record])
     with pytest.raises(Unreachable, match="is not whole, so it is not pinned"):

@@ -15,9 +15,8 @@ import pytest
 from bridge import ETHERNET, bridged
 from namespaces import Host
 
-from peer.engine import coming_contents
 from peer.engine.interface import StillComing
-from peer.engine.kubo import engine as kubo_engine
+from peer.engine.kubo.contents import coming_contents, content_fetcher, tree_pins
 from peer.engine.kubo.engine import KuboEngine
 from peer.engine.kubo.node import KuboNode
 from peer.engine.kubo.reach import AskedReach, Reach
@@ -77,7 +76,7 @@ def stored(engine: KuboEngine, chunks: int, size: int) -> CID:
 def received(engine: KuboEngine) -> tuple[int, int]:
     """The blocks that its node got from others, and the bytes of bitswap altogether."""
     blocks = engine._api.said(engine._api.call("bitswap/stat"))["BlocksReceived"]
-    moved = engine._bitswap_received()
+    moved = engine._api.bitswap_received()
     assert moved is not None
     return int(blocks), moved
 
@@ -97,7 +96,7 @@ def test_what_is_too_slow_side_by_side_comes_one_block_after_the_other(
 ) -> None:
     """A node has 44 s to send a block of this size, and sends eight side by side."""
     chunks, size = 8, 512 << 10
-    for module in (coming_contents, kubo_engine):
+    for module in (coming_contents, content_fetcher, tree_pins):
         monkeypatch.setattr(module, "SEND_SECONDS", 60.0)
     with far_apart(tmp_path, rate=30_000) as (one, two):
         root = stored(one, chunks, size)

@@ -32,6 +32,9 @@ CALL_SECONDS: Final = 120.0
 QUICK_SECONDS: Final = 20.0
 """Seconds that a node has for an answer that it has in memory."""
 
+CHECK_SECONDS: Final = 5.0
+"""Seconds that the node has for an answer that costs it nothing."""
+
 GRACE: Final = 5.0
 """Seconds that a node has, after its time-out, to say that it timed out."""
 
@@ -41,6 +44,9 @@ _MOST_IDLE: Final = 16
 """Connections that are kept for the next call."""
 
 _TCP_OPTIONS: Final = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+
+_BITSWAP: Final = "/ipfs/bitswap/1.2.0"
+"""The newest version of the protocol, which every node that we work with speaks."""
 
 _PUBSUB_OFF: Final = "experimental pubsub feature not enabled"
 _STREAMS_OFF: Final = "libp2p stream mounting not enabled"
@@ -243,6 +249,13 @@ class KuboApi:
             return {str(peer["Peer"]): str(peer["Addr"]) for peer in (answer or {}).get("Peers") or []}
         except (KeyError, TypeError, AttributeError) as error:
             raise self.no_kubo() from error
+
+    def bitswap_received(self) -> int | None:
+        """The bytes that blocks and questions for them have taken so far; None if the node does not count."""
+        try:
+            return int(self.said(self.call("stats/bw", proto=_BITSWAP, within=CHECK_SECONDS))["TotalIn"])
+        except (KuboRefused, KuboTimeout, KeyError, TypeError, ValueError):
+            return None
 
     def meaning(self, message: str) -> EngineError:
         """The error for a reason that the node gave."""

@@ -11,9 +11,9 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
+from peer.engine.disk_errors import translated
 from peer.engine.interface import EngineError
 from peer.engine.kubo.reach import Reach
-from peer.engine.local.block_files import translated
 from peer.home.home import PRIVATE_FOLDER, replace_file
 from peer.home.passphrase import without_passphrases
 
@@ -158,8 +158,8 @@ def _private(spec: dict[str, Any], reach: Reach, swarm_port: int, api: str) -> d
         "AutoTLS": {"Enabled": False, "AutoWSS": False},
         "Bootstrap": [],
         "DNS": {"Resolvers": {}},
-        # It remembers no block that it has not: chunks come as files (`peer.engine.node_files`). So it looks, at each
-        # block that it is given, too, in place of writing again what it has.
+        # It remembers no block that it has not: chunks come as files (`peer.engine.kubo.contents.node_files`). So it
+        # looks, at each block that it is given, too, in place of writing again what it has.
         "Datastore": {"Spec": _synced(spec), "BlockKeyCacheSize": 0, "WriteThrough": False},
         "Discovery": {"MDNS": {"Enabled": False}},
         # Members ask each other for what pubsub did not carry (`peer.engine.kubo.streams`).

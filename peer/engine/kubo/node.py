@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Final, Self
 
 from peer.base import posix
+from peer.engine.disk_errors import translated
 from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo.address import UNIX, fits_socket
 from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.config import configure, earlier_port, environment, prepare, run_ipfs
+from peer.engine.kubo.contents.node_files import REPOSITORY
+from peer.engine.kubo.contents.unfinished_contents import UnfinishedContents
 from peer.engine.kubo.peer_id import former_addresses, identify
 from peer.engine.kubo.program import find_ipfs
 from peer.engine.kubo.reach import Listen, Reach
-from peer.engine.local.block_files import translated
-from peer.engine.node_files import REPOSITORY
-from peer.engine.unfinished_contents import UnfinishedContents
 from peer.home.home import PRIVATE_FILE, PRIVATE_FOLDER
 from protocol.wire.node_address import HostKind
 

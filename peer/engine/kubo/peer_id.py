@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from peer.base import logs
+from peer.engine.disk_errors import translated
 from peer.engine.interface import EngineError
 from peer.engine.kubo.config import broken, read_config, run_ipfs, write_config
-from peer.engine.local.block_files import translated
 from peer.home.home import replace_file
 from peer.home.home_location import location_of
 

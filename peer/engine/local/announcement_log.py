@@ -24,8 +24,9 @@ from typing import Final
 
 from peer.base import posix
 from peer.engine.announcement_delivery import Delivery, check_size
+from peer.engine.block_writer import owner_token
+from peer.engine.disk_errors import translated
 from peer.engine.interface import EngineUnavailable, StorageFull
-from peer.engine.local.block_files import owner_token, translated
 
 _KEPT_ROWS: Final = 1024
 _KEPT_SECONDS: Final = 120.0

@@ -18,10 +18,12 @@ from types import MappingProxyType
 from typing import Final
 
 from peer.base import posix
+from peer.base.durable_files import sync_folder
+from peer.engine.disk_errors import translated
 from peer.engine.interface import EngineStatus, EngineUnavailable, TooLarge, Unreachable
 from peer.engine.linked_blocks import links_of, reached, walk
 from peer.engine.local.announcement_log import AnnouncementLog, LogSubscription
-from peer.engine.local.block_files import BlockFiles, sync_folder, translated
+from peer.engine.local.block_files import BlockFiles
 from protocol.blocks.cid import CID, Block, BlockError, MalformedCid, MissingBlock
 
 _LOOK_AGAIN: Final = 0.004

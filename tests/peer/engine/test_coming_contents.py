@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peer.engine.coming_contents import LASTING, SEND_SECONDS, Coming, ComingContents
+from peer.engine.kubo.contents.coming_contents import LASTING, SEND_SECONDS, Coming, ComingContents
 from protocol.blocks.cid import raw_block
 
 MOVED = 1 << 16

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from peer.engine import open_engine
+from peer.engine import block_writer, open_engine
 from peer.engine.interface import EngineUnavailable, StorageFull, TooLarge, Unreachable
-from peer.engine.local import announcement_log, block_files
+from peer.engine.local import announcement_log
 from peer.engine.local import engine as local
 from peer.engine.local.engine import LocalEngine
 from protocol.blocks.cid import Block, BlockMismatch, cbor_block, raw_block
@@ -86,7 +86,7 @@ def test_a_pin_is_named_after_its_blocks_and_synced_with_them(
 
     local_engine.put(chunks)  # each of their folders is there
     file_of(tmp_path / "engine", root).parent.mkdir(exist_ok=True)
-    monkeypatch.setattr(block_files, "sync_folder", synced)
+    monkeypatch.setattr(block_writer, "sync_folder", synced)
     touch = Path.touch
     monkeypatch.setattr(Path, "touch", lambda path: (synced(path), touch(path)))
     local_engine.put_content(root.cid, [root, *chunks])
@@ -110,7 +110,7 @@ def test_the_last_block_is_written_in_the_callers_own_thread(
     local_engine.put(blocks)
     assert [local_engine.get_here(block.cid) for block in blocks] == [block.data for block in blocks]
     assert begun.count(files._write) == handed_on
-    assert begun.count(block_files.sync_folder) == len({block.cid.digest[0] for block in blocks})
+    assert begun.count(block_writer.sync_folder) == len({block.cid.digest[0] for block in blocks})
 
 
 def test_fetch_names_the_block_that_is_nowhere(local_engine: LocalEngine) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from peer.engine.node_files import REPOSITORY, NodeFiles
+from peer.engine.kubo.contents.node_files import REPOSITORY, NodeFiles
 from protocol.blocks.cid import raw_block
 
 BLOCK = raw_block(b"hello")

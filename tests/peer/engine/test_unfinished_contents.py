@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from peer.engine.unfinished_contents import SPARED, UnfinishedContents
+from peer.engine.kubo.contents.unfinished_contents import SPARED, UnfinishedContents
 from protocol.blocks.cid import raw_block
 
 ROOT = raw_block(b"root").cid

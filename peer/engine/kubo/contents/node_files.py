@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from peer.base.posix import own_user
-from peer.engine.local.block_files import BlockWriter
+from peer.engine.block_writer import BlockWriter
 from protocol.blocks.cid import CID, Block
 
 REPOSITORY: Final = "repository"
@@ -71,7 +71,7 @@ class NodeFiles:
         """Store ``blocks``, all on disk at return.
 
         Raises:
-            StorageFull, EngineUnavailable: as `peer.engine.local.block_files.BlockWriter.put` says.
+            StorageFull, EngineUnavailable: as `peer.engine.block_writer.BlockWriter.put` says.
         """
         self._writer.put(blocks)
 

@@ -1,0 +1,1 @@
+"""What a Kubo node holds: blocks, pins, and contents that come from other nodes."""

@@ -1,0 +1,90 @@
+"""Storing blocks and whole contents in a Kubo node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Final
+
+from peer.engine.interface import EngineError, Unreachable
+from peer.engine.kubo.api import KuboApi, KuboRefused
+from peer.engine.kubo.contents.node_files import NodeFiles
+from protocol.blocks.car import write_car
+from protocol.blocks.cid import CID, Block
+
+_FEW_BLOCKS: Final = 8
+"""So many blocks of a content are stored by one call, which is quicker for them. If there are more, chunks are
+written to the node's files."""
+
+
+class ContentWriter:
+    """Stores what it is given in one node, all on disk at return. ``files`` are the node's own, if blocks may be
+    written there."""
+
+    def __init__(self, api: KuboApi, files: NodeFiles | None) -> None:
+        self._api = api
+        self._files = files
+
+    def put(self, blocks: Iterable[Block]) -> None:
+        """Store ``blocks``, and pin none."""
+        self._import([], blocks)
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        """As `peer.engine.interface.Engine` says. If they are many, chunks are written to the node's own files, if it
+        takes them: through the API they would be copied and hashed once more."""
+        rest = iter(blocks)
+        few = list(islice(rest, _FEW_BLOCKS + 1))
+        if len(few) > _FEW_BLOCKS and self._files is not None:
+            failure = self._store_beside(self._files, root, chain(few, rest))
+        else:
+            failure = self._import([root], chain(few, rest))
+        if failure:
+            why = self._api.meaning(failure)
+            raise Unreachable(root, f"{root} could not be pinned: {failure}") if isinstance(why, KuboRefused) else why
+
+    def _store_beside(self, files: NodeFiles, root: CID, blocks: Iterable[Block]) -> str:
+        """Write the chunks to the node's ``files``, and have it import what links to them, which makes it look at each.
+        Returns what `_import` does."""
+        linking: list[Block] = []
+
+        def chunks() -> Iterator[Block]:
+            for block in blocks:
+                if block.cid.is_raw:
+                    yield block
+                else:
+                    linking.append(block)
+
+        files.write(chunks())
+        return self._import([root], linking)
+
+    def _import(self, roots: Sequence[CID], blocks: Iterable[Block]) -> str:
+        """Store blocks in one call, and pin ``roots`` recursively. Returns why they could not be pinned; empty if they
+        were.
+
+        Raises:
+            EngineError: also if the node took fewer blocks than it was given.
+        """
+        given = 0
+
+        def counted() -> Iterator[Block]:
+            nonlocal given
+            for block in blocks:
+                given += 1
+                yield block
+
+        answer = self._api.call(
+            "dag/import",
+            upload=write_car(roots, counted()),
+            pin_roots=bool(roots),
+            stats=True,
+            fast_provide_root=False,
+        )
+        lines = [self._api.said(line) for line in answer.splitlines()]
+        try:
+            (taken,) = (line["Stats"]["BlockCount"] for line in lines if line.get("Stats"))
+            failures = "".join(line["Root"]["PinErrorMsg"] for line in lines if line.get("Root"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._api.no_kubo() from error
+        if taken != given:
+            raise EngineError(f"the Kubo node at {self._api.shown} took {taken} of {given} blocks")
+        return failures
