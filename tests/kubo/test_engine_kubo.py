@@ -27,6 +27,7 @@ from peer.engine.interface import (
     StorageFull,
     Unreachable,
 )
+from peer.engine.kubo import api as kubo_api
 from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.config import configure, environment, prepare
 from peer.engine.kubo.node import KuboNode
@@ -228,7 +229,10 @@ def test_many_chunks_do_not_go_through_the_api_of_a_managed_node(
 
 
 @needs_kubo
-def test_a_node_that_was_asked_for_a_chunk_before_finds_it_once_it_is_written(engine: Engine) -> None:
+def test_a_node_that_was_asked_for_a_chunk_before_finds_it_once_it_is_written(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubo_api, "CALL_SECONDS", 10.0)  # a node that does not find it is silent so long
     root, chunks = many_chunks()
     assert not engine.has(chunks[3].cid)
     engine.put_content(root.cid, [root, *chunks])

@@ -54,7 +54,7 @@ class KuboEngine:
         """Where chunks may be written."""
         self._blocks = NodeBlocks(self._api, self._files)
         self._pins = NodePins(self._api)
-        self._writer = ContentWriter(self._api, self._open_files)
+        self._writer = ContentWriter(self._api, self._blocks, self._open_files)
         self._reader = ContentReader(self._api, self._blocks)
         self._fetcher = ContentFetcher(self._api, self._blocks, self._pins, unfinished)
         self._publisher = KuboPublisher(self._api, may_reset=managed)

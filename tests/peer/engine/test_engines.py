@@ -13,6 +13,7 @@ import pytest
 
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, Subscription, TooLarge, Unreachable
+from peer.engine.kubo import api as kubo_api
 from protocol.blocks.cid import CHUNK_SIZE, Block, MissingBlock, cbor_block, raw_block
 
 SOON = 60.0
@@ -203,6 +204,32 @@ def test_chunks_that_are_here_already_may_be_left_out(pair: Pair, fresh: random.
     root = content_of([old, new])
     pair.one.put_content(root.cid, [root, new])
     assert list(pair.one.read_content(root.cid)) == [root, old, new]
+
+
+@pytest.mark.parametrize("others", [2, 20])  # few go through a node's API, many into its files
+@pytest.mark.parametrize("root_is_here", [False, True])
+def test_a_chunk_that_was_left_out_and_is_not_here_is_named_and_the_content_stored_once_it_is_given(
+    pair: Pair, fresh: random.Random, monkeypatch: pytest.MonkeyPatch, others: int, root_is_here: bool
+) -> None:
+    monkeypatch.setattr(kubo_api, "CALL_SECONDS", 10.0)  # a node that asks others for the chunk is silent so long
+    dropped, *chunks = chunks_of(fresh, 1 + others)
+    root = content_of([*chunks, dropped])
+    if root_is_here:
+        pair.one.put([root])
+    with pytest.raises(Unreachable) as raised:
+        pair.one.put_content(root.cid, [root, *chunks])
+    assert raised.value.cid == dropped.cid
+    assert not pair.one.keeps(root.cid)
+    pair.one.put_content(root.cid, [root, *chunks, dropped])
+    assert pair.one.keeps(root.cid)
+
+
+def test_a_content_whose_manifest_was_left_out_and_is_not_here_is_unreachable(pair: Pair, fresh: random.Random) -> None:
+    chunks = chunks_of(fresh, 2)
+    root = content_of(chunks)
+    with pytest.raises(Unreachable) as raised:
+        pair.one.put_content(root.cid, chunks)
+    assert raised.value.cid == root.cid
 
 
 def test_a_fetched_content_is_here(pair: Pair, fresh: random.Random) -> None:

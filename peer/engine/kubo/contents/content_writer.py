@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Final
 
 from peer.engine.interface import EngineError, Unreachable
 from peer.engine.kubo.api import KuboApi, KuboRefused
+from peer.engine.kubo.contents.node_blocks import NodeBlocks
 from peer.engine.kubo.contents.node_files import NodeFiles
+from peer.engine.linked_blocks import links_of, reached
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block
 
@@ -21,8 +23,9 @@ class ContentWriter:
     """Stores what it is given in one node, all on disk at return. ``files`` are the node's own, if blocks may be
     written there."""
 
-    def __init__(self, api: KuboApi, files: NodeFiles | None) -> None:
+    def __init__(self, api: KuboApi, blocks: NodeBlocks, files: NodeFiles | None) -> None:
         self._api = api
+        self._blocks = blocks
         self._files = files
 
     def put(self, blocks: Iterable[Block]) -> None:
@@ -32,17 +35,29 @@ class ContentWriter:
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """As `peer.engine.interface.Engine` says. If they are many, chunks are written to the node's own files, if it
         takes them: through the API they would be copied and hashed once more."""
-        rest = iter(blocks)
+        given = _Given()
+        rest = given.noted(blocks)
         few = list(islice(rest, _FEW_BLOCKS + 1))
         if len(few) > _FEW_BLOCKS and self._files is not None:
-            failure = self._store_beside(self._files, root, chain(few, rest))
+            failure = self._store_beside(self._files, root, chain(few, rest), given)
         else:
-            failure = self._import([root], chain(few, rest))
+            failure = self._import([root], self._then_whole(root, chain(few, rest), given))
         if failure:
             why = self._api.meaning(failure)
             raise Unreachable(root, f"{root} could not be pinned: {failure}") if isinstance(why, KuboRefused) else why
 
-    def _store_beside(self, files: NodeFiles, root: CID, blocks: Iterable[Block]) -> str:
+    def _then_whole(self, root: CID, blocks: Iterable[Block], given: _Given) -> Iterator[Block]:
+        """``blocks``, after which all of ``root`` is here. A node that pins what is not whole asks others for the rest,
+        and does not answer meanwhile.
+
+        Raises:
+            Unreachable: at the end, if a block is not here and was not given.
+        """
+        yield from blocks
+        for cid in self._blocks.missing(given.left_out(root, self._blocks.links)):
+            raise Unreachable(cid, f"{root} is not whole: {cid} was left out, and is not here any more")
+
+    def _store_beside(self, files: NodeFiles, root: CID, blocks: Iterable[Block], given: _Given) -> str:
         """Write the chunks to the node's ``files``, and have it import what links to them, which makes it look at each.
         Returns what `_import` does."""
         linking: list[Block] = []
@@ -55,7 +70,7 @@ class ContentWriter:
                     linking.append(block)
 
         files.write(chunks())
-        return self._import([root], linking)
+        return self._import([root], self._then_whole(root, linking, given))
 
     def _import(self, roots: Sequence[CID], blocks: Iterable[Block]) -> str:
         """Store blocks in one call, and pin ``roots`` recursively. Returns why they could not be pinned; empty if they
@@ -88,3 +103,24 @@ class ContentWriter:
         if taken != given:
             raise EngineError(f"the Kubo node at {self._api.shown} took {taken} of {given} blocks")
         return failures
+
+
+class _Given:
+    """What was given of a content."""
+
+    def __init__(self) -> None:
+        self._links: dict[CID, list[CID]] = {}
+
+    def noted(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """``blocks``, each noted as it passes."""
+        for block in blocks:
+            self._links[block.cid] = links_of(block)
+            yield block
+
+    def left_out(self, root: CID, links: Callable[[CID], Sequence[CID]]) -> list[CID]:
+        """What was not given of ``root`` and all that it links to. ``links`` says what those that are here link to."""
+
+        def known(cid: CID) -> Sequence[CID]:
+            return self._links[cid] if cid in self._links else links(cid)
+
+        return [cid for cid in reached(root, known) if cid not in self._links]

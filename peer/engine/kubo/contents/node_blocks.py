@@ -65,6 +65,12 @@ class NodeBlocks:
         except MissingBlock:
             return ()
 
+    def missing(self, cids: Sequence[CID]) -> list[CID]:
+        """Those of ``cids`` that are not here. The node is asked for what is not in its files."""
+        unseen = [cid for cid in cids if self._files is None or not self._files.has(cid)]
+        found = self.sizes(unseen)
+        return [cid for cid in unseen if cid not in found]
+
     def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
         """As `peer.engine.interface.Engine` says. What links nothing is asked for many at a time."""
         raw = [cid for cid in cids if cid.is_raw]

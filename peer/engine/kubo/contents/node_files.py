@@ -67,6 +67,10 @@ class NodeFiles:
         except OSError:
             return None
 
+    def has(self, cid: CID) -> bool:
+        """Whether there is a file for ``cid``."""
+        return self._place(cid).exists()
+
     def write(self, blocks: Iterable[Block]) -> None:
         """Store ``blocks``, all on disk at return.
 
