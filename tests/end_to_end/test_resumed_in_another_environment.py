@@ -23,7 +23,7 @@ def federation_of_two(tmp_path: Path) -> Iterator[Federation]:
     made.end()
 
 
-@pytest.mark.parametrize("there", [False, pytest.param(True, marks=pytest.mark.all)])  # tests/peer/audit/test_lying_app
+@pytest.mark.parametrize("there", [False, pytest.param(True, marks=pytest.mark.all)])  # the rule: `test_lying_app.py`
 def test_each_exchange_is_judged_by_the_environment_that_was_in_force_at_it(
     there: bool, federation_of_two: Federation
 ) -> None:

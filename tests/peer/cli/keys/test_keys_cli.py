@@ -308,7 +308,7 @@ def test_the_real_program_hands_its_key_to_a_shell(tmp_path: Path) -> None:
     """A process of its own, as in ``peer federation add "$(peer keys show)"``."""
     peer = [sys.executable, "-m", "peer", "keys"]
     home = ["--home", str(tmp_path / "home")]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "POLLEN_PASSPHRASE": PASSPHRASE}
+    environment = {"PYTHONPATH": str(Path(__file__).parents[4]), "POLLEN_PASSPHRASE": PASSPHRASE}
     subprocess.run([*peer, "init", "--name", "alice", *home], check=True, env=environment, capture_output=True)
     shown = subprocess.run([*peer, "show", *home], check=True, env=environment, capture_output=True, text=True)
     key = PublicIdentity.parse_key_text(shown.stdout.removesuffix("\n"))
@@ -318,4 +318,4 @@ def test_the_real_program_hands_its_key_to_a_shell(tmp_path: Path) -> None:
 def test_importing_the_commands_does_not_import_cryptography() -> None:
     """``peer --help`` answers at once."""
     code = "import sys, peer.cli.keys.keys; sys.exit('cryptography' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[4])

@@ -14,7 +14,7 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.replies.closing_rule import ClosingRule, Count
 from protocol.roles.leader.run_plan import ResumedRun, RunPlan
 
-GATED = Path(__file__).parents[2] / "end_to_end" / "gated"
+GATED = Path(__file__).parents[3] / "end_to_end" / "gated"
 """Any app."""
 
 
