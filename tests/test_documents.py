@@ -31,7 +31,6 @@ NOT_OURS = {
     "crypto.py",  # modules that an app may have
     "strategy.py",
     "models.py",
-    "spoiled_*.py",  # several, among the tests of protocol
     "_state.py",  # of libraries to learn from
     "_connection.py",
     "trusted_metadata_set.py",

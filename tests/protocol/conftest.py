@@ -1,1 +1,6 @@
-"""Here so that the tests in the folders below find the modules beside this one."""
+"""Lets the tests in the folders below find the modules beside this one, and the records that break a rule."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "spoiled"))

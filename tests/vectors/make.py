@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "protocol")]
+sys.path[:0] = [str(HERE), *(str(HERE.parent / folder) for folder in ("protocol", "protocol/spoiled"))]
 
 from announcements import announcement_vectors  # noqa: E402  # the path is set just above
 from asking import asking_vectors  # noqa: E402
