@@ -5,36 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from federation import APPS, Federation, PeerProcess
-
-from peer.base.errors import ExitCode
-
-APP = APPS / "marking"
+from federation import Federation
+from newcomer import join_and_train
 
 
-def command(federation: Federation, name: str, *arguments: str) -> PeerProcess:
-    """A ``peer`` command in a home, on the federation's engine, done."""
-    home = federation.home(name).path
-    process = federation.run(name, *arguments, "--home", home, "--ipfs", federation.engine, "-v", "--json")
-    assert process.code() == ExitCode.DONE, process.said
-    return process
-
-
-def join_and_train(federation: Federation) -> None:
-    """Invite, join, and take part in the run that waits for a client."""
-    server = federation.server(APP, clients=1, MARK=str(federation.root / "mark"))
-    server.wait_for("waiting-for-clients")
-    ticket = command(federation, "server", "federation", "invite", "--name", "hospital-b", "--role", "client").json
-    joined = command(federation, "newcomer", "join", ticket["ticket"], "--no-passphrase").json
-    federation.names.append("newcomer")
-    client = federation.client("newcomer", APP, MARK=str(federation.root / "mark"))
-
-    assert (joined["name"], joined["roles"]) == ("hospital-b", ["client"])
-    assert [client.code(), server.code()] == [ExitCode.DONE, ExitCode.DONE], client.said + server.said
-    assert server.events("joined")[0]["name"] == "hospital-b"
-
-
-@pytest.mark.all  # over Kubo: `tests/kubo/test_join_kubo.py`
+@pytest.mark.all  # over Kubo: `tests/kubo/runs/test_join_kubo.py`
 def test_a_newcomer_with_a_ticket_trains_in_the_run_that_waits(tmp_path: Path) -> None:
     federation = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
     try:

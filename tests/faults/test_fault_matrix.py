@@ -18,7 +18,7 @@ SAMPLE = {
     "one-peer-keep-reply-before-4",
     "one-app-hand-after-4",
 }
-"""A server is killed in `test_encrypted_faults.py`, a node in `tests/kubo/test_run_kubo.py`."""
+"""A server is killed in `test_encrypted_faults.py`, a node in `tests/kubo/runs/test_run_kubo.py`."""
 
 
 def params(victim: Victim) -> list[object]:

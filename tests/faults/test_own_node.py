@@ -18,7 +18,7 @@ from peer.base.faults import Fault, Step, Victim, When
 from peer.engine.kubo.node import KuboNode
 from peer.home.federations import FederationStore
 
-pytestmark = [pytest.mark.kubo, pytest.mark.all]  # nodes that are killed in a run: `tests/kubo/test_run_kubo.py`
+pytestmark = [pytest.mark.kubo, pytest.mark.all]  # nodes that are killed in a run: `tests/kubo/runs/test_run_kubo.py`
 
 A_RUN = 2.0
 """Seconds that a run takes once it is open, about."""

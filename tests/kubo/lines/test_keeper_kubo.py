@@ -161,7 +161,7 @@ def swarm(ipfs_program: Path, tmp_path: Path) -> Iterator[Swarm]:
     names = (*ROLES, "latecomer")
     variables = {
         "POLLEN_KUBO": str(ipfs_program),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
         "OMP_NUM_THREADS": "1",
     }
     with ExitStack() as stack:

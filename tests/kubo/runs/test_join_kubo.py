@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from federation import Federation
-from test_join_a_run import join_and_train
+from newcomer import join_and_train
 
 pytestmark = pytest.mark.kubo
 

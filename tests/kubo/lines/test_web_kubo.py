@@ -99,7 +99,7 @@ def network(ipfs_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     authority, certificate, key = certificates(folder)
     variables = {
         "POLLEN_KUBO": str(ipfs_program),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
         "SSL_CERT_FILE": str(authority),
     }
     with ExitStack() as stack:
