@@ -24,6 +24,7 @@ from peer.apps.child_processes import MARK, kill_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE, open_contents
 from peer.apps.reply_examination import Examiner, examine_in_threads
 from peer.base import posix
+from peer.base.freed_memory import keep_freed_memory
 from peer.engine.contents import RecordedContents
 from peer.engine.interface import EngineError
 from protocol.app.calls import (
@@ -116,6 +117,7 @@ class Pipe:
 
 def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     """Host the app until its run or the peer ends. Returns the exit code. ``where`` is as `open_contents` takes it."""
+    keep_freed_memory()
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # the app's output must not get between our frames
     _let_go(0, os.O_RDONLY)  # and a child process must not read them

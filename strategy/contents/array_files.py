@@ -56,8 +56,9 @@ class ArrayFile:
 
     def move(self, array: Array) -> Array | None:
         """Write the bytes of an array here, from where it is read from then on. Returns what to look at now: that
-        array, or, if it is hidden here, a plain one with its bytes, which are in memory at this moment. Returns None if
-        it could not be written: all else stays as it is. An array that is in memory is left there.
+        array, or, if it is hidden here or has no more than a piece, a plain one with its bytes, which are in memory at
+        this moment. Returns None if it could not be written: all else stays as it is. An array that is in memory is
+        left there.
 
         Raises what reading the array raises.
         """
@@ -65,11 +66,11 @@ class ArrayFile:
             return array
         source, start = array.source, self._reserved(array.source.size)
         seen: Array = array
-        if self._key is None:
+        if self._key is None and source.size > _PIECE:
             for _ in self.copied(source, start):
                 if self.broken:
                     return None
-        else:
+        else:  # hidden, or so small that to map it takes longer than to look at it
             data = source.load()
             try:
                 self._put(data, start)

@@ -137,6 +137,18 @@ def test_each_block_of_an_array_is_read_once_to_examine_it_and_never_for_the_app
     assert "data" not in vars(array)
 
 
+def test_arrays_of_one_piece_are_looked_at_without_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a mapping")
+
+    source = Counted(content(KINDS["float32"][:250_000]))
+    with monkeypatch.context() as patched:
+        patched.setattr(mmap, "mmap", refuse)
+        array = source.filed(tmp_path)
+    assert np.array_equal(array.numpy(), KINDS["float32"][:250_000])
+    assert isinstance(array, LazyArray)  # it stays in its file
+
+
 def test_who_writes_into_the_numbers_of_an_examined_reply_changes_nobody_elses(tmp_path: Path) -> None:
     array = Counted(content(KINDS["float32"])).filed(tmp_path)
     first, second = array.numpy(), array.numpy()
