@@ -11,7 +11,7 @@ from flwr.cli.config_utils import load_and_validate
 
 from peer import api
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def test_flwr_run_takes_the_example_app() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from federation import APPS, Federation, Gate
+from federation import APPS, GATED, Federation, Gate
 
 HONEST = [
     ("every_strategy", 'strategy="DifferentialPrivacyClientSideFixedClipping"'),
@@ -62,7 +62,7 @@ def test_an_honest_app_replays(app: str, config: str, federation: Federation) ->
 
 
 def test_members_that_come_late_are_seen_again_as_they_came(federation: Federation, gate: Gate, tmp_path: Path) -> None:
-    app = Path(__file__).parent / "gated"
+    app = GATED
     server = federation.server(app, "--run-config", f'gate="{gate.folder}" rounds=2 clients=1', clients=1)
     first = federation.client("one", app)
     gate.open("round-1")
