@@ -8,7 +8,8 @@ sends. A body with records of more than ``WHOLE_BODY`` bytes stands there as a w
 of the tensors follow.
 
 A content with an ``epoch`` is encrypted: ``private`` as a whole, and each chunk by itself, so that equal tensors have
-equal CIDs under one key. The links stay visible: storing and fetching a content takes no key.
+equal CIDs under one key. The links stay visible: storing and fetching a content takes no key. Whoever reads a content
+opens ``private`` first, which commits to the key. What chunks are encrypted with need not, and is faster for that.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from crypto.errors import CannotDecrypt
-from crypto.symmetric import OVERHEAD, Seal, SymmetricKey
+from crypto.symmetric import OVERHEAD, ChunkNonce, DeterministicCipher, Seal, SymmetricKey
 from protocol.blocks.cid import (
     CHUNK_SIZE,
     CID,
@@ -62,6 +63,8 @@ class ContentKey:
     """As the content's manifest block names it; 0 for what a client keeps for itself."""
     key: bytes = field(repr=False)
     """32 bytes, good for one place only (`protocol.records.contexts.content_key`)."""
+    chunk_nonce: ChunkNonce = ChunkNonce.GMAC
+    """How the nonces of the chunks are made, as the keys of the epoch say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,14 @@ class ContentManifest:
 class ContentForm:
     """How a content is written: plain, or encrypted under a key. Safe to use from several threads."""
 
-    __slots__ = ("_key", "chunk_size", "epoch", "overhead")
+    __slots__ = ("_chunks", "_key", "chunk_size", "epoch", "overhead")
 
     def __init__(self, key: ContentKey | None) -> None:
         """Raises:
         crypto.errors.BadKey: if the key has not 32 bytes.
         """
         self._key = None if key is None else SymmetricKey(key.key)
+        self._chunks = None if self._key is None or key is None else self._key.of_chunks(key.chunk_nonce)
         self.epoch = None if key is None else key.epoch
         self.overhead = 0 if key is None else OVERHEAD
         """How many bytes encryption adds to a chunk."""
@@ -108,18 +112,18 @@ class ContentForm:
 
     def close_chunk(self, data: memoryview) -> bytes | memoryview:
         """The chunk that holds ``data``: ``data`` itself in the plain form."""
-        return data if self._key is None else self._key.encrypt(data, _CHUNK)
+        return data if self._chunks is None else self._chunks.encrypt(data, _CHUNK)
 
     def room(self) -> memoryview:
         """Memory for `close_chunk_in`, which may be used again and again."""
-        return memoryview(bytearray(0 if self._key is None else CHUNK_SIZE))
+        return memoryview(bytearray(0 if self._chunks is None else CHUNK_SIZE))
 
     def close_chunk_in(self, room: memoryview, data: memoryview) -> tuple[bytes | memoryview, Seal | None]:
         """The chunk that holds ``data``, and what `close_chunk_again` takes. An encrypted chunk is in ``room``."""
-        if self._key is None:
+        if self._chunks is None:
             return data, None
         chunk = room[: len(data) + self.overhead]
-        return chunk, self._key.encrypt_into(data, _CHUNK, chunk)
+        return chunk, self._chunks.encrypt_into(data, _CHUNK, chunk)
 
     def close_chunk_again(self, data: memoryview, seal: Seal | None) -> bytes:
         """A copy of the chunk that `close_chunk_in` made of the same ``data``.
@@ -127,7 +131,7 @@ class ContentForm:
         Raises:
             crypto.errors.ChangedPlaintext: if it is encrypted, and the data are others.
         """
-        return bytes(data) if self._key is None or seal is None else self._key.encrypt_again(data, _CHUNK, seal)
+        return bytes(data) if self._chunks is None or seal is None else self._chunks.encrypt_again(data, _CHUNK, seal)
 
     def open_chunk_in(self, room: memoryview, chunk: bytes) -> None:
         """Write what a chunk holds to ``room``, which is as long.
@@ -135,11 +139,11 @@ class ContentForm:
         Raises:
             ContentError: if the key does not open it.
         """
-        if self._key is None:
+        if self._chunks is None:
             room[:] = chunk
             return
         try:
-            self._key.decrypt_into(memoryview(chunk), _CHUNK, room)
+            self._chunks.decrypt_into(memoryview(chunk), _CHUNK, room)
         except CannotDecrypt as error:
             raise _does_not_open(_CHUNK, error) from error
 
@@ -149,7 +153,7 @@ class ContentForm:
         Raises:
             ContentError: if the key does not open it.
         """
-        return self._open(chunk, _CHUNK)
+        return _opened(self._chunks, chunk, _CHUNK)
 
     def close_private(self, private: bytes) -> bytes:
         """What stands in the manifest block as ``private``."""
@@ -161,15 +165,16 @@ class ContentForm:
         Raises:
             ContentError: if the key does not open it.
         """
-        return self._open(private, _PRIVATE)
+        return _opened(self._key, private, _PRIVATE)
 
-    def _open(self, data: bytes, context: bytes) -> bytes:
-        if self._key is None:
-            return data
-        try:
-            return self._key.decrypt(memoryview(data), context)  # a view, because decrypt takes slices
-        except CannotDecrypt as error:
-            raise _does_not_open(context, error) from error
+
+def _opened(key: SymmetricKey | DeterministicCipher | None, data: bytes, context: bytes) -> bytes:
+    if key is None:
+        return data
+    try:
+        return key.decrypt(memoryview(data), context)  # a view, because decrypt takes slices
+    except CannotDecrypt as error:
+        raise _does_not_open(context, error) from error
 
 
 def _does_not_open(context: bytes, error: CannotDecrypt) -> ContentError:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from crypto.keys import DecryptionKey, EncryptionKey
-from crypto.symmetric import SymmetricKey
+from crypto.symmetric import ChunkNonce, SymmetricKey
 from protocol.blocks.cid import CID, Block, BlockError, cbor_block, decode_cbor, encode_cbor
 from protocol.blocks.listing import Listing, pack
 from protocol.blocks.typed import to_plain
@@ -37,6 +38,9 @@ from protocol.records.contexts import (
     encrypt,
     seal_for,
 )
+
+CHUNK_NONCE: Final = ChunkNonce.GMAC
+"""How the nonces of chunks are made in each new epoch. An epoch keeps to what its keys say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ def new_epoch(
         ),
         model_before=b"",
         update_before=b"",
+        chunk_nonce=CHUNK_NONCE,
     )
     if before is not None:
         body = _with_before(body, before, model, update)

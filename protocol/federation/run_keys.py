@@ -157,14 +157,14 @@ class RunKeys:
         epoch = None if number is None else self._epochs.get(number)
         if epoch is None or epoch.model is None:
             return None
-        return content_key(epoch.model, SentContent(epoch.run, epoch.number))
+        return content_key(epoch.model, SentContent(epoch.run, epoch.number), epoch.body.chunk_nonce)
 
     def reply_content(self, reply: Reply) -> ContentKey | None:
         """The key of a reply's content; None as for `content`."""
-        key = self._reply_key(reply)
-        if key is None or reply.epoch is None:
+        key, epoch = self._reply_key(reply), self._epoch_of(reply)
+        if key is None or epoch is None:
             return None
-        return content_key(key, ReplyContent(reply.run, reply.epoch, reply.by))
+        return content_key(key, ReplyContent(reply.run, epoch.number, reply.by), epoch.body.chunk_nonce)
 
     def open_seed(self, number: int, sealed: bytes) -> bytes | None:
         """The seed that is sealed to the update key of an epoch; None if this reader does not have that key.
@@ -183,8 +183,11 @@ class RunKeys:
         except CannotDecrypt as error:
             raise RecordError(f"what is sealed to the update key of epoch {epoch.number}: {error}") from error
 
+    def _epoch_of(self, reply: Reply) -> Epoch | None:
+        return None if reply.epoch is None else self._epochs.get(reply.epoch)
+
     def _reply_key(self, reply: Reply) -> SymmetricKey | None:
-        epoch = None if reply.epoch is None else self._epochs.get(reply.epoch)
+        epoch = self._epoch_of(reply)
         if epoch is None:
             return None
         secret = self._open_for_update_readers(epoch, reply.key, OwnKeySeal(reply.run, epoch.number, reply.by))

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.cid import CID
 from protocol.blocks.listing import EMPTY, Listing
 from protocol.blocks.typed import left_out
@@ -550,6 +551,9 @@ class Keys(Body):
     """The model key of the epoch before, encrypted under this epoch's; empty in epoch 1."""
     update_before: bytes
     """The private update key of the epoch before, encrypted under a key derived from this epoch's; empty in epoch 1."""
+    chunk_nonce: ChunkNonce = left_out(ChunkNonce.HMAC)
+    """How the nonces are made of the chunks of contents that are encrypted in this epoch. All runs of before there was
+    a choice have HMAC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ import msgspec
 
 from crypto.keys import DecryptionKey, EncryptionKey
 from crypto.sealing import open_sealed, seal
-from crypto.symmetric import SymmetricKey
+from crypto.symmetric import ChunkNonce, SymmetricKey
 from protocol.blocks.cid import CID, encode_cbor
 from protocol.blocks.content import ContentKey
 from protocol.blocks.listing import pack
@@ -338,13 +338,10 @@ def decrypt(key: SymmetricKey, ciphertext: bytes, context: CipherContext) -> byt
     return key.derive(_name(context)).decrypt(ciphertext, context_bytes(context))
 
 
-def content_key(key: SymmetricKey, context: ContentContext) -> ContentKey:
-    """The key of contents in that place. The app process gets this key, and never the one it is derived from."""
-    epoch = _NO_EPOCHS.get(type(context))
-    if epoch is None:
-        assert isinstance(context, SentContent | ReplyContent)
-        epoch = context.epoch
-    return ContentKey(epoch, key.derive(context_bytes(context)).secret_bytes())
+def content_key(key: SymmetricKey, context: SentContent | ReplyContent, chunk_nonce: ChunkNonce) -> ContentKey:
+    """The key of contents in that place, and of an epoch whose keys say how ``chunk_nonce`` is made. The app process
+    gets this key, and never the one it is derived from."""
+    return ContentKey(context.epoch, key.derive(context_bytes(context)).secret_bytes(), chunk_nonce)
 
 
 def state_keys(secret: SymmetricKey, model: SymmetricKey, run: CID, member: bytes) -> tuple[ContentKey, ContentKey]:
@@ -352,7 +349,12 @@ def state_keys(secret: SymmetricKey, model: SymmetricKey, run: CID, member: byte
     member's own, ``model`` the model key of epoch 1."""
     before = StateContent(run, member)
     of_model = model.derive(context_bytes(before)).secret_bytes()
-    return content_key(secret, BoundState(run, member, of_model)), content_key(secret, before)
+    return _state_key(secret, BoundState(run, member, of_model)), _state_key(secret, before)
+
+
+def _state_key(secret: SymmetricKey, context: StateContent | BoundState) -> ContentKey:
+    key = secret.derive(context_bytes(context)).secret_bytes()
+    return ContentKey(_NO_EPOCHS[type(context)], key, ChunkNonce.HMAC)  # no record could say that it is another
 
 
 def tag_of(key: SymmetricKey, context: TagContext, size: int) -> bytes:

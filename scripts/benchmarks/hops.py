@@ -27,7 +27,6 @@ from flwr.app import Array, ArrayRecord, RecordDict
 from measured import Json, ended_by, machine
 from measured.new_memory import add_option, filling, page_cost
 
-import crypto.symmetric
 import protocol.blocks.cid
 from peer.demo.engines import LOCAL
 from peer.engine import open_engine
@@ -199,13 +198,6 @@ def _count(counts: Counts) -> None:
             return sha256 if name == "sha256" else getattr(hashlib, name)
 
     protocol.blocks.cid.hashlib = Hashing()  # type: ignore[assignment]
-    nonce = crypto.symmetric.SymmetricKey._nonce
-
-    def counted_nonce(key: Any, plaintext: bytes, context: bytes) -> bytes:
-        counts.hashed += len(plaintext)
-        return nonce(key, plaintext, context)
-
-    crypto.symmetric.SymmetricKey._nonce = counted_nonce  # type: ignore[method-assign]
     sync = os.fsync
 
     def counted_sync(descriptor: int) -> None:

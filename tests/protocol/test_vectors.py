@@ -15,6 +15,7 @@ from chains import Blocks
 from crypto.dsse import pae, verify
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.sealing import open_sealed
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.bundle import read_named_bundle
 from protocol.blocks.car import read_car
 from protocol.blocks.cid import (
@@ -50,6 +51,7 @@ def read(name: str) -> Any:
 
 
 BLOCKS, RECORDS, CHAIN_RULES, ENCRYPTED = map(read, ("blocks", "records", "chain_rules", "encrypted"))
+ENCRYPTED_BEFORE = read("encrypted_before")
 
 
 def reader_in(shown: dict[str, str] | None) -> Reader:
@@ -217,11 +219,11 @@ def test_a_takeover_by_warrant_is_verified():
 # -- an encrypted run ----------------------------------------------------------------------------------------------
 
 
-def encrypted_chain(reader: Reader) -> tuple[Chain, Blocks]:
+def encrypted_chain(reader: Reader, file: dict[str, Any] = ENCRYPTED) -> tuple[Chain, Blocks]:
     """The run in the file, verified by ``reader``."""
-    source, chain = Blocks(), Chain(CID.parse(ENCRYPTED["federation"]), reader)
-    source.add(*map(block_in, [*ENCRYPTED["chain"], *ENCRYPTED["beside"], *ENCRYPTED["blocks"]]))
-    for shown in ENCRYPTED["chain"]:
+    source, chain = Blocks(), Chain(CID.parse(file["federation"]), reader)
+    source.add(*map(block_in, [*file["chain"], *file["beside"], *file["blocks"]]))
+    for shown in file["chain"]:
         chain.append_block(block_in(shown), source)
     return chain, source
 
@@ -241,6 +243,28 @@ def test_a_member_opens_the_encrypted_run_as_far_as_its_roles_let_it(name: str, 
         body = parse_record(Block(CID.parse(cid), source[CID.parse(cid)])).body
         may = kinds == "all" or not isinstance(body, Reply)
         assert chain.keys.private(body) == (bytes.fromhex(plain) if may else None)
+
+
+def test_a_run_of_before_there_was_a_choice_of_nonces_is_read_as_it_was():
+    chain, source = encrypted_chain(reader_named("server"), ENCRYPTED_BEFORE)
+    assert chain.closed
+    assert {epoch.body.chunk_nonce for epoch in chain.keys.epochs} == {ChunkNonce.HMAC}
+    for cid, plain in ENCRYPTED_BEFORE["opened"].items():
+        body = parse_record(Block(CID.parse(cid), source[CID.parse(cid)])).body
+        assert chain.keys.private(body) == bytes.fromhex(plain)
+
+
+def test_a_new_run_says_that_its_nonces_are_faster_ones():
+    chain, _ = encrypted_chain(PUBLIC)
+    assert {epoch.body.chunk_nonce for epoch in chain.keys.epochs} == {ChunkNonce.GMAC}
+
+
+def test_keys_with_a_nonce_that_nobody_knows_are_refused_by_name():
+    (keys, *_) = [block for shown in ENCRYPTED["blocks"] if isinstance(_body(block := block_in(shown)), Keys)]
+    value = decode_cbor(keys.data)
+    value["body"]["chunk_nonce"] = "siv"
+    with pytest.raises(BlockError, match="Invalid enum value 'siv'"):
+        parse_record(cbor_block(value))
 
 
 def test_a_stranger_verifies_the_encrypted_run_and_opens_nothing():
@@ -265,9 +289,10 @@ def test_the_keys_that_are_opened_are_those_that_the_file_names():
     assert chain.manifest.key.secret_bytes().hex() == ENCRYPTED["manifest_key"]
 
 
-def test_a_member_reads_the_app_that_the_encrypted_run_names():
-    chain, source = encrypted_chain(reader_named("dave"))  # who came after the run had begun
-    run = _body(block_in(ENCRYPTED["chain"][0]))
+@pytest.mark.parametrize("file", [ENCRYPTED, ENCRYPTED_BEFORE], ids=["now", "before"])
+def test_a_member_reads_the_app_that_the_encrypted_run_names(file: dict[str, Any]):
+    chain, source = encrypted_chain(reader_named("dave"), file)  # who came after the run had begun
+    run = _body(block_in(file["chain"][0]))
     assert isinstance(run, Run)
     private = read_private(run, RunPrivate, chain.keys)
     assert private is not None

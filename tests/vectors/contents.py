@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.bundle import write_bundle
 from protocol.blocks.cid import CHUNK_SIZE, Block, encode_cbor, raw_block
 from protocol.blocks.content import HEAD_SIZE, PLAIN, WHOLE_BODY, ContentForm, ContentKey, write_manifest
@@ -50,16 +52,23 @@ def content_vectors() -> dict[str, object]:
         "records": _records(PLAIN),
         "long_body": _long_body(PLAIN, HEAD_SIZE),
         "long_records": _long_body(PLAIN, WHOLE_BODY, records=True),
-        "encrypted": {
-            "epoch": KEY.epoch,
-            "key": KEY.key.hex(),
-            "records": _records(ContentForm(KEY)),
-            "long_body": _long_body(ContentForm(KEY), HEAD_SIZE),
-            "long_records": _long_body(ContentForm(KEY), WHOLE_BODY, records=True),
-            "chunks": _chunks(ContentForm(KEY)),
-            "bundle": _bundle(ContentForm(KEY)),
-        },
+        "encrypted": _encrypted(KEY),
+        "encrypted_hmac": _encrypted(replace(KEY, chunk_nonce=ChunkNonce.HMAC)),
         "bundle": _bundle(PLAIN),
+    }
+
+
+def _encrypted(key: ContentKey) -> dict[str, object]:
+    form = ContentForm(key)
+    return {
+        "epoch": key.epoch,
+        "key": key.key.hex(),
+        "chunk_nonce": key.chunk_nonce.value,
+        "records": _records(form),
+        "long_body": _long_body(form, HEAD_SIZE),
+        "long_records": _long_body(form, WHOLE_BODY, records=True),
+        "chunks": _chunks(form),
+        "bundle": _bundle(form),
     }
 
 

@@ -1,6 +1,8 @@
-"""An encrypted run with every secret that opens it (``make.py`` writes encrypted.json)."""
+"""An encrypted run with every secret that opens it (``make.py`` writes encrypted.json and encrypted_before.json)."""
 
 from __future__ import annotations
+
+from unittest.mock import patch
 
 from chains import (
     ADMIN,
@@ -23,6 +25,7 @@ from sealed import fixed_secrets
 
 from crypto.identity import Identity, RetiredKeys
 from crypto.keys import DecryptionKey, SigningKey
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.bundle import write_bundle
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.blocks.content import ContentForm
@@ -58,6 +61,15 @@ PRIVATE = {
     Close: ReasonPrivate,
     Reply: ReasonPrivate,
 }
+
+
+def encrypted_before_vectors() -> dict[str, object]:
+    """The same run as it was recorded before the keys of an epoch said how nonces are made."""
+    with (
+        patch("protocol.federation.epochs.CHUNK_NONCE", ChunkNonce.HMAC),
+        patch("protocol.roles.leader.run_plan.CHUNK_NONCE", ChunkNonce.HMAC),
+    ):
+        return encrypted_vectors()
 
 
 def encrypted_vectors() -> dict[str, object]:

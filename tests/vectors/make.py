@@ -19,7 +19,7 @@ from asking import asking_vectors  # noqa: E402
 from blocks import block_vectors  # noqa: E402
 from chain_rules import chain_rule_vectors  # noqa: E402
 from contents import content_vectors  # noqa: E402
-from encrypted import encrypted_vectors  # noqa: E402
+from encrypted import encrypted_before_vectors, encrypted_vectors  # noqa: E402
 from joining import joining_vectors  # noqa: E402
 from records import record_vectors  # noqa: E402
 from sealed import FILE as SEALED  # noqa: E402
@@ -32,6 +32,7 @@ FILES: dict[str, Callable[[], dict[str, object]]] = {
     "chain_rules.json": chain_rule_vectors,
     "contents.json": content_vectors,
     "encrypted.json": encrypted_vectors,
+    "encrypted_before.json": encrypted_before_vectors,
     "joining.json": joining_vectors,
     "records.json": record_vectors,
 }

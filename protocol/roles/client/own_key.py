@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crypto.keys import EncryptionKey
-from crypto.symmetric import SymmetricKey
+from crypto.symmetric import ChunkNonce, SymmetricKey
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
 from protocol.chain.chain import Chain
@@ -26,11 +26,13 @@ class OwnKey:
     """The epoch's update key."""
     sealed: bytes
     """The key, sealed to that."""
+    chunk_nonce: ChunkNonce
+    """The epoch's."""
 
     @property
     def content_key(self) -> ContentKey:
         """What the app encrypts the content of a reply with."""
-        return content_key(self.key, ReplyContent(self.run, self.epoch, self.member))
+        return content_key(self.key, ReplyContent(self.run, self.epoch, self.member), self.chunk_nonce)
 
     def encrypted(self, reason: ReasonPrivate, message: bytes) -> bytes:
         """The private part of the reply to a message."""
@@ -47,4 +49,4 @@ def own_key(chain: Chain, member: bytes, before: OwnKey | None) -> OwnKey | None
         return before
     key = SymmetricKey.generate()
     sealed = seal_for(epoch.public, key.secret_bytes(), OwnKeySeal(chain.run, epoch.number, member))
-    return OwnKey(chain.run, epoch.number, member, key, epoch.public, sealed)
+    return OwnKey(chain.run, epoch.number, member, key, epoch.public, sealed, epoch.body.chunk_nonce)

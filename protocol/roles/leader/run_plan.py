@@ -12,6 +12,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.blocks.content import ContentKey, KeyedContent
 from protocol.blocks.listing import pack
 from protocol.chain.chain import Chain
+from protocol.federation.epochs import CHUNK_NONCE
 from protocol.federation.run_keys import Epoch, RunKeys, private_fields
 from protocol.keeping.best import BestBy
 from protocol.keeping.plan import KEEP_EVERYTHING, KeepPlan
@@ -236,7 +237,8 @@ def _private(plan: RunPlan, environment: Environment) -> RunPrivate:
 
 def first_content_key(model: SymmetricKey, federation: CID, leader: bytes) -> ContentKey:
     """What a run's app and initial model are encrypted with before there is a run: ``model`` is its first model key."""
-    return content_key(model, SentContent(RunPlace(federation, leader, model.commitment()), FIRST_EPOCH))
+    place = RunPlace(federation, leader, model.commitment())
+    return content_key(model, SentContent(place, FIRST_EPOCH), CHUNK_NONCE)
 
 
 def named_bundle(body: Run, private: RunPrivate, keys: RunKeys) -> NamedBundle:

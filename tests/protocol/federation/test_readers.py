@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from chains import (
@@ -24,6 +26,7 @@ from chains import (
 from rostered import bring, remove
 
 from crypto.keys import SigningKey
+from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import Chain
 from protocol.chain.closure import missing
@@ -35,6 +38,8 @@ from protocol.federation.run_keys import read_private
 from protocol.federation.unsigned_versions import with_member
 from protocol.records.bodies import DispatchPrivate, Grant, Keys, ReasonPrivate, Reply, Role
 from protocol.records.signed_records import parse_record
+
+PROTOCOL = Path(__file__).parents[3] / "protocol"
 
 
 def encrypted_run() -> tuple[Scribe, Reply]:
@@ -192,6 +197,31 @@ def test_a_grant_of_no_keys_of_the_run_opens_nothing_and_refuses_nothing(given: 
     chain = read_by(scribe, Reader(id_of(DAVE), [decryption_key(DAVE)], [given]))
     assert chain.head == scribe.chain.head
     assert chain.keys.content(1) is None
+
+
+def test_a_grant_of_a_model_key_that_nobody_committed_to_opens_nothing():
+    """It is sealed in the right place and for the right reader: only the commitment tells that it is another."""
+    scribe, _ = encrypted_run()
+    assert scribe.epoch is not None
+    epoch, reader = replace(scribe.epoch, model=SymmetricKey.generate()), member(DAVE, Role.AUDITOR)
+    given = grant(scribe.chain.run, epoch, scribe.manifest, reader, by=id_of(SERVER), time=TIME)
+    chain = read_by(scribe, Reader(id_of(DAVE), [decryption_key(DAVE)], [given]))
+    assert chain.head == scribe.chain.head
+    assert chain.keys.content(1) is None
+
+
+def test_each_key_of_an_epoch_is_compared_with_its_commitment_or_made_here():
+    """Chunks of contents do not commit to their key, so each way to a key has to end there."""
+    makers = {
+        f"{path.name}: {function.name}"
+        for path in PROTOCOL.rglob("*.py")
+        if "Epoch(" in (text := path.read_text("utf-8"))
+        for function in ast.walk(ast.parse(text))
+        if isinstance(function, ast.FunctionDef)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Epoch"
+    }
+    assert makers == {"epochs.py: new_epoch", "run_keys.py: _epoch"}
 
 
 def test_the_update_key_of_another_run_in_a_grant_is_not_taken():

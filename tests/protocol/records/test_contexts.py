@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace as replaced
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +17,9 @@ from msgspec.structs import fields, replace
 
 from crypto.errors import CannotDecrypt
 from crypto.keys import DecryptionKey
-from crypto.symmetric import SymmetricKey
+from crypto.symmetric import ChunkNonce, SymmetricKey
 from protocol.blocks.cid import CID, cbor_block
+from protocol.blocks.content import ContentKey
 from protocol.records import contexts
 from protocol.records.bodies import RecordType
 from protocol.records.contexts import (
@@ -139,10 +141,22 @@ def test_what_is_encrypted_opens_in_its_own_place_alone(context: CipherContext, 
         decrypt(KEY, ciphertext, other)
 
 
+def key_of(context: ContentContext) -> ContentKey:
+    if isinstance(context, SentContent | ReplyContent):
+        return content_key(KEY, context, ChunkNonce.GMAC)
+    return contexts._state_key(KEY, context)
+
+
 @pytest.mark.parametrize(("context", "other"), moves(*get_args(ContentContext)), ids=name)
 def test_contents_of_another_place_have_another_key(context: ContentContext, other: ContentContext) -> None:
-    assert content_key(KEY, context) == content_key(KEY, context)
-    assert content_key(KEY, context).key != content_key(KEY, other).key
+    assert key_of(context) == key_of(context)
+    assert key_of(context).key != key_of(other).key
+
+
+@pytest.mark.parametrize("how", ChunkNonce)
+def test_the_nonce_of_chunks_is_the_epochs_and_the_key_is_the_same(how: ChunkNonce) -> None:
+    """All contents of before there was a choice have to open."""
+    assert content_key(KEY, SentContent(PLACE, 1), how) == replaced(key_of(SentContent(PLACE, 1)), chunk_nonce=how)
 
 
 def test_no_two_contexts_are_written_alike() -> None:
@@ -219,5 +233,6 @@ def test_a_state_takes_the_members_secret_and_the_runs_key() -> None:
     now, before = state_keys(secret, model, RUN, MEMBER)
     assert (now.epoch, before.epoch) == (1, 0)
     others = [state_keys(*pair, RUN, MEMBER)[0] for pair in ((other, model), (secret, other))]
+    assert {now.chunk_nonce, before.chunk_nonce} == {ChunkNonce.HMAC}, "what is kept already opens"
     assert len({now.key, before.key, *(each.key for each in others)}) == 4
-    assert before == content_key(secret, StateContent(RUN, MEMBER)), "what earlier releases wrote opens"
+    assert before == contexts._state_key(secret, StateContent(RUN, MEMBER)), "what earlier releases wrote opens"

@@ -10,6 +10,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from small_leader import MemoryStore
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.bundle import NamedBundle, read_named_bundle, write_bundle
 from protocol.blocks.cid import CID, checked_block, encode_cbor, raw_cid
 from protocol.blocks.content import ContentForm, ContentKey, open_content, write_manifest
@@ -36,12 +37,19 @@ def records() -> RecordDict:
     return RecordDict({"model": ArrayRecord(arrays), "metrics": MetricRecord(metrics), "config": ConfigRecord(config)})
 
 
-@pytest.fixture(params=["plain", "encrypted"])
+ENCRYPTED = ["encrypted", "encrypted_hmac"]
+
+
+def encrypted_vectors(name: str) -> tuple[dict[str, Any], ContentKey]:
+    vectors = VECTORS[name]
+    return vectors, ContentKey(vectors["epoch"], bytes.fromhex(vectors["key"]), ChunkNonce(vectors["chunk_nonce"]))
+
+
+@pytest.fixture(params=["plain", *ENCRYPTED])
 def vectors(request: pytest.FixtureRequest) -> KeyedVector:
     if request.param == "plain":
         return VECTORS, None
-    encrypted = VECTORS["encrypted"]
-    return encrypted, ContentKey(encrypted["epoch"], bytes.fromhex(encrypted["key"]))
+    return encrypted_vectors(request.param)
 
 
 def test_records_are_written_as_the_vector_has_them(records: RecordDict, vectors: KeyedVector) -> None:
@@ -78,9 +86,9 @@ def test_a_long_body_lies_in_the_chunk_of_the_vector(vectors: KeyedVector, name:
     assert {block.cid: block.data for block in blocks[1:]} == held(vector["rest"])
 
 
-def test_an_array_lies_in_the_encrypted_chunks_of_the_vector() -> None:
-    encrypted = VECTORS["encrypted"]
-    key = ContentKey(encrypted["epoch"], bytes.fromhex(encrypted["key"]))
+@pytest.mark.parametrize("name", ENCRYPTED)
+def test_an_array_lies_in_the_encrypted_chunks_of_the_vector(name: str) -> None:
+    encrypted, key = encrypted_vectors(name)
     array = Array("", (), "x", bytes(encrypted["chunks"]["zeros"]))
 
     encoded = encode(RecordDict({"r": ArrayRecord({"w": array})}), key)

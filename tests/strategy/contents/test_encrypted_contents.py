@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given, settings
 
 from crypto.errors import ChangedPlaintext
-from crypto.symmetric import OVERHEAD, SymmetricKey
+from crypto.symmetric import OVERHEAD, ChunkNonce, GmacNonce, HmacNonce
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, cbor_block, checked_block, encode_cbor, raw_block
 from protocol.blocks.content import HEAD_SIZE, ContentError, ContentForm, ContentKey, write_manifest
 from strategy.contents.codec import FORMAT, ContentWriter, Encoded, Limits, decode, encode
 
 KEY = ContentKey(3, b"k" * 32)
+HMAC = replace(KEY, chunk_nonce=ChunkNonce.HMAC)
+"""The same, in an epoch of before there was a choice."""
 FULL = CHUNK_SIZE - OVERHEAD
 """What a full encrypted chunk holds."""
 
@@ -129,20 +132,38 @@ def test_a_content_takes_the_memory_of_no_more_than_a_chunk_until_it_is_stored()
     assert peak < 8 * CHUNK_SIZE
 
 
-def test_each_byte_is_hashed_once_for_its_nonce_however_often_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed = []
-    nonce = SymmetricKey._nonce
+def made_nonces(monkeypatch: pytest.MonkeyPatch, kind: type[HmacNonce | GmacNonce]) -> list[int]:
+    """The sizes of what nonces of this kind are made of from now on."""
+    made: list[int] = []
+    of = kind.of
 
-    def counted(key: SymmetricKey, plaintext: bytes | memoryview, context: bytes) -> bytes:
-        hashed.append(len(plaintext))
-        return nonce(key, plaintext, context)
+    def counted(nonce: Any, plaintext: bytes | memoryview, context: bytes) -> bytes:
+        made.append(len(plaintext))
+        return of(nonce, plaintext, context)
 
-    monkeypatch.setattr(SymmetricKey, "_nonce", counted)
-    blocks = encode(model(3 * FULL), KEY).blocks()
+    monkeypatch.setattr(kind, "of", counted)
+    return made
+
+
+@pytest.mark.parametrize("kind", [HmacNonce, GmacNonce])
+def test_the_nonce_of_a_chunk_is_made_once_however_often_it_is_stored(
+    monkeypatch: pytest.MonkeyPatch, kind: type[HmacNonce | GmacNonce]
+) -> None:
+    made = made_nonces(monkeypatch, kind)
+    by = ChunkNonce.HMAC if kind is HmacNonce else ChunkNonce.GMAC
+    blocks = encode(model(3 * FULL), replace(KEY, chunk_nonce=by)).blocks()
     assert list(blocks)
     assert list(blocks)
 
-    assert hashed.count(FULL) == 3
+    assert made.count(FULL) == 3
+
+
+def test_no_byte_of_a_chunk_is_hashed_for_its_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed, blocks = made_nonces(monkeypatch, HmacNonce), Blocks()
+    root = blocks.keep(encode(model(3 * FULL), KEY))
+    _ = decode(root, blocks, KEY).array_records["r"]["0"].data
+
+    assert 0 < sum(hashed) < 1000, "the private part alone, as it is written and as it is read"
 
 
 def test_an_array_that_changes_before_it_is_stored_is_not_encrypted_with_the_same_nonce() -> None:
@@ -182,7 +203,7 @@ def test_no_block_shows_a_name_a_value_or_a_tensor() -> None:
     [
         (KEY, None, "encrypted in epoch 3, and there is no key for it"),
         (KEY, replace(KEY, epoch=4), "encrypted in epoch 3, and the key is of epoch 4"),
-        (KEY, replace(KEY, key=b"l" * 32), "does not open with the key of its epoch"),
+        (KEY, replace(KEY, key=b"l" * 32), "the content does not open with the key of its epoch"),
         (None, KEY, "plain, and should be encrypted in epoch 3"),
     ],
 )
@@ -192,6 +213,24 @@ def test_without_the_right_key_nothing_is_read(written: ContentKey | None, read:
 
     with pytest.raises(ContentError, match=why):
         decode(root, blocks, read)
+
+
+@pytest.mark.parametrize(("written", "read"), [(KEY, HMAC), (HMAC, KEY)])
+def test_chunks_of_another_nonce_than_the_epochs_do_not_open(written: ContentKey, read: ContentKey) -> None:
+    blocks = Blocks()
+    root = blocks.keep(encode(model(70_000), written))
+    array = decode(root, blocks, read).array_records["r"]["0"]
+
+    with pytest.raises(ContentError, match="the chunk does not open"):
+        _ = array.data
+
+
+def test_both_nonces_give_the_same_private_part_and_other_chunks() -> None:
+    """What commits to the key is made as ever."""
+    one, other = (ContentForm(key) for key in (KEY, HMAC))
+
+    assert one.close_private(b"private") == other.close_private(b"private")
+    assert one.close_chunk(memoryview(b"chunk")) != other.close_chunk(memoryview(b"chunk"))
 
 
 # -- hostile contents ----------------------------------------------------------------------------------------------
