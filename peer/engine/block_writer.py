@@ -89,13 +89,14 @@ class BlockWriter:
             paths = [self._write(last)] if last is not None else []
             paths[:0] = [future.result() for future in written]
             for cid, path in zip(cids, paths, strict=True):
-                self._rename(path, self._place(cid))
+                if self._rename(path, self._place(cid)):
+                    folders.add(self._blocks)
         except BaseException:
             self._discard(written, paths)
             raise
         folders.update(then())
         # Also the folders of blocks that were here already: another process may have renamed those a moment ago.
-        list(self._pool.map(sync_folder, folders))
+        self._sync(*folders)
         return fresh
 
     def _holds(self, block: Block) -> bool:
@@ -115,13 +116,23 @@ class BlockWriter:
             raise
         return path
 
-    def _rename(self, source: Path, target: Path) -> None:
+    def _rename(self, source: Path, target: Path) -> bool:
+        """Returns whether that took a new folder."""
         try:
             source.replace(target)
         except FileNotFoundError:
             target.parent.mkdir(exist_ok=True)
-            sync_folder(self._blocks)
             source.replace(target)
+            return True
+        return False
+
+    def _sync(self, *folders: Path) -> None:
+        """All side by side. The last one takes no other thread."""
+        others = [self._pool.submit(sync_folder, folder) for folder in folders[:-1]]
+        for folder in folders[-1:]:
+            sync_folder(folder)
+        for other in others:
+            other.result()
 
     def _discard(self, written: Iterable[Future[Path]], paths: Iterable[Path]) -> None:
         for path in (*paths, *(future.result() for future in written if future.exception() is None)):

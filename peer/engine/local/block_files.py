@@ -6,6 +6,7 @@ What is half-written is in ``tmp/``. A block's file is ``blocks/<first byte of t
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -53,6 +54,16 @@ class BlockFiles:
                 return self._path(cid).stat().st_size
             except FileNotFoundError:
                 return None
+
+    def name_again(self, cid: CID, name: Path) -> None:
+        """Have a file with this name too, unless there is one. It is the block's own, or, if that is not here, or may
+        have no second name, an empty one."""
+        try:
+            os.link(self._path(cid), name)
+        except FileExistsError:
+            pass
+        except OSError:
+            name.touch()
 
     def remove(self, cids: Iterable[CID]) -> None:
         """Delete blocks for good. Those that are not here do no harm. The caller keeps others from relying on them."""

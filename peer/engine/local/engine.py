@@ -1,9 +1,11 @@
 """The ``local`` engine: one directory that the peers of one machine share.
 
-Pins are empty files ``homes/<owner>/<CID>.<recursive or direct>``, so that what one home drops stays as long as another
-one pins it. Whoever opens the directory without saying for which home pins in ``pins/``, as all did once: nobody undoes
-these but whoever sets them in the same way. Nothing is deleted but by `LocalEngine.drop`, which holds ``pins.lock``
-alone; whoever stores something holds it beside others until that is pinned.
+Pins are files ``homes/<owner>/<CID>.<recursive or direct>``, so that what one home drops stays as long as another one
+pins it. They are second names of the blocks' files, and nobody reads what is in them: to make a file for each would
+cost more than all else that keeps a record. Whoever opens the directory without saying for which home pins in
+``pins/``, as all did once: nobody undoes these but whoever sets them in the same way. Nothing is deleted but by
+`LocalEngine.drop`, which holds ``pins.lock`` alone; whoever stores something holds it beside others until that is
+pinned.
 """
 
 from __future__ import annotations
@@ -174,7 +176,7 @@ class LocalEngine:
     def _named_pins(self, cids: Sequence[CID], kind: str) -> Sequence[Path]:
         """Pin, without a sync. Returns the folders that are to be synced."""
         for cid in cids:
-            (self._pins / f"{cid}.{kind}").touch()
+            self._files.name_again(cid, self._pins / f"{cid}.{kind}")
         return (self._pins,) if cids else ()
 
     def unpin(self, cid: CID) -> None:

@@ -1,5 +1,6 @@
 """What is true only of the local engine: its files, its processes, its disk."""
 
+import errno
 import os
 import queue
 import random
@@ -87,11 +88,45 @@ def test_a_pin_is_named_after_its_blocks_and_synced_with_them(
     local_engine.put(chunks)  # each of their folders is there
     file_of(tmp_path / "engine", root).parent.mkdir(exist_ok=True)
     monkeypatch.setattr(block_writer, "sync_folder", synced)
-    touch = Path.touch
-    monkeypatch.setattr(Path, "touch", lambda path: (synced(path), touch(path)))
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda file, name: (synced(name), link(file, name)))
     local_engine.put_content(root.cid, [root, *chunks])
     assert seen[0] == (pin, False, True)
     assert sorted(seen[1:]) == sorted((folder, True, True) for folder in {pin.parent, *(f.parent for f in files)})
+
+
+def test_a_pin_takes_no_file_of_its_own(local_engine: LocalEngine, tmp_path: Path) -> None:
+    block = raw_block(b"hello")
+    local_engine.put([block], pin=[block.cid])
+    (pin,) = (tmp_path / "engine" / "pins").iterdir()
+    assert pin.samefile(file_of(tmp_path / "engine", block))
+
+
+def test_a_pin_is_a_file_of_its_own_where_a_file_has_no_second_name(
+    local_engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    block = raw_block(b"hello")
+    for _ in range(2):
+        local_engine.put([block], pin=[block.cid])
+    (pin,) = (tmp_path / "engine" / "pins").iterdir()
+    assert (pin.name, pin.read_bytes()) == (f"{block.cid}.direct", b"")
+
+
+def test_a_new_folder_is_synced_side_by_side_with_what_is_in_it(
+    local_engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(block_writer, "sync_folder", synced.append)
+    block = raw_block(b"hello")
+    folder = file_of(tmp_path / "engine", block).parent
+    for folders in ({folder, folder.parent}, {folder}):
+        local_engine.put([block])
+        assert set(synced) == folders
+        synced.clear()
 
 
 @pytest.mark.parametrize(("count", "handed_on"), [(1, 0), (3, 2)])
@@ -107,10 +142,12 @@ def test_the_last_block_is_written_in_the_callers_own_thread(
 
     monkeypatch.setattr(files._pool, "submit", noted)
     blocks = [raw_block(b"%d" % number) for number in range(count)]
+    for block in blocks:
+        file_of(tmp_path / "engine", block).parent.mkdir()
     local_engine.put(blocks)
     assert [local_engine.get_here(block.cid) for block in blocks] == [block.data for block in blocks]
     assert begun.count(files._write) == handed_on
-    assert begun.count(block_writer.sync_folder) == len({block.cid.digest[0] for block in blocks})
+    assert begun.count(block_writer.sync_folder) == handed_on  # the last of their folders, too
 
 
 def test_fetch_names_the_block_that_is_nowhere(local_engine: LocalEngine) -> None:
