@@ -17,7 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / folder) for folder in (".", "protocol", "simulation"))]
+TESTS = ROOT / "tests"
+FOLDERS = (".", "protocol", "simulation/world", "simulation/trouble")
+sys.path[:0] = [str(ROOT), *(str(TESTS / folder) for folder in FOLDERS)]
 
 from chains import SERVER, Scribe, reader_of  # noqa: E402  # after the path is set
 from measured import Json, machine  # noqa: E402

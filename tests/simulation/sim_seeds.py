@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
+sys.path[:0] = [str(HERE), str(HERE / "world"), str(HERE / "trouble"), str(HERE.parent), str(HERE.parents[1])]
 
 EACH: Final = 20
 """Seeds after which it is written down how far it came."""

@@ -102,7 +102,8 @@ def test_what_is_kept_is_never_computed_again():
 @pytest.mark.parametrize("hash_seed", ["1", pytest.param("2", marks=pytest.mark.all)])
 def test_a_seed_repeats_exactly_in_another_process(hash_seed):
     script = "from sim_drawn import simulation; s = simulation(10); s.run(); print(s.timeline.digest)"
-    environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{HERE}:{HERE.parent}:{HERE.parents[1]}"}
+    folders = (HERE, HERE / "world", HERE / "trouble", HERE.parent, HERE.parents[1])
+    environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(map(str, folders))}
     there = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     here = simulation(10)
     here.run()
