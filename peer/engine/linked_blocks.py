@@ -41,6 +41,18 @@ def walk(root: CID, read: Callable[[CID], Block]) -> Iterator[Block]:
         pending.extend(reversed(fresh))
 
 
+def visited(root: CID, links: Callable[[CID], Iterable[CID]]) -> Iterator[CID]:
+    """``root`` and all that it links to, in the order of `walk`. What a block links to is asked for after it."""
+    seen = {root}
+    pending = [root]
+    while pending:
+        cid = pending.pop()
+        yield cid
+        fresh = [each for each in dict.fromkeys(links(cid)) if each not in seen]
+        seen.update(fresh)
+        pending.extend(reversed(fresh))
+
+
 def reached(root: CID, links: Callable[[CID], Iterable[CID]]) -> list[CID]:
     """``root`` and all that it links to, as they are met. Each is looked at once, however many ways lead to it."""
     seen = {root: None}

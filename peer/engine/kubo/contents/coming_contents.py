@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from protocol.blocks.cid import CID
@@ -12,6 +14,18 @@ from protocol.blocks.cid import CID
 SEND_SECONDS: Final = 120.0
 """Seconds after which every node has given up sending a block that does not get through. It has 2 s, and 80 s for each
 MB, and never more than this (boxo v0.42, ``bitswap/network/bsnet/ipfs_impl.go``, ``sendTimeout``)."""
+
+_LEAST_SECONDS: Final = 10.0
+_LATENCY: Final = 2.0
+_LEAST_RATE: Final = 12_500
+"""Bytes a second (boxo, ``minSendTimeout``, ``sendLatency`` and ``minSendRate`` there)."""
+
+_SIDE_BY_SIDE: Final = 12
+"""How many times faster than its sender would give it up a block has to come alone, if others are to come beside it.
+A node sends eight side by side (boxo, ``BitswapEngineTaskWorkerCount``), and no line is always as quick."""
+
+_QUICK_AGAIN: Final = 2
+"""How many blocks have to come quickly over a line that was slow. One may have been on its way before."""
 
 _MOVES: Final = 1 << 12
 """Bytes by which one can tell that blocks are on their way, and not only questions for them."""
@@ -28,6 +42,11 @@ _SMALL_BLOCKS: Final = 8
 _MEAN_SIZE: Final = 2 << 10
 """Bytes that the others have in the mean, at least: they are chunks of arrays, and one of more than 4 KiB is followed
 by at most one smaller one (`strategy.contents.codec`)."""
+
+
+def seconds_to_send(size: int) -> float:
+    """Seconds after which a node gives up sending a block of so many bytes."""
+    return max(_LEAST_SECONDS, min(SEND_SECONDS, _LATENCY + size / _LEAST_RATE))
 
 
 class Coming:
@@ -47,6 +66,8 @@ class Coming:
         """Whether its fetch is one of those that may last longer. `ComingContents` sets it."""
         self._is_more = self._has_moved = self._began_slow = False
         self._received: int | None = None
+        self._quick = 0
+        """How many blocks came quickly, one after the other."""
 
     def begin(self) -> None:
         """A fetch begins."""
@@ -60,11 +81,13 @@ class Coming:
         self._is_more |= 0 < self.blocks < blocks
         self.blocks, self.size = max(self.blocks, blocks), max(self.size, size)
 
-    def note_one(self, size: int) -> None:
-        """A block of so many bytes has come that was asked for by itself."""
-        self._is_more = True
-        self.blocks += 1
-        self.size += size
+    def note_alone(self, size: int, seconds: float) -> None:
+        """A block of so many bytes came in so many seconds, and no other beside it."""
+        if seconds * _SIDE_BY_SIDE >= seconds_to_send(size):
+            self.is_slow, self._quick = True, 0
+            return
+        self._quick += 1
+        self.is_slow = self.is_slow and self._quick < _QUICK_AGAIN
 
     @property
     def is_too_small(self) -> bool:
@@ -85,12 +108,16 @@ class Coming:
         """Whether to wait on, if the node has ``received`` so many bytes from others, and for ``without_block`` seconds
         no block of this content: bytes came since the last call. None counts before there is a first block, which tells
         that somebody has the content."""
-        before, self._received = self._received, received
-        if not self.blocks or received is None or before is None or received - before < _MOVES:
+        if not self.has_received(received) or not self.blocks:
             return False
         self._has_moved = True
         self.is_slow |= without_block >= SEND_SECONDS
         return without_block < SEND_SECONDS
+
+    def has_received(self, received: int | None) -> bool:
+        """Whether bytes came since the last call, if the node has ``received`` so many from others."""
+        before, self._received = self._received, received
+        return received is not None and before is not None and received - before >= _MOVES
 
     def goes_on(self) -> bool:
         """Whether the content is still coming, though a fetch has ended without all of it: blocks of it came, or bytes
@@ -111,6 +138,7 @@ class ComingContents:
         self._coming: OrderedDict[CID, Coming] = OrderedDict()
         self._lock = threading.Lock()
         self._lasting = threading.BoundedSemaphore(LASTING)
+        self._single = threading.BoundedSemaphore(LASTING)
 
     def take(self, root: CID) -> Coming:
         """What is known of a content that is fetched now. It is forgotten unless it is kept again."""
@@ -126,6 +154,16 @@ class ComingContents:
             return False
         coming.is_lasting = coming.is_lasting or self._lasting.acquire(blocking=False)
         return coming.is_lasting
+
+    @contextmanager
+    def one_lasts(self) -> Iterator[bool]:
+        """Whether a single block may be waited for longer, inside. No more at once than contents."""
+        may = self._single.acquire(blocking=False)
+        try:
+            yield may
+        finally:
+            if may:
+                self._single.release()
 
     def end(self, root: CID, coming: Coming, *, is_whole: bool) -> None:
         """A fetch has ended. If without all of it, another goes on from there."""

@@ -56,6 +56,10 @@ class NodeBlocks:
             return None
         return checked_block(cid, data).data
 
+    def in_a_file(self, cid: CID) -> bool:
+        """Whether a block is in the node's own files; False if the node has to be asked."""
+        return self._files is not None and self._files.has(cid)
+
     def links(self, cid: CID) -> Sequence[CID]:
         """What a block links to; nothing if it is not here."""
         if cid.is_raw:
@@ -67,7 +71,7 @@ class NodeBlocks:
 
     def missing(self, cids: Sequence[CID]) -> list[CID]:
         """Those of ``cids`` that are not here. The node is asked for what is not in its files."""
-        unseen = [cid for cid in cids if self._files is None or not self._files.has(cid)]
+        unseen = [cid for cid in cids if not self.in_a_file(cid)]
         found = self.sizes(unseen)
         return [cid for cid in unseen if cid not in found]
 

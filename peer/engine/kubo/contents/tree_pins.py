@@ -17,7 +17,7 @@ from protocol.blocks.cid import CID
 STALL_SECONDS: Final = 30.0
 """Seconds without a new block, or bytes of one, after which a recursive pin is given up."""
 
-_FRAME_SECONDS: Final = 10.0
+FRAME_SECONDS: Final = 10.0
 """Seconds that a node waits for the next bytes of a content whose first block is here, before it asks again. To ask
 again has the others send again what is on its way. Bytes come in frames of 64 KiB at most, and whoever sends ends a
 connection over which one takes longer than this (go-yamux, ``ConnectionWriteTimeout``)."""
@@ -73,7 +73,7 @@ class TreePins:
             coming.note(blocks, size, now)
         elif not coming.knows_received:
             coming.note_received(self._api.bitswap_received())
-        elif now - tried.since > (max(tried.stall, _FRAME_SECONDS) if blocks else tried.stall):
+        elif now - tried.since > (max(tried.stall, FRAME_SECONDS) if blocks else tried.stall):
             if not coming.moves(self._api.bitswap_received(), now - (coming.waits_since or now)):
                 return False
             tried.since = now

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
-from peer.engine.kubo.contents.coming_contents import LASTING, SEND_SECONDS, Coming, ComingContents
+from peer.engine.kubo.contents.coming_contents import LASTING, SEND_SECONDS, Coming, ComingContents, seconds_to_send
 from protocol.blocks.cid import raw_block
 
 MOVED = 1 << 16
@@ -60,7 +62,7 @@ def test_bytes_alone_count_once_and_after_that_one_block_is_fetched_at_a_time(
     again.note_received(0)
     assert again.moves(MOVED, 10.0)
     assert not again.goes_on()
-    again.note_one(1)
+    again.note(2, 2 << 20, 20.0)
     assert again.goes_on()
 
 
@@ -69,13 +71,35 @@ def test_nothing_is_remembered_of_a_content_that_is_whole(coming: Coming, conten
     assert contents.take(ROOT) is not coming
 
 
-def test_what_came_one_block_at_a_time_counts_over_all_tries(contents: ComingContents) -> None:
-    coming = contents.take(ROOT)
-    coming.note_one(5)
-    contents.end(ROOT, coming, is_whole=False)
-    again = contents.take(ROOT)
-    again.note_one(7)
-    assert (again.blocks, again.size) == (2, 12)
+@pytest.mark.parametrize(("size", "seconds"), [(1, 10.0), (100_000, 10.0), (1 << 20, 85.9), (2 << 20, SEND_SECONDS)])
+def test_a_node_has_longer_to_send_a_large_block_but_not_without_end(size: int, seconds: float) -> None:
+    assert seconds_to_send(size) == pytest.approx(seconds, abs=0.1)
+
+
+@pytest.mark.parametrize(("seconds", "is_slow"), [(5.0, False), (10.0, True)])
+def test_the_time_of_one_block_tells_whether_a_line_carries_others_beside_it(
+    seconds: float, is_slow: bool, coming: Coming
+) -> None:
+    """Of eight side by side each takes eight times as long, and a node gives up one of this size after 86 s."""
+    coming.note_alone(1 << 20, seconds)
+    assert coming.is_slow is is_slow
+
+
+def test_a_line_that_was_slow_is_quick_again_after_two_blocks(coming: Coming) -> None:
+    coming.note_alone(1 << 20, 60.0)
+    slow = []
+    for seconds in (0.1, 60.0, 0.1, 0.1):
+        coming.note_alone(1 << 20, seconds)
+        slow.append(coming.is_slow)
+    assert slow == [True, True, True, False]
+
+
+def test_few_single_blocks_last_longer_than_they_were_given(contents: ComingContents) -> None:
+    with ExitStack() as others:
+        lasting = [others.enter_context(contents.one_lasts()) for _ in range(LASTING + 1)]
+        assert lasting == [True] * LASTING + [False]
+    with contents.one_lasts() as may_last:
+        assert may_last
 
 
 def test_few_fetches_last_longer_than_they_were_given(contents: ComingContents) -> None:
