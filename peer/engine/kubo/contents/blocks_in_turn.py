@@ -115,17 +115,19 @@ class BlocksInTurn:
         """
         wait = _FIRST_LOOK
         while True:
+            now = time.monotonic()
+            if now >= deadline and not self._contents.may_last(coming, now):
+                raise KuboTimeout(f"the Kubo node at {self._api.shown} got {coming.blocks} blocks before time was up")
             try:
                 return counts.next(wait)
             except queue.Empty:
-                received, now = self._api.bitswap_received(), time.monotonic()
+                received = self._api.bitswap_received()
+            now = time.monotonic()
             waited = now - (coming.waits_since or now)
             if wait == _FIRST_LOOK:
                 coming.note_received(received)
             elif not coming.moves(received, waited):
                 raise KuboTimeout(f"the Kubo node at {self._api.shown} got no more after {coming.blocks} blocks")
-            if now >= deadline and not self._contents.may_last(coming):
-                raise KuboTimeout(f"the Kubo node at {self._api.shown} got {coming.blocks} blocks before time was up")
             wait = FRAME_SECONDS
 
 

@@ -62,8 +62,6 @@ class Coming:
         """Whether its blocks come so slowly that they are to be asked for one at a time."""
         self.waits_since: float | None = None
         """When a block came last, or this fetch began to wait for one, by the clock of whoever fetches."""
-        self.is_lasting = False
-        """Whether its fetch is one of those that may last longer. `ComingContents` sets it."""
         self._is_more = self._has_moved = self._began_slow = False
         self._received: int | None = None
         self._quick = 0
@@ -137,7 +135,8 @@ class ComingContents:
     def __init__(self) -> None:
         self._coming: OrderedDict[CID, Coming] = OrderedDict()
         self._lock = threading.Lock()
-        self._lasting = threading.BoundedSemaphore(LASTING)
+        self._lasting: dict[Coming, float] = {}
+        """The fetches that last, and since when: the longest first."""
         self._single = threading.BoundedSemaphore(LASTING)
 
     def take(self, root: CID) -> Coming:
@@ -147,13 +146,25 @@ class ComingContents:
         coming.begin()
         return coming
 
-    def may_last(self, coming: Coming) -> bool:
+    def may_last(self, coming: Coming, now: float) -> bool:
         """Whether a fetch whose time is up may go on. To end it and begin another would have others send again what is
-        on its way: a node sends what it is asked for, also if it has just sent it."""
+        on its way: a node sends what it is asked for, also if it has just sent it.
+
+        Whoever has lasted for as long as a block may take gives its place to another that needs one. Nobody can tell
+        who sends what, so one hostile member could hold all places with what comes now and then for ever.
+        """
         if coming.is_too_small:
             return False
-        coming.is_lasting = coming.is_lasting or self._lasting.acquire(blocking=False)
-        return coming.is_lasting
+        with self._lock:
+            if coming in self._lasting:
+                return True
+            if len(self._lasting) == LASTING:
+                longest, since = next(iter(self._lasting.items()))
+                if now - since < SEND_SECONDS:
+                    return False
+                del self._lasting[longest]
+            self._lasting[coming] = now
+            return True
 
     @contextmanager
     def one_lasts(self) -> Iterator[bool]:
@@ -167,9 +178,8 @@ class ComingContents:
 
     def end(self, root: CID, coming: Coming, *, is_whole: bool) -> None:
         """A fetch has ended. If without all of it, another goes on from there."""
-        if coming.is_lasting:
-            coming.is_lasting = False
-            self._lasting.release()
+        with self._lock:
+            self._lasting.pop(coming, None)
         if is_whole:
             return
         with self._lock:

@@ -78,7 +78,7 @@ class TreePins:
                 return False
             tried.since = now
         is_coming = coming.waits_since is not None and now - coming.waits_since < SEND_SECONDS
-        return now < tried.deadline or (is_coming and self._coming.may_last(coming))
+        return now < tried.deadline or (is_coming and self._coming.may_last(coming, now))
 
 
 class _Try:

@@ -104,10 +104,21 @@ def test_few_single_blocks_last_longer_than_they_were_given(contents: ComingCont
 
 def test_few_fetches_last_longer_than_they_were_given(contents: ComingContents) -> None:
     fetches = [(raw_block(bytes([number])).cid, Coming()) for number in range(LASTING + 1)]
-    assert [contents.may_last(coming) for _, coming in fetches] == [True] * LASTING + [False]
-    assert contents.may_last(fetches[0][1])
+    assert [contents.may_last(coming, 0.0) for _, coming in fetches] == [True] * LASTING + [False]
+    assert contents.may_last(fetches[0][1], 1.0)
     contents.end(*fetches[0], is_whole=False)
-    assert contents.may_last(fetches[-1][1])
+    assert contents.may_last(fetches[-1][1], 2.0)
+
+
+def test_contents_that_come_for_ever_do_not_keep_others_from_lasting(contents: ComingContents) -> None:
+    """They may all be one member's."""
+    endless = [Coming() for _ in range(LASTING)]
+    for number, coming in enumerate(endless):
+        assert contents.may_last(coming, float(number))
+    other = Coming()
+    assert not contents.may_last(other, SEND_SECONDS - 1)
+    assert contents.may_last(other, SEND_SECONDS)
+    assert [contents.may_last(coming, SEND_SECONDS) for coming in endless] == [False, True, True, True]
 
 
 @pytest.mark.parametrize(("blocks", "size", "lasts"), [(2, 100, True), (2_000, 2_000 * 40, False)])
@@ -115,7 +126,7 @@ def test_a_chain_of_small_blocks_does_not_last_longer_than_it_was_given(
     blocks: int, size: int, lasts: bool, coming: Coming, contents: ComingContents
 ) -> None:
     coming.note(blocks, size, 1.0)
-    assert contents.may_last(coming) is lasts
+    assert contents.may_last(coming, 1.0) is lasts
     assert coming.goes_on() is lasts
 
 
