@@ -75,7 +75,7 @@ def test_members_that_come_late_are_seen_again_as_they_came(federation: Federati
     shutil.rmtree(gate.folder)  # a replay waits for nothing: its sleeps are skipped, and its gates are looked at again
     gate.open("round-1", "round-2")
 
-    code, report = replayed(federation, car, app)
+    code, report = replayed(federation, car, app, "--allow-read", str(gate.folder))
 
     assert (code, report["verdict"]) == (0, "verified"), report["findings"]
     assert [len(exchange["participants"]) for exchange in report["exchanges"]] == [1, 2]
