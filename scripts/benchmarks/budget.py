@@ -13,13 +13,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from measured import Json, ended_by, finished_run, machine
+from measured.place import bench_folder
 
 from peer.base.errors import ExitCode, PeerError
 from peer.demo.engines import LOCAL
@@ -44,8 +44,7 @@ def main() -> int:
     parser.add_argument("--keep", default="", help="the run's plan, besides --drop-updates")
     parser.add_argument("--folder", type=Path, help="keep homes, logs and the engine here for later")
     options = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
+    with bench_folder(options.folder) as folder:
         plan = DemoPlan(folder / "run", "", None, "", options.clients, options.rounds, LOCAL)
         measured = measure(plan, options.megabytes, options.budget, options.keep)
     print(json.dumps({"benchmark": "budget", "machine": machine(), **measured}, indent=2))

@@ -16,15 +16,14 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from measured import Json, ended_by, finished_run, machine
-from measured.new_memory import add_option, filling, page_cost
+from measured import Json, ended_by, finished_run
+from measured.new_memory import add_option
+from measured.place import bench_place
 from measured.processes_meter import Meter
 from measured.tables import exchange_table
 
@@ -56,17 +55,10 @@ def main() -> int:
     add_option(parser)
     options = parser.parse_args()
     measured: list[Json] = []
-    with contextlib.ExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        cost = page_cost(folder)
-        here = machine(cost)
-        fill = stack.enter_context(filling(options.fill_memory, folder, cost))
+    with bench_place(options.folder, fill_memory=options.fill_memory) as place:
 
         def measure_one(where: Path, *case: Any, **how: Any) -> Json:
-            shutil.rmtree(where, ignore_errors=True)
-            os.sync()  # what the run before has written, or had deleted, is not this one's
-            fill()
+            place.clear(where)
             told = measure(where, *case, **how)
             sys.stderr.write(
                 f"{told['engine']}{', encrypted' if told['encrypted'] else ''}, {told['megabytes']:g} MB: "
@@ -78,7 +70,7 @@ def main() -> int:
         for engine in options.engines:
             for size in options.sizes:
                 count = options.exchanges or max(10, min(30, int(300 / size)))
-                where = folder / f"{engine}-{size:g}"
+                where = place.folder / f"{engine}-{size:g}"
                 plain = measure_one(where, engine, size, options.clients, count)
                 measured.append(plain)
                 if options.encrypt:
@@ -89,7 +81,7 @@ def main() -> int:
                     measured.append({**each, "witnesses_cost": _cost(plain, each)})
     sys.stderr.write(f"\n{exchange_table(measured)}\n")
     filled: bool = options.fill_memory
-    results = {"benchmark": "exchange", "machine": here, "memory_filled": filled, "results": measured}
+    results = {"benchmark": "exchange", "machine": place.machine, "memory_filled": filled, "results": measured}
     print(json.dumps(results, indent=2))
     return 0
 

@@ -21,23 +21,21 @@ and draws them.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from measured import Json, ended_by, finished_run, machine
+from measured import Json, ended_by, finished_run
 from measured.case import Case
 from measured.comparison import Comparison, Failure, SystemRun, system_run
-from measured.new_memory import add_option, filling, page_cost
+from measured.new_memory import add_option
 from measured.picture import draw
+from measured.place import bench_place
 from measured.processes_meter import measured
 from measured.superlink import Setup, SuperLinkRun
 from measured.tables import flower_table, largest
@@ -99,20 +97,14 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="logs and engines are here until a run ends; by default under /tmp")
     add_option(parser)
     options = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        cost = page_cost(folder)
-        fill = stack.enter_context(filling(options.fill_memory, folder, cost))
-        so_far = Comparison(machine(cost), options.fill_memory, [], [])
+    with bench_place(options.folder, fill_memory=options.fill_memory) as place:
+        so_far = Comparison(place.machine, options.fill_memory, [], [])
         if options.results is not None and options.results.exists():
             so_far = Comparison.read(options.results).joined(so_far)
 
         def run_turn(turn: Turn) -> SystemRun:
-            where = folder / str(turn.case) / turn.system
-            shutil.rmtree(where, ignore_errors=True)
-            os.sync()  # what the turn before has written, or had deleted, is not this one's
-            fill()
+            where = place.folder / str(turn.case) / turn.system
+            place.clear(where)
             try:
                 return run(where, turn.system, turn.case, options.rounds + WARM_UP, options.give_up)
             finally:

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,8 +23,9 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
-from measured import Json, ended_by, machine
-from measured.new_memory import add_option, filling, page_cost
+from measured import Json, ended_by
+from measured.new_memory import add_option
+from measured.place import bench_place
 
 import protocol.blocks.cid
 from peer.demo.engines import LOCAL
@@ -103,23 +103,19 @@ def main() -> int:
     counts = Counts()
     _count(counts)
     results: list[Json] = []
-    with contextlib.ExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        cost = page_cost(folder)
-        here = machine(cost)
-        fill = stack.enter_context(filling(options.fill_memory, folder, cost))
+    with bench_place(options.folder, fill_memory=options.fill_memory) as place:
         for engine in options.engines:
             for key in (None, ContentKey(1, bytes(32))):
-                where = folder / f"{engine}-{'encrypted' if key else 'plain'}"
+                where = place.folder / f"{engine}-{'encrypted' if key else 'plain'}"
                 with _ends(where, engine) as (source, target, nodes):
                     way = Way(source, target, nodes, counts, int(options.megabytes * 1e6))
                     for turn in range(options.turns):
-                        fill()
+                        place.fill()
                         _go(way, key, turn)
                 results += [_result(engine, key, name, turns) for name, turns in way.hops.items()]
     filled: bool = options.fill_memory
-    print(json.dumps({"benchmark": "hops", "machine": here, "memory_filled": filled, "results": results}, indent=2))
+    told = {"benchmark": "hops", "machine": place.machine, "memory_filled": filled, "results": results}
+    print(json.dumps(told, indent=2))
     return 0
 
 

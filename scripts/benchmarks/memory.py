@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pathlib import Path
 from measured import Json, ended_by, finished_run, machine
 from measured.case import Case
 from measured.new_memory import page_cost
+from measured.place import bench_folder
 from measured.processes_meter import Measured, measured
 from measured.tables import memory_table
 
@@ -87,9 +87,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep homes, logs and engines here; by default a temporary one")
     options = parser.parse_args()
     results: list[Json] = []
-    with contextlib.ExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
-        folder.mkdir(parents=True, exist_ok=True)
+    with bench_folder(options.folder) as folder:
         here = machine(page_cost(folder))
         for case in options.cases:
             for strategy in options.strategies:

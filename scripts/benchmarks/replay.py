@@ -21,13 +21,13 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from measured import Json, ended_by, finished_run, machine
+from measured.place import bench_folder
 
 from peer.base.errors import ExitCode, PeerError
 from peer.demo.engines import LOCAL, engine_of
@@ -56,8 +56,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep homes, logs, engines and files here for later")
     options = parser.parse_args()
     measured = []
-    with contextlib.ExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
+    with bench_folder(options.folder) as folder:
         for rounds in options.rounds:
             plan = DemoPlan(folder / f"rounds-{rounds}", "", None, "", options.clients, rounds, LOCAL)
             measured.append(measure(plan, options.megabytes, options.train_seconds))

@@ -10,18 +10,17 @@ same run: clients wait for ``--pause`` seconds before they answer.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from measured import LOOK, Json, ended_by, machine, start_words
+from measured.place import bench_folder
 
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
@@ -58,8 +57,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep homes, logs and engines here; by default a temporary one")
     options = parser.parse_args()
     results = []
-    with contextlib.ExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
+    with bench_folder(options.folder) as folder:
         for engine in options.engines:
             plan = DemoPlan(folder / engine, "", None, "", options.clients, 0, engine, standbys=1, kills_leader=True)
             results.append(measure(plan, options.megabytes, options.pause, options.kills))
