@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disturbed import CLIENTS, Disturbed, Told
+from disturbed import CLIENTS, PEERS, Disturbed, Told
 from federation import until
 from matrix import Cell, cells, name
 
@@ -25,17 +25,17 @@ A_RUN = 2.0
 
 
 class OwnNodes(Disturbed):
-    """A run whose peers are told the URLs of nodes that somebody else starts, and keeps running: one of the server's,
-    one of the clients'. They are in the homes only so that a fault finds them."""
+    """A run whose peers are told the URLs of nodes that somebody else starts, and keeps running. Each has its own: a
+    peer that starts while its node is away ends. They are in the homes only so that a fault finds them."""
 
     nodes: dict[str, KuboNode]
 
     def engine_of(self, name: str) -> str:
-        return self.nodes["server" if name == "server" else CLIENTS[0]].api
+        return self.nodes[name].api
 
     def start_nodes(self) -> None:
         """Start the nodes, and let every home know where the server's is."""
-        self.nodes = {name: KuboNode(self.home(name).path, bytes(32)) for name in ("server", CLIENTS[0])}
+        self.nodes = {name: KuboNode(self.home(name).path, bytes(32)) for name in PEERS}
         for node in self.nodes.values():
             node.start()
         with self.blocks(self.engine_of("server")) as engine:
