@@ -84,4 +84,4 @@ def _run_named(named: str) -> CID:
 
         with contextlib.closing(CarSource(Path(named))) as car:
             return roots_of(car, named)[0]
-    return cid_of(named, "give the run's file, its CID or its head: peer ls shows those of this home")
+    return cid_of(named, "give the run's file, its CID or its head: peer ls --full shows those of this home")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from peer.base.errors import ExitCode, PeerError
-from protocol.blocks.cid import CID, BlockError, MalformedCid
+from peer.history.named_runs import NoSuchRun, named_cid
+from protocol.blocks.cid import CID, BlockError
 from strategy.apps.builtin_app import check_initial_model
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _of_run(session: Session, named: str) -> InitialModel:
     from strategy.models.initial_model import InitialModel
     from strategy.models.model_files import content_tensors
 
-    cid = _head(named)
+    cid = _head(session, named)
     known = session.journal.head_of(cid) or session.journal.run_of(cid)
     head, height = (known.head, known.height) if known else (cid, None)
     source = EngineSource(session.engine, _TIMEOUT)
@@ -85,13 +86,13 @@ def _of_run(session: Session, named: str) -> InitialModel:
         return InitialModel.read(content_tensors(found.content, source, found.key))
 
 
-def _head(named: str) -> CID:
+def _head(session: Session, named: str) -> CID:
     try:
-        return CID.parse(named)
-    except MalformedCid as error:
+        return named_cid(session.home, named)
+    except NoSuchRun as error:
         raise _unusable(
             named,
-            "it is neither a CID nor the name of a .safetensors, .npz or .pt file",
+            f"it is not the name of a .safetensors, .npz or .pt file, and {error}",
             "peer ls shows this home's runs; peer model HEAD -o FILE writes a model to a file",
         ) from error
 

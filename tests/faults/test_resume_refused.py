@@ -93,7 +93,7 @@ def test_an_app_that_reads_a_clock_is_not_gone_on_with(disturbed: Disturbed) -> 
     assert "does not replay to its own chain: at height 1, message 0 differs" in server.said
     assert "now" in server.said
     assert "--new-run" in server.said
-    assert f"--initial-model {disturbed.head('server').head}" in server.said
+    assert f"--initial-model {disturbed.head('server').head.label}" in server.said
     assert "to go on with it" not in server.said
 
 

@@ -22,7 +22,7 @@ from peer.erasure.carrying_out import Erasing, Outcome
 from peer.erasure.shredded_runs import by_whom
 from peer.erasure.telling import list_keys, new_keys
 from peer.erasure.words import MemberStatus, statuses, take_word
-from peer.history.named_runs import cid_of, run_here
+from peer.history.named_runs import named_cid, run_here
 from peer.home.federations import StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal
@@ -150,7 +150,7 @@ def _ask(yes: bool, json: bool) -> None:
 
 def _carry_out(options: MemberOptions, without: list[str], yes: bool, json: bool) -> ExitCode:
     home = Home(options.home)
-    given_up = {cid_of(each, "peer ls lists the runs of this home") for each in without}
+    given_up = {named_cid(home, each) for each in without}
     if given_up:
         _ask(yes, json)
 

@@ -14,7 +14,11 @@ from command_line import Peer
 
 from peer.base import installed_versions
 from peer.base.errors import ExitCode
+from peer.home.federations import FederationStore
 from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from protocol.blocks.cid import cbor_block
+from protocol.records.bodies import Role
 
 Peers = Callable[[str], Peer]
 APPS = Path(__file__).parents[2] / "apps"
@@ -189,7 +193,7 @@ def test_a_client_begins_with_what_it_is_sent(client: Peer) -> None:
     ("named", "words"),
     [
         ("nowhere.npz", "No such file"),
-        ("nonsense", "neither a CID nor the name of a"),
+        ("nonsense", "not the name of a .safetensors, .npz or .pt file, and this home has no run yet"),
         ("broken.npz", "no sound .npz file"),
     ],
 )
@@ -198,6 +202,16 @@ def test_what_is_no_initial_model_is_told(named: str, words: str, server: Peer, 
     model = str(tmp_path / named) if named.endswith(".npz") else named
     options = ["--role", "server", "--initial-model", model, "--ipfs", f"local:{tmp_path / 'engine'}"]
     refuse(server, ExitCode.WRONG_USE, words, options=options)
+
+
+def test_a_run_that_has_the_initial_model_is_named_as_people_are_shown_it(server: Peer, tmp_path: Path) -> None:
+    run, head = cbor_block("run").cid, cbor_block("head").cid
+    home = Home(server.home)
+    with Journal(home.journal) as journal:
+        federation = FederationStore(home).current().id
+        journal.keep_head(RunHead(run, federation, head, 1, 1, True, Role.SERVER, "", 1.0))
+    options = ["--role", "server", "--initial-model", run.label, "--ipfs", f"local:{tmp_path / 'engine'}"]
+    refuse(server, ExitCode.UNFINISHED, f"record {head.label} cannot be found", options=options)
 
 
 @contextmanager

@@ -110,6 +110,13 @@ def test_a_home_that_has_an_older_manifest_is_told_what_it_lacks(admin: Peer, me
     assert "peer federation join FILE" in said
 
 
+def test_a_run_that_is_given_up_is_named_as_people_are_shown_it(admin: Peer) -> None:
+    has_run(admin)
+    admin("federation", "shred", str(RUN), "--yes")
+    carried_out = admin("federation", "shred", "--carry-out", "--without", RUN.label, "--yes", "--json")
+    assert carried_out.json["step"] == admin("federation", "shred", "--carry-out", "--json").json["step"]
+
+
 @pytest.mark.parametrize("runs", [True, False])
 def test_a_word_is_printed_to_be_copied_only_if_no_peer_tells_it(admin: Peer, runs: bool) -> None:
     has_run(admin)
