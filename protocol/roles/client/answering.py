@@ -297,11 +297,9 @@ class Answering:
             key=b"" if own is None else own.sealed,
         )
         block = sign_record(body, [author.key_in(chain.manifest)])
-        self._outbox.must(Store, partial(self._stored, work, block, answer), (block,), own=True)
-
-    def _stored(self, work: MessageInHand, block: Block, answer: Answered, now: float) -> None:
+        self._outbox.must(Store, lambda _: None, (block,), own=True)
         done = partial(self._is_kept, work, block, answer)
-        self._outbox.must(KeepReply, done, work.run.run, work.message.id, block.cid, answer.state)
+        self._outbox.must(KeepReply, done, work.run.run, message.id, block.cid, answer.state)
 
     def _is_kept(self, work: MessageInHand, block: Block, answer: Answered, now: float) -> None:
         kept = self._kept[work.run.run]

@@ -139,12 +139,13 @@ class Leadership:
             return None
         electorate, ours = run.electorate(newest.manifest), newest.author.member
         here = self.voters.following(run, now) - {ours} if self.voters.is_watched else frozenset()
-        lacks = {
-            TakeoverLack.OTHER_SERVER: electorate.candidates <= {ours},
-            TakeoverLack.STANDBY: not self._standbys(),
-            TakeoverLack.VOTERS: not electorate.is_majority(here),
-        }
-        lack = next((each for each, is_so in lacks.items() if is_so), None)
+        lack = None
+        if electorate.candidates <= {ours}:
+            lack = TakeoverLack.OTHER_SERVER
+        elif not self._standbys():
+            lack = TakeoverLack.STANDBY
+        elif not electorate.is_majority(here):
+            lack = TakeoverLack.VOTERS
         return TakeoverStatus(lack, *electorate.count(here))
 
     # -- hearing ----------------------------------------------------------------------------------------------------

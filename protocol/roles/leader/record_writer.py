@@ -163,7 +163,11 @@ class RecordWriter:
             self._machine.take(Turn.APPENDED)
             then(now)
 
-        self._outbox.must(Store, partial(self._stored, own, appended), own, own=True)
+        if self.chain.closed:
+            self._outbox.must(Store, partial(self._stored, own, appended), own, own=True)
+        else:  # what is durable is done in this order, so the head need not wait to hear of its record
+            self._outbox.must(Store, lambda _: None, own, own=True)
+            self._write_head(own, appended)
 
     def adopt(self, steps: Sequence[tuple[Step, Mapping[CID, bytes]]], then: Then) -> None:
         """Have records of ours that were appended to the chain again on disk, and what clients answered here again, for
@@ -195,12 +199,12 @@ class RecordWriter:
         """Go on to the head; a closed run is pinned whole before, since a peer that starts again finds it done."""
         assert self.chain.head is not None
         if self.chain.closed:
-            then_head = partial(self._write_head, own, then)
-            self._outbox.must(PinRun, then_head, self.chain.head, self.chain.shows_disputed)
+            pinned = self.chain.head, self.chain.shows_disputed
+            self._outbox.must(PinRun, lambda _: self._write_head(own, then), *pinned)
         else:
-            self._write_head(own, then, now)
+            self._write_head(own, then)
 
-    def _write_head(self, own: tuple[Block, ...], then: Then, now: float) -> None:
+    def _write_head(self, own: tuple[Block, ...], then: Then) -> None:
         chain = self.chain
         assert chain.head is not None
         written = partial(self._head_written, own, then)

@@ -82,6 +82,13 @@ def test_a_late_reply_is_announced_until_a_collect_tells_of_it_and_the_state_aft
     assert len(client.reported(What.TASK_LATE)) == 1
 
 
+def test_a_reply_and_its_place_in_the_journal_are_asked_for_at_once() -> None:
+    client = at_work()
+    (told,) = tasks(client)
+    found = client.machine.handle(Answered(told.message, client.now, content=ANSWER), client.now)
+    assert [type(effect) for effect in found if isinstance(effect, Store | KeepReply)] == [Store, KeepReply]
+
+
 def test_after_a_late_reply_she_works_on_the_message_of_the_open_exchange() -> None:
     client = at_work()
     client.scribe.add(left_out(client.scribe))

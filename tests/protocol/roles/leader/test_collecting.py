@@ -32,7 +32,7 @@ from protocol.records.bodies import Outcome, ReasonPrivate, Reply
 from protocol.records.signed_records import parse_record, private_bytes, sign_record
 from protocol.replies.checks_and_limits import Examination
 from protocol.replies.reply_layout import MetricLayout, MetricRecordLayout, ReplyLayout
-from protocol.roles.effects import Effect, Hand, PinRun, Report, Store, What, WriteHead
+from protocol.roles.effects import Effect, Hand, PinRun, Publish, Report, Store, What, WriteHead
 from protocol.roles.events import AppCalled, Done, Event, ManifestChanged, Received, Started, ToClose
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
@@ -179,3 +179,19 @@ def test_a_stopped_run_is_not_closed_before_what_is_on_its_way_is_on_disk() -> N
     assert not leader.machine.chain.closed
     leader.finish()
     assert leader.machine.chain.closed
+
+
+def test_a_record_and_its_head_are_asked_for_at_once_and_announced_when_both_are_on_disk() -> None:
+    leader = ALeader()
+    leader.disk_is_done = False
+    before = len(leader.effects)
+
+    def kinds() -> list[type[Effect]]:
+        return [type(each) for each in leader.effects[before:] if isinstance(each, Store | WriteHead | Publish)]
+
+    leader.feed(AppCalled(Push(2, (Outgoing(CONTENT, "train", "2", TTL, node_of(ALICE), round=4),))))
+    assert kinds() == [Store, WriteHead]
+    leader.feed(Done(leader.undone.pop(0)))
+    assert kinds() == [Store, WriteHead]
+    leader.finish()
+    assert kinds() == [Store, WriteHead, Publish]

@@ -243,9 +243,10 @@ def test_a_process_that_becomes_ready_while_the_takeover_is_on_its_way_is_not_gi
     server.wins(here=False)
     server.feed(AppReady(ENVIRONMENT))
     assert server.server.state is LeaderState.APPENDING
-    store = server.all(Store)[-1]
+    kept = server.all(Store)[-1], server.all(WriteHead)[-1]
     server.disk_works = True
-    server.feed(Done(store.id))
+    for effect in kept:
+        server.feed(Done(effect.id))
     assert server.server.state is LeaderState.PREPARING
     assert len(server.all(StartApp)) == 2
 
