@@ -17,7 +17,9 @@ from peer.engine.kubo.contents.homes_of_node import HomesOfNode
 from peer.engine.kubo.contents.node_blocks import NodeBlocks
 from peer.engine.kubo.contents.node_files import NodeFiles
 from peer.engine.kubo.contents.node_pins import NodePins
+from peer.engine.kubo.contents.pin_settler import PinSettler
 from peer.engine.kubo.contents.unfinished_contents import UnfinishedContents
+from peer.engine.kubo.contents.waiting_pins import WaitingPins
 from peer.engine.kubo.program import INSTALL, OLDEST, numbers_of
 from peer.engine.kubo.pubsub import KuboPublisher, KuboSubscription
 from peer.engine.kubo.reach import ANYWHERE, Reach
@@ -52,11 +54,15 @@ class KuboEngine:
         unfinished = None if self._files is None else UnfinishedContents(self._files.repository)
         self._open_files = self._files if self._files is not None and self._files.takes_blocks else None
         """Where chunks may be written."""
+        waiting = None if self._open_files is None else WaitingPins(self._open_files.repository)
+        if waiting is not None and not waiting.are_kept:  # nobody would set them before something is deleted
+            waiting = None
         self._blocks = NodeBlocks(self._api, self._files)
-        self._pins = NodePins(self._api)
-        self._writer = ContentWriter(self._api, self._blocks, self._open_files)
+        self._pins = NodePins(self._api, waiting)
+        self._settler = PinSettler(self._pins, waiting, self._blocks.has) if managed and waiting is not None else None
+        self._writer = ContentWriter(self._api, self._blocks, self._pins, self._open_files, waiting)
         self._reader = ContentReader(self._api, self._blocks)
-        self._fetcher = ContentFetcher(self._api, self._blocks, self._pins, unfinished)
+        self._fetcher = ContentFetcher(self._api, self._blocks, self._pins, unfinished, waiting)
         self._publisher = KuboPublisher(self._api, may_reset=managed)
         self.streams = KuboStreams(self._api, managed=managed)
         self._subscriptions: list[KuboSubscription] = []
@@ -83,24 +89,25 @@ class KuboEngine:
         return self._version
 
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
-        self._writer.put(blocks)
-        if pin:
-            self._pins.add(pin)
+        self._writer.put(blocks, pin)
+        self._wake_settler()
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         self._writer.put_content(root, blocks)
+        self._wake_settler()
 
     def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = (), *, keep: Sequence[CID] = ()) -> None:
         if self._homes is not None:
             self._homes.refuse_if_shared()
         linked = (cid for root in contents for cid in reached(root, self._blocks.links))
         unneeded = list(dict.fromkeys((*linked, *blocks)))
-        for cid in (*contents, *blocks):
-            self._pins.remove(cid)
-        if keep:
-            self._pins.add(keep)
-        unneeded.reverse()  # what links others goes after them, so a crash loses no way to them
-        self._blocks.remove(unneeded)
+        with self._pins.exchanged((*contents, *blocks), keep) as waiting:
+            needed: set[CID] = set()
+            for pin in waiting:
+                needed.update(reached(pin.cid, self._blocks.links) if pin.recursive else (pin.cid,))
+            # What links others goes after them, so a crash loses no way to them.
+            self._blocks.remove([cid for cid in reversed(unneeded) if cid not in needed])
+        self._wake_settler()
 
     def keeps(self, root: CID) -> bool:
         return self._pins.keeps(root)
@@ -122,6 +129,7 @@ class KuboEngine:
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         self._fetcher.fetch(root, timeout=timeout, limit=limit)
+        self._wake_settler()
 
     def read_content(self, root: CID) -> Iterable[Block]:
         return self._reader.read(root)
@@ -131,6 +139,16 @@ class KuboEngine:
             self._fetcher.pin(cid)
         else:
             self._pins.add([cid])
+            self._wake_settler()
+
+    def settle_pins(self) -> None:
+        """Set every pin that waits for it (`peer.engine.kubo.contents.waiting_pins`)."""
+        if self._settler is not None:
+            self._settler.settle()
+
+    def _wake_settler(self) -> None:
+        if self._settler is not None:
+            self._settler.wake()
 
     def unpin(self, cid: CID) -> None:
         self._pins.remove(cid)
@@ -185,6 +203,8 @@ class KuboEngine:
     def close(self) -> None:
         for subscription in self._subscriptions:
             subscription.close()
+        if self._settler is not None:
+            self._settler.close()
         self._api.hang_up()
         for subscription in self._subscriptions:
             subscription.join()

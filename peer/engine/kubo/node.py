@@ -21,12 +21,14 @@ from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo.address import UNIX, fits_socket
 from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.config import configure, earlier_port, environment, prepare, run_ipfs
-from peer.engine.kubo.contents.node_files import REPOSITORY
+from peer.engine.kubo.contents.node_files import REPOSITORY, block_file
 from peer.engine.kubo.contents.unfinished_contents import UnfinishedContents
+from peer.engine.kubo.contents.waiting_pins import WaitingPin, WaitingPins
 from peer.engine.kubo.peer_id import former_addresses, identify
 from peer.engine.kubo.program import find_ipfs
 from peer.engine.kubo.reach import Listen, Reach
 from peer.home.home import PRIVATE_FILE, PRIVATE_FOLDER
+from protocol.blocks.cid import CID
 from protocol.wire.node_address import HostKind
 
 _STEP: Final = 0.005
@@ -43,6 +45,9 @@ _STOP_SECONDS: Final = 1.0
 
 _LOG_LIMIT: Final = 10 << 20
 """A log with more bytes is begun anew at the next start."""
+
+_NAMED: Final = 3
+"""How many pins that cannot be set are named."""
 
 _LOOPBACK: Final = Reach()
 
@@ -122,6 +127,7 @@ class KuboNode:
         if collect:
             self._collect(program)
         UnfinishedContents(self.repository).prepare()
+        WaitingPins(self.repository).prepare()
         try:
             self._spawn(program)
             while not self._comes_up(deadline):
@@ -228,8 +234,25 @@ class KuboNode:
         with translated(self.repository):
             if UnfinishedContents(self.repository).spare():
                 return
+        if failed := self._set_waiting_pins(program):
+            which = ", ".join(str(pin.cid) for pin in failed[:_NAMED])
+            _log.warning("what nobody pinned is not deleted from %s: %s is not whole", self.repository, which)
+            return
         if (failure := run_ipfs(program, self.repository, "repo", "gc", "--silent")) is not None:
             _log.warning("what nobody pinned is not deleted from %s: %s", self.repository, failure)
+
+    def _set_waiting_pins(self, program: Path) -> list[WaitingPin]:
+        """Set the pins that the node did not set before it ended. Returns those that cannot be set."""
+
+        def add(cids: Sequence[CID], recursive: bool) -> str:
+            kind = f"--recursive={str(recursive).lower()}"
+            return run_ipfs(program, self.repository, "pin", "add", "--offline", kind, *map(str, cids)) or ""
+
+        def is_here(cid: CID) -> bool:
+            return block_file(self.repository / "blocks", cid).exists()
+
+        waiting = WaitingPins(self.repository)
+        return waiting.settle(waiting.all(), add, is_here)
 
     def _spawn(self, program: Path) -> None:
         with translated(self.repository):

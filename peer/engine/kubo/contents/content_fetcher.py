@@ -13,8 +13,9 @@ from peer.engine.kubo.contents.blocks_in_turn import BlocksInTurn
 from peer.engine.kubo.contents.coming_contents import SEND_SECONDS, Coming, ComingContents
 from peer.engine.kubo.contents.node_blocks import NodeBlocks
 from peer.engine.kubo.contents.node_pins import NodePins
-from peer.engine.kubo.contents.tree_pins import FRAME_SECONDS, STALL_SECONDS, TreePins
+from peer.engine.kubo.contents.tree_pins import FRAME_SECONDS, STALL_SECONDS, TreePins, too_large
 from peer.engine.kubo.contents.unfinished_contents import UnfinishedContents
+from peer.engine.kubo.contents.waiting_pins import WaitingPins
 from protocol.blocks.cid import CID, checked_block
 
 _T = TypeVar("_T")
@@ -34,13 +35,22 @@ class _Moves(Exception):
 
 
 class ContentFetcher:
-    """Fetches to one node. ``unfinished`` is where it marks which contents are on their way, if it may."""
+    """Fetches to one node. ``unfinished`` is where it marks which contents are on their way, if it may, and ``waiting``
+    where it notes pins that are set later."""
 
-    def __init__(self, api: KuboApi, blocks: NodeBlocks, pins: NodePins, unfinished: UnfinishedContents | None) -> None:
+    def __init__(
+        self,
+        api: KuboApi,
+        blocks: NodeBlocks,
+        pins: NodePins,
+        unfinished: UnfinishedContents | None,
+        waiting: WaitingPins | None,
+    ) -> None:
         self._api = api
         self._blocks = blocks
         self._pins = pins
         self._unfinished = unfinished
+        self._waiting = waiting
         self._coming = ComingContents()
         self._in_turn = BlocksInTurn(api, blocks, self._coming)
         self._tree_pins = TreePins(api, pins, self._coming, unfinished)
@@ -115,6 +125,8 @@ class ContentFetcher:
                 is_here = self._in_turn.fetch(
                     root, limit, deadline=deadline, patience=patience, coming=coming, begun=lambda: self._begun(root)
                 )
+                if self._noted(root, limit):
+                    return
                 until = time.monotonic() + STALL_SECONDS if is_here else deadline
                 self._tree_pins.pin(root, limit, deadline=until, stall=patience, coming=coming)
 
@@ -130,6 +142,23 @@ class ContentFetcher:
             raise StillComing(root, f"{root} is not here yet, {coming.blocks} blocks are: {error}") from error
         finally:
             self._coming.end(root, coming, is_whole=is_whole)
+
+    def _noted(self, root: CID, limit: int) -> bool:
+        """Whether all of a content is here, and its pin is noted, to be set later.
+
+        Raises:
+            TooLarge: if it has more than ``limit`` bytes. It is not pinned then.
+        """
+        if self._waiting is None:
+            return False
+        with self._waiting.beside_others():
+            size = self._blocks.whole_size(root)
+            if size is None:
+                return False
+            if size > limit:
+                raise too_large(root, limit)
+            self._waiting.note([root], recursive=True)
+        return True
 
     def pin(self, cid: CID) -> None:
         """Pin ``cid`` and all that it links to, however long that takes."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
+from pathlib import Path
 from typing import Final
 
 from peer.engine.interface import EngineError, Unreachable
 from peer.engine.kubo.api import KuboApi, KuboRefused
 from peer.engine.kubo.contents.node_blocks import NodeBlocks
 from peer.engine.kubo.contents.node_files import NodeFiles
+from peer.engine.kubo.contents.node_pins import NodePins
+from peer.engine.kubo.contents.waiting_pins import WaitingPins
 from peer.engine.linked_blocks import links_of, reached
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block
@@ -21,22 +24,41 @@ written to the node's files."""
 
 class ContentWriter:
     """Stores what it is given in one node, all on disk at return. ``files`` are the node's own, if blocks may be
-    written there."""
+    written there, and ``waiting`` is where pins may be noted that the node sets later: then it is not called at all."""
 
-    def __init__(self, api: KuboApi, blocks: NodeBlocks, files: NodeFiles | None) -> None:
+    def __init__(
+        self, api: KuboApi, blocks: NodeBlocks, pins: NodePins, files: NodeFiles | None, waiting: WaitingPins | None
+    ) -> None:
         self._api = api
         self._blocks = blocks
+        self._pins = pins
         self._files = files
+        self._waiting = waiting
 
-    def put(self, blocks: Iterable[Block]) -> None:
-        """Store ``blocks``, and pin none."""
+    def put(self, blocks: Iterable[Block], pin: Sequence[CID]) -> None:
+        """Store ``blocks``, and pin those of ``pin`` alone."""
+        if self._files is not None and (waiting := self._waiting) is not None:
+            with waiting.beside_others():
+                self._files.write(blocks, lambda: waiting.mark(pin, recursive=False))
+            return
         self._import([], blocks)
+        if pin:
+            self._pins.add(pin)
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
-        """As `peer.engine.interface.Engine` says. If they are many, chunks are written to the node's own files, if it
-        takes them: through the API they would be copied and hashed once more."""
+        """As `peer.engine.interface.Engine` says. Blocks are written to the node's own files, if it takes them and pins
+        may wait; else chunks are, if they are many: through the API they would be copied and hashed once more."""
         given = _Given()
         rest = given.noted(blocks)
+        if self._files is not None and (waiting := self._waiting) is not None:
+
+            def pinned() -> Sequence[Path]:
+                self._check_whole(root, given)
+                return waiting.mark([root], recursive=True)
+
+            with waiting.beside_others():
+                self._files.write(rest, pinned)
+            return
         few = list(islice(rest, _FEW_BLOCKS + 1))
         if len(few) > _FEW_BLOCKS and self._files is not None:
             failure = self._store_beside(self._files, root, chain(few, rest), given)
@@ -54,6 +76,9 @@ class ContentWriter:
             Unreachable: at the end, if a block is not here and was not given.
         """
         yield from blocks
+        self._check_whole(root, given)
+
+    def _check_whole(self, root: CID, given: _Given) -> None:
         for cid in self._blocks.missing(given.left_out(root, self._blocks.links)):
             raise Unreachable(cid, f"{root} is not whole: {cid} was left out, and is not here any more")
 

@@ -75,6 +75,17 @@ class NodeBlocks:
         found = self.sizes(unseen)
         return [cid for cid in unseen if cid not in found]
 
+    def whole_size(self, root: CID) -> int | None:
+        """The bytes of a content, if its own block and all that this links to are in files, and link nothing else;
+        None if that is not so, or only the node can tell."""
+        if self._files is None or (size := self._files.size(root)) is None:
+            return None
+        for link in self.links(root):
+            if not link.is_raw or (more := self._files.size(link)) is None:
+                return None
+            size += more
+        return size
+
     def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
         """As `peer.engine.interface.Engine` says. What links nothing is asked for many at a time."""
         raw = [cid for cid in cids if cid.is_raw]

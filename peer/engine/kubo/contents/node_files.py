@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -71,13 +71,16 @@ class NodeFiles:
         """Whether there is a file for ``cid``."""
         return self._place(cid).exists()
 
-    def write(self, blocks: Iterable[Block]) -> None:
-        """Store ``blocks``, all on disk at return.
+    def size(self, cid: CID) -> int | None:
+        """The bytes of the file of ``cid``; None if there is no such file."""
+        try:
+            return self._place(cid).stat().st_size
+        except OSError:
+            return None
 
-        Raises:
-            StorageFull, EngineUnavailable: as `peer.engine.block_writer.BlockWriter.put` says.
-        """
-        self._writer.put(blocks)
+    def write(self, blocks: Iterable[Block], then: Callable[[], Iterable[Path]] = tuple) -> None:
+        """Store ``blocks``, all on disk at return. What ``then`` does and what is raised, `BlockWriter.put` says."""
+        self._writer.put(blocks, then)
 
     def total_bytes(self) -> int:
         """How many bytes all blocks have. The node itself does not count those that were written here."""
@@ -92,8 +95,13 @@ class NodeFiles:
         self._writer.close()
 
     def _place(self, cid: CID) -> Path:
-        key = base64.b32encode(bytes(cid)[2:]).decode().rstrip("=")  # without the version and the codec
-        return self._blocks / key[-3:-1] / f"{key}.data"
+        return block_file(self._blocks, cid)
+
+
+def block_file(blocks: Path, cid: CID) -> Path:
+    """Where a node with the folder ``blocks`` keeps a block."""
+    key = base64.b32encode(bytes(cid)[2:]).decode().rstrip("=")  # without the version and the codec
+    return blocks / key[-3:-1] / f"{key}.data"
 
 
 def _looks_each_time(config: Path) -> bool:

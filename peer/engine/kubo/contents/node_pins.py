@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from peer.engine.kubo.api import KuboApi, KuboRefused
+from peer.engine.kubo.contents.waiting_pins import WaitingPin, WaitingPins
 from protocol.blocks.cid import CID
 
 
 class NodePins:
-    """The pins of one node, which has one for a block, whoever asked for it."""
+    """The pins of one node, which has one for a block, whoever asked for it. Those of ``waiting``, if it is given, are
+    still to be set."""
 
-    def __init__(self, api: KuboApi) -> None:
+    def __init__(self, api: KuboApi, waiting: WaitingPins | None = None) -> None:
         self._api = api
+        self._waiting = waiting
 
     def add(self, cids: Sequence[CID]) -> None:
         """Pin blocks that are here, without what they link to."""
+        if self._waiting is None:
+            self._add_now(cids)
+            return
+        with self._waiting.beside_others():
+            self._waiting.note(cids, recursive=False)
+
+    def _add_now(self, cids: Sequence[CID]) -> None:
         try:
             self._api.call("pin/add", *map(str, cids), recursive=False)
         except KuboRefused as error:
@@ -24,18 +34,61 @@ class NodePins:
                 raise
             if len(cids) > 1:  # Kubo stopped at the first such block, so the others are not pinned yet
                 for cid in cids:
-                    self.add([cid])
+                    self._add_now([cid])
 
     def remove(self, cid: CID) -> None:
         """Undo a pin. Harmless if there is none."""
+        with self._alone():
+            self._remove(cid)
+
+    def _remove(self, cid: CID) -> None:
+        if self._waiting is not None:
+            self._waiting.forget(cid)
         try:
             self._api.call("pin/rm", str(cid))
         except KuboRefused as error:
             if "not pinned" not in str(error):
                 raise
 
+    @contextlib.contextmanager
+    def exchanged(self, removed: Sequence[CID], added: Sequence[CID]) -> Iterator[Sequence[WaitingPin]]:
+        """Undo some pins, and pin other blocks alone. Then what no pin leads to may be deleted, but for what those lead
+        to that are given here: the node knows nothing of them yet. Nobody else stores or pins anything until the
+        context ends."""
+        with self._alone():
+            for cid in removed:
+                self._remove(cid)
+            if self._waiting is None:
+                if added:
+                    self._add_now(added)
+                yield ()
+            else:
+                self._waiting.note(added, recursive=False)
+                yield self._waiting.all()
+
+    def settle(self, pins: Sequence[WaitingPin], is_here: Callable[[CID], bool]) -> list[WaitingPin]:
+        """Set pins that wait. Returns those that could not be set: what they lead to is not whole."""
+
+        def add(cids: Sequence[CID], recursive: bool) -> str:
+            try:
+                self._api.call("pin/add", *map(str, cids), recursive=recursive, offline=True)
+            except KuboRefused as error:
+                return str(error)
+            return ""
+
+        if self._waiting is None:
+            return []
+        with self._waiting.beside_others():
+            still = [pin for pin in pins if self._waiting.has(pin)]  # the others were set, or undone, meanwhile
+            return self._waiting.settle(still, add, is_here)
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._waiting is None else self._waiting.alone()
+
     def keeps(self, root: CID) -> bool:
         """Whether ``root`` is pinned recursively."""
+        if self._waiting is not None and self._waiting.has(WaitingPin(root, recursive=True)):
+            return True
         try:
             self._api.call("pin/ls", str(root), type="recursive")
         except KuboRefused as error:
