@@ -80,7 +80,11 @@ class NodeBlocks:
         None if that is not so, or only the node can tell."""
         if self._files is None or (size := self._files.size(root)) is None:
             return None
-        for link in self.links(root):
+        try:
+            links = self.links(root)
+        except BlockError:  # it is damaged, or none of ours
+            return None
+        for link in links:
             if not link.is_raw or (more := self._files.size(link)) is None:
                 return None
             size += more

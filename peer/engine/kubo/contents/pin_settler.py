@@ -23,8 +23,8 @@ _REST: Final = 2.0
 _AT_ONCE: Final = 8
 """How many pins are set before there is another look: some 20 ms of the node's time."""
 
-_MOST: Final = 1000
-"""How many pins wait at most where there is no rest. To set so many takes a node some seconds, and its start too."""
+_MOST: Final = 256
+"""How many pins wait at most where there is no rest. To set so many takes a node a second or two, at its start too."""
 
 _log = logging.getLogger(__name__)
 
