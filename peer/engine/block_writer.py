@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,14 @@ class BlockWriter:
         """Wait for the writes under way, and end the writers."""
         self._pool.shutdown()
 
+    @cached_property
+    def _lasting(self) -> set[Path]:
+        """Folders in ``blocks`` whose own names outlast a power cut: all that were there at the first look. One that
+        came later may be another's, who has not synced its name yet."""
+        found = set(self._blocks.iterdir())
+        sync_folder(self._blocks)
+        return found
+
     def _put(self, blocks: Iterable[Block], then: Callable[[], Iterable[Path]]) -> int:
         cids: list[CID] = []
         last: Block | None = None  # a record is one block, which takes no other thread
@@ -89,14 +98,14 @@ class BlockWriter:
             paths = [self._write(last)] if last is not None else []
             paths[:0] = [future.result() for future in written]
             for cid, path in zip(cids, paths, strict=True):
-                if self._rename(path, self._place(cid)):
-                    folders.add(self._blocks)
+                self._rename(path, self._place(cid))
         except BaseException:
             self._discard(written, paths)
             raise
-        folders.update(then())
         # Also the folders of blocks that were here already: another process may have renamed those a moment ago.
-        self._sync(*folders)
+        new = folders - self._lasting
+        self._sync(*folders.union(then(), [self._blocks] if new else []))
+        self._lasting.update(new)
         return fresh
 
     def _holds(self, block: Block) -> bool:
@@ -116,15 +125,12 @@ class BlockWriter:
             raise
         return path
 
-    def _rename(self, source: Path, target: Path) -> bool:
-        """Returns whether that took a new folder."""
+    def _rename(self, source: Path, target: Path) -> None:
         try:
             source.replace(target)
         except FileNotFoundError:
             target.parent.mkdir(exist_ok=True)
             source.replace(target)
-            return True
-        return False
 
     def _sync(self, *folders: Path) -> None:
         """All side by side. The last one takes no other thread."""

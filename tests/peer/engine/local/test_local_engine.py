@@ -85,8 +85,8 @@ def test_a_pin_is_named_after_its_blocks_and_synced_with_them(
     def synced(folder: Path) -> None:
         seen.append((folder, pin.exists(), all(file.exists() for file in files)))
 
-    local_engine.put(chunks)  # each of their folders is there
-    file_of(tmp_path / "engine", root).parent.mkdir(exist_ok=True)
+    local_engine.put([*chunks, root])  # each of their folders is there
+    files[0].unlink()
     monkeypatch.setattr(block_writer, "sync_folder", synced)
     link = os.link
     monkeypatch.setattr(os, "link", lambda file, name: (synced(name), link(file, name)))
@@ -127,6 +127,20 @@ def test_a_new_folder_is_synced_side_by_side_with_what_is_in_it(
         local_engine.put([block])
         assert set(synced) == folders
         synced.clear()
+
+
+def test_a_new_folder_of_another_process_is_synced_too_which_may_not_have_done_so_yet(
+    local_engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    block = raw_block(b"hello")
+    file = file_of(tmp_path / "engine", block)
+    local_engine.put([raw_block(b"one before")])
+    file.parent.mkdir()
+    file.write_bytes(block.data)
+    monkeypatch.setattr(block_writer, "sync_folder", synced.append)
+    local_engine.put([block])
+    assert set(synced) == {file.parent, file.parent.parent}
 
 
 @pytest.mark.parametrize(("count", "handed_on"), [(1, 0), (3, 2)])
