@@ -185,6 +185,7 @@ def roots_of(car: CarSource, named: str) -> tuple[CID, AcksGrantsProofs]:
 
     Raises:
         NoSuchRun: if it has no root, or a root that is neither.
+        PeerError: if a root is not there, because the file is cut short.
     """
     if not car.roots:
         raise _no_run(named, "has no root")
@@ -195,6 +196,12 @@ def roots_of(car: CarSource, named: str) -> tuple[CID, AcksGrantsProofs]:
     try:
         return head, beside_of(others, car)
     except BlockError as error:
+        if car.cut_short:
+            raise PeerError(
+                f"{named} is only a part of what was exported: {car.cut_short}",
+                fix="get it again from whoever exported it: peer export HEAD FILE.car",
+                code=ExitCode.UNFINISHED,
+            ) from error
         raise _no_run(named, f"has {len(car.roots)} roots, and one of them belongs to no run: {error}") from error
 
 

@@ -50,6 +50,10 @@ def read(home: Path, root: click.Command) -> dict[str, Any]:  # TOML values; cli
         values = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         return {}
+    except NotADirectoryError as error:
+        raise PeerError(
+            f"{home} cannot be a home: it, or what it is in, is a file", fix="name a folder: --home DIR"
+        ) from error
     except (OSError, ValueError) as error:
         raise PeerError(f"{file} cannot be read: {error}", fix=f"fix {file}") from error
     known = _options(root)

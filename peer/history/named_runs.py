@@ -14,9 +14,11 @@ from protocol.run_names import SHOWN, RunHere, named_by
 from protocol.visible import named
 
 _RUNS: Final = "peer ls shows the runs of this home; a CAR file's name ends in .car"
-_NONE_YET: Final = (
+NONE_YET: Final = (
     "begin one: peer start --role server, or peer run DIR with a peer that stands; or take one in: peer import FILE.car"
 )
+"""What to do in a home that has no run."""
+
 _APPS: Final = "peer app list shows the apps that runs wait for"
 
 _TOLD: Final = 4
@@ -90,7 +92,7 @@ def named_cid(home: Home, text: str) -> CID:
                 return run.run
             case []:
                 if not runs:
-                    raise NoSuchRun("this home has no run yet", fix=_NONE_YET) from error
+                    raise NoSuchRun("this home has no run yet", fix=NONE_YET) from error
                 why = f"no run of this home is called {named(text)}, or has a CID that begins so"
                 raise NoSuchRun(why, fix=_RUNS) from error
             case several:

@@ -148,9 +148,9 @@ def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, t
         PeerError: if ``admin`` is not one, or there are fewer admins.
     """
     by = _admin_key(stored.manifest, admin)
-    if not 1 <= count <= len(stored.manifest.admins):
+    if count > len(stored.manifest.admins):
         raise PeerError(
-            f"{count} admins cannot be required to sign: there are {len(stored.manifest.admins)}",
+            f"{count} cannot be the number of admins that sign: there are {len(stored.manifest.admins)}",
             fix="name more admins first: peer federation admin NAME",
         )
     return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, threshold=count))

@@ -47,6 +47,8 @@ def read_app(app_dir: Path) -> AppConfig:
     Raises:
         AppError: if its ``pyproject.toml`` is absent, or lacks what Flower requires.
     """
+    if not app_dir.is_dir():
+        raise AppError(f"there is no folder {app_dir}")
     try:
         config = _project_config(app_dir)
         defaults = flat(config["tool"]["flwr"]["app"].get("config", {}))

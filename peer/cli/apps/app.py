@@ -137,6 +137,8 @@ def list_apps(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None
 def _named(text: str) -> CID:
     """The app that was named by its id, or by a folder that has it."""
     if not Path(text).is_dir():
+        if "/" in text:
+            raise PeerError(f"there is no folder {text}", fix="name an app's folder, or its CID: peer app list")
         return app_cid(text)
     from peer.apps.app_folder import read_owned
 

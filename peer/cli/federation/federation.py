@@ -172,7 +172,7 @@ def admin(
 @app.command("threshold")
 @grouped
 def threshold(
-    count: Annotated[int, typer.Argument(metavar="N", help="The number of admins.")],
+    count: Annotated[int, typer.Argument(min=1, metavar="N", help="The number of admins.")],
     *,
     options: MemberOptions,
     json: JsonOption = False,

@@ -12,6 +12,7 @@ from crypto.identity import Identity
 from peer.base.errors import PeerError
 from peer.cli.federation.proposals import change
 from peer.cli.options import JsonOption, MemberOptions
+from peer.cli.output import counted
 from peer.home.federations import StoredFederation
 from peer.membership.changes import change_settings
 from protocol.records.bodies import MAX_WITNESSES, Role
@@ -33,8 +34,8 @@ def set_witnesses(
         servers = len(stored.manifest.nodes_of(Role.SERVER))
         if count >= max(servers, 1):
             raise PeerError(
-                f"{stored.manifest.title} has {servers} servers, so at most {max(servers - 1, 0)} of them can be "
-                "witnesses of a run that another leads",
+                f"{stored.manifest.title} has {counted(servers, 'server')}, so at most {max(servers - 1, 0)} of them "
+                "can be witnesses of a run that another leads",
                 fix="add one first: peer federation invite --name NAME --role server; then "
                 f"peer federation set witnesses {count}",
             )

@@ -76,7 +76,10 @@ def keep(
         rows = [
             [names.get(each.run, ""), str(each.run)[:SHOWN], str(each.contents), size(each.bytes)] for each in applied
         ]
-        put_table("would go" if dry_run else "dropped", ["name", "run", "contents", "size"], rows)
+        if rows:
+            put_table("would go" if dry_run else "dropped", ["name", "run", "contents", "size"], rows)
+        else:
+            put("nothing has to go" if dry_run else "nothing had to go")
 
 
 def _said(before: Keeping, plan: list[str] | None, budget: str | None) -> Keeping:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from peer.base.errors import PeerError
 from peer.engine.chosen_engine import borrowed
+from peer.history.named_runs import NONE_YET
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal
@@ -24,7 +25,7 @@ def opened_dropping(home: Home, ipfs: str | None) -> Iterator[Dropping]:
         PeerError: if the home has no journal, so no run.
     """
     if not home.journal.exists():
-        raise PeerError(f"the home {home.path} has no run yet", fix="begin one: peer start --role server, or peer demo")
+        raise PeerError(f"the home {home.path} has no run yet", fix=NONE_YET)
     with Journal(home.journal) as journal, borrowed(home, ipfs) as engine:
         choice = ReaderChoice(None, Passphrases.of_process(None), needed=False)
         best = BestModels(engine, journal, lambda head: choice.open(home.path, journal.beside(head.run)))

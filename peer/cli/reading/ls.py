@@ -9,6 +9,7 @@ import typer
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, new_app
 from peer.cli.output import Table, moment, put_json, put_list
 from peer.history.listed_runs import ListedJob, ListedRun, RunState, listed_jobs, listed_runs
+from peer.history.named_runs import NONE_YET
 from peer.home.home import Home
 from protocol.records.bodies import Role
 from protocol.run_names import SHOWN
@@ -33,7 +34,7 @@ def put_runs(home: Home, json: bool, *, full: bool) -> None:
     jobs = [job for job in listed_jobs(home) if job.run is None]
     header = ["name", "run", "app", "role", "federation", "state", "round", "began", *(["head"] if full else [])]
     table = Table("runs", header, [*map(_job_row, jobs), *(_row(run, full=full) for run in runs)])
-    none = "no run here yet; begin one: peer start --role server, or peer demo"
+    none = f"no run here yet; {NONE_YET}"
     if json:
         waiting, given_up = (
             [_job_value(job) for job in jobs if job.state is state] for state in (RunState.WAITING, RunState.GIVEN_UP)

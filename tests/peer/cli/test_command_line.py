@@ -309,6 +309,14 @@ def test_a_file_that_is_no_toml_is_refused(
     assert "cannot be read" in capsys.readouterr().err
 
 
+def test_a_home_that_is_a_file_is_said_to_be_one(
+    fake: FakeCommand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    assert main.run(["fake", "--home", str(tmp_path / "notes.txt")]) == ExitCode.WRONG_USE
+    assert "notes.txt cannot be a home" in capsys.readouterr().err
+
+
 def test_a_bad_value_in_the_file_is_said_to_be_there(
     fake: FakeCommand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

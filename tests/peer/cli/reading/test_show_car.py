@@ -11,6 +11,7 @@ from inspected_runs import WrittenRun, finished_run
 
 from peer.base.errors import ExitCode
 from protocol.blocks.car import write_car
+from protocol.blocks.cid import raw_block
 
 
 @pytest.fixture
@@ -40,3 +41,14 @@ def test_a_block_that_is_not_in_it_is_told(show: Callable[..., Outcome], tmp_pat
     outcome = show(absent, "--car", tmp_path / "run.car")
     assert outcome.code == ExitCode.UNFINISHED
     assert f"block {absent[:14]} is not here" in outcome.err
+
+
+def test_a_file_that_lacks_its_last_roots_is_said_to_be_cut_short(
+    written: WrittenRun, tmp_path: Path, peers: Callable[[str], Peer]
+) -> None:
+    ack = raw_block(b"an ack, which comes last")
+    whole = b"".join(write_car([written.head, ack.cid], [*written.blocks, ack]))
+    (tmp_path / "cut.car").write_bytes(whole[:-5])
+    outcome = peers("auditor")("audit", tmp_path / "cut.car")
+    assert outcome.code == ExitCode.UNFINISHED
+    assert "is only a part of what was exported: bad CAR at byte" in outcome.err
