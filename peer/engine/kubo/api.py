@@ -251,7 +251,8 @@ class KuboApi:
             raise self.no_kubo() from error
 
     def bitswap_received(self) -> int | None:
-        """The bytes that blocks and questions for them have taken so far; None if the node does not count."""
+        """The bytes that blocks and questions for them have taken so far; None if the node does not count. It adds to
+        them once a second (go-flow-metrics)."""
         try:
             return int(self.said(self.call("stats/bw", proto=_BITSWAP, within=CHECK_SECONDS))["TotalIn"])
         except (KuboRefused, KuboTimeout, KeyError, TypeError, ValueError):

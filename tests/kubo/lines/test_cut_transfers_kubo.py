@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from line import Line
 
 from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import EngineError, StillComing
@@ -29,70 +29,11 @@ from protocol.blocks.content import write_manifest
 pytestmark = pytest.mark.kubo
 
 KEY = bytes(range(32))
-PIECE: Final = 1 << 14
-SEGMENT: Final = 1400
 SIZE: Final = 1 << 20
 """Of each block."""
 
 NOWHERE = "127.0.0.1:1"
 """An address at which nobody listens."""
-
-
-class Line:
-    """The only way to a port of loopback, which can be cut, and has a rate."""
-
-    def __init__(self, to: int, rate: float) -> None:
-        """``rate`` is in bytes a second, in each direction."""
-        self._to, self._rate = to, rate
-        self._is_cut = False
-        self._ends: set[socket.socket] = set()
-        self._listens = socket.socket()  # with as little room as a line has: what is in it has left its sender
-        self._listens.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
-        self._listens.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
-        self._listens.bind(("127.0.0.1", 0))
-        self._listens.listen()
-        self.address = f"127.0.0.1:{self._listens.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """End what goes over it, and let nobody in."""
-        self._is_cut = True
-        for end in list(self._ends):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def mend(self) -> None:
-        """Let others in again."""
-        self._is_cut = False
-
-    def close(self) -> None:
-        """Cut it for good."""
-        self.cut()
-        self._listens.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listens.accept()
-                if self._is_cut:
-                    near.close()
-                    continue
-                far = socket.socket()
-                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
-                far.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
-                far.connect(("127.0.0.1", self._to))
-                self._ends |= {near, far}
-                for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
-
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(PIECE):
-                time.sleep(len(data) / self._rate)  # that is the line
-                target.sendall(data)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True)
