@@ -33,7 +33,8 @@ def test_a_standby_confirms_each_exchange_as_it_comes_and_the_close() -> None:
     assert set(confirmed) <= set(dispatches)  # one that comes while an ack is written goes with the next
     assert (len(confirmed) > len(dispatches) // 2, last) == (True, len(records) - 1)
     assert all(isinstance(ack, RecomputedAck) and ack.recomputed.since == 1 for ack in acks)
-    assert set(run.standbys[0].disk.acks) <= set(run.server.disk.acks)
+    *heard, _ = run.standbys[0].disk.acks  # its leader may have left by the last, which is of the close
+    assert set(heard) <= set(run.server.disk.acks)
 
 
 def test_a_standby_changes_nothing_of_the_run() -> None:
