@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from measured import Json, ended_by, finished_run
+from measured.amounts import one_or_more, positive
 from measured.new_memory import add_option
 from measured.place import bench_place
 from measured.processes_meter import Meter
@@ -45,10 +46,12 @@ WARM_UP = 2
 def main() -> int:
     """Measure, and print one JSON object."""
     parser = argparse.ArgumentParser(prog="scripts/bench exchange", description="Time one exchange.")
-    parser.add_argument("--sizes", type=float, nargs="+", default=[1.0, 100.0], help="of the model, in MB")
-    parser.add_argument("--clients", type=int, default=2)
+    parser.add_argument("--sizes", type=positive, nargs="+", default=[1.0, 100.0], help="of the model, in MB")
+    parser.add_argument("--clients", type=one_or_more, default=2)
     parser.add_argument("--engines", nargs="+", choices=[LOCAL, MANAGED], default=[LOCAL, MANAGED])
-    parser.add_argument("--exchanges", type=int, help="counted ones; by default 30, fewer of large models, at least 10")
+    parser.add_argument(
+        "--exchanges", type=one_or_more, help="counted ones; by default 30, fewer of large models, at least 10"
+    )
     parser.add_argument("--encrypt", action="store_true", help="measure in a federation that encrypts as well")
     parser.add_argument("--witnesses", type=int, default=0, help="measure with so many servers that recompute, as well")
     parser.add_argument("--folder", type=Path, help="keep homes, logs and engines here; by default a temporary one")

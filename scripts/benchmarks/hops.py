@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
 from measured import Json, ended_by
+from measured.amounts import one_or_more, positive
 from measured.new_memory import add_option
 from measured.place import bench_place
 
@@ -94,9 +95,9 @@ class Way:
 def main() -> int:
     """Measure, and print one JSON object."""
     parser = argparse.ArgumentParser(prog="scripts/bench hops", description="Measure each hop of a model's way.")
-    parser.add_argument("--megabytes", type=float, default=100.0, help="of the model")
+    parser.add_argument("--megabytes", type=positive, default=100.0, help="of the model")
     parser.add_argument("--engines", nargs="+", choices=[LOCAL, MANAGED], default=[LOCAL, MANAGED])
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=one_or_more, default=3)
     parser.add_argument("--folder", type=Path, help="keep the engines here; by default a temporary folder")
     add_option(parser)
     options = parser.parse_args()

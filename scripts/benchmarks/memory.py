@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measured import Json, ended_by, finished_run, machine
+from measured.amounts import one_or_more
 from measured.case import Case
 from measured.new_memory import page_cost
 from measured.place import bench_folder
@@ -82,8 +83,8 @@ def main() -> int:
     parser.add_argument("--engine", choices=[LOCAL, MANAGED], default=LOCAL)
     parser.add_argument("--strategies", choices=STRATEGIES, nargs="+", default=["FedAvg"])
     parser.add_argument("--encrypt", action="store_true", help="measure in a federation that encrypts")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--arrays", type=int, default=20, help="how many the model is in")
+    parser.add_argument("--rounds", type=one_or_more, default=2)
+    parser.add_argument("--arrays", type=one_or_more, default=20, help="how many the model is in")
     parser.add_argument("--folder", type=Path, help="keep homes, logs and engines here; by default a temporary one")
     options = parser.parse_args()
     results: list[Json] = []

@@ -20,6 +20,10 @@ from measured.tables import exchange_table, flower_table, memory_table
 from peer.base.errors import PeerError
 
 _TABLES = {"exchange": exchange_table, "memory": memory_table}
+_FILES = (
+    "name what scripts/bench flower --results FILE has written, scripts/bench exchange > FILE, or scripts/bench "
+    "memory > FILE"
+)
 
 
 def main() -> int:
@@ -37,7 +41,7 @@ def main() -> int:
             case {"benchmark": str(name), "results": list(results)} if name in _TABLES:
                 others.setdefault(name, []).extend(results)
             case _:
-                raise PeerError(f"{file} is of no benchmark that has a table", fix=f"choose {_names()}")
+                raise PeerError(f"{file} is of no benchmark that has a table", fix=_FILES)
     tables = [_TABLES[name](results) for name, results in others.items()]
     if comparisons:
         compared = reduce(Comparison.joined, comparisons)
@@ -53,12 +57,8 @@ def _read(file: Path) -> object:
     try:
         told: object = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
-        raise PeerError(f"{file} has no results: {error}", fix=f"name what was written by {_names()}") from error
+        raise PeerError(f"{file} has no results: {error}", fix=_FILES) from error
     return told
-
-
-def _names() -> str:
-    return ", ".join(["flower", *_TABLES])
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from measured import LOOK, Json, ended_by, machine, start_words
+from measured.amounts import one_or_more, positive
 from measured.place import bench_folder
 
 from peer.base.errors import ExitCode, PeerError
@@ -49,9 +50,9 @@ PHASES = ("silence", "votes", "record", "reply")
 def main() -> int:
     """Measure, print a table on stderr, and one JSON object."""
     parser = argparse.ArgumentParser(prog="scripts/bench takeover", description="Time the loss of a leader.")
-    parser.add_argument("--kills", type=int, default=20, help="for each engine")
-    parser.add_argument("--megabytes", type=float, default=1.0, help="of the model")
-    parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--kills", type=one_or_more, default=20, help="for each engine")
+    parser.add_argument("--megabytes", type=positive, default=1.0, help="of the model")
+    parser.add_argument("--clients", type=one_or_more, default=3)
     parser.add_argument("--pause", type=float, default=1.0, help="seconds until a client answers")
     parser.add_argument("--engines", nargs="+", choices=[LOCAL, MANAGED], default=[LOCAL, MANAGED])
     parser.add_argument("--folder", type=Path, help="keep homes, logs and engines here; by default a temporary one")
@@ -205,7 +206,7 @@ def _put(result: Json) -> None:
     assert isinstance(phases, dict)
     parts = ", ".join(f"{phase} {seconds}" for phase, seconds in phases.items())
     sys.stderr.write(
-        f"{result['engine']}: {result['kills']} kills, median {result['median_seconds']} s, "
+        f"{result['engine']}: of {result['kills']}: median {result['median_seconds']} s, "
         f"worst {result['worst_seconds']} s ({parts}); an exchange {result['undisturbed_median_seconds']} s\n"
     )
 

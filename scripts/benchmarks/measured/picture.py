@@ -1,4 +1,4 @@
-"""What systems took, as bars."""
+"""What systems took: times, which differ by orders of magnitude, as points on a logarithmic scale; memory as bars."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from measured.tables import case_of, largest, number
 
 _Value = Callable[[Json], float]
 
-_PANELS: tuple[tuple[str, _Value], ...] = (
-    ("seconds a round", lambda result: number(result, "median_seconds")),
-    ("processor seconds a round", lambda result: number(result, "processor_seconds")),
+_PANELS: tuple[tuple[str, bool, _Value], ...] = (
+    ("seconds a round (logarithmic)", True, lambda result: number(result, "median_seconds")),
+    ("processor seconds a round (logarithmic)", True, lambda result: number(result, "processor_seconds")),
     (
         "largest process without mapped files, MB",
+        False,
         lambda result: max(largest(result["peak_mb_without_mapped_files"], kind) for kind in ("server", "client")),
     ),
 )
 
 
 def draw(results: Sequence[Json], file: Path) -> None:
-    """Seconds, processor seconds and the largest process of each case and system, as bars on a logarithmic scale."""
+    """Seconds, processor seconds and the largest process of each case and system.
+
+    A bar is as long as what it says, which a logarithmic scale has no beginning for. So there a point says it.
+    """
     import matplotlib  # only a picture needs it, and it imports slowly
 
     matplotlib.use("agg")
@@ -32,18 +36,27 @@ def draw(results: Sequence[Json], file: Path) -> None:
     systems = list(dict.fromkeys(str(result["system"]) for result in results))
     figure, axes = plt.subplots(1, len(_PANELS), figsize=(5 * len(_PANELS), 2 + 0.25 * len(cases) * len(systems)))
     height = 0.8 / len(systems)
-    for axis, (title, value) in zip(axes, _PANELS, strict=True):
+    for axis, (title, logarithmic, value) in zip(axes, _PANELS, strict=True):
         for place, system in enumerate(systems):
             mine = [result for result in results if result["system"] == system]
             places = [cases.index(case_of(result)) + place * height for result in mine]
-            bars = axis.barh(places, [value(result) for result in mine], height, label=system)
-            axis.bar_label(bars, fmt=_short, fontsize=7, padding=2)
+            values = [value(result) for result in mine]
+            if logarithmic:
+                axis.plot(values, places, "o", label=system)
+            else:
+                axis.barh(places, values, height, label=system)
+            for at, each in zip(places, values, strict=True):
+                axis.annotate(
+                    _short(each), (each, at), xytext=(6, 0), textcoords="offset points", fontsize=7, va="center"
+                )
         axis.set_title(title)
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        if logarithmic:
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.grid(axis="x", alpha=0.3)
         axis.set_yticks([at + 0.4 - height / 2 for at in range(len(cases))], cases)
-        axis.invert_yaxis()
+        axis.set_ylim(len(cases) - 0.2, -height)  # the first case is on top
         axis.margins(x=0.15)
     figure.tight_layout(rect=(0.0, 0.08, 1.0, 1.0))  # below is what the colours mean
     figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=len(systems), fontsize=8)

@@ -12,15 +12,27 @@ from pathlib import Path
 
 from measured import Json, machine
 from measured.new_memory import filling, page_cost
+from peer.base.errors import PeerError
 
 
 @contextlib.contextmanager
 def bench_folder(chosen: Path | None) -> Iterator[Path]:
-    """The folder that people chose, which stays, or a temporary one."""
-    with contextlib.ExitStack() as stack:
-        folder = chosen or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
-        folder.mkdir(parents=True, exist_ok=True)
+    """The folder that people chose, which stays, or a temporary one, which stays if the benchmark fails: the error
+    names a log in it."""
+    if chosen is not None:
+        chosen.mkdir(parents=True, exist_ok=True)
+        yield chosen
+        return
+    folder = Path(tempfile.mkdtemp(prefix="pollen-bench-"))
+    stays = False
+    try:
         yield folder
+    except PeerError:
+        stays = True
+        raise
+    finally:
+        if not stays:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
