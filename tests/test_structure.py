@@ -24,3 +24,9 @@ def test_each_folder_of_a_packages_tests_has_the_name_of_one_of_its_folders() ->
     tests = [file for package in PACKAGES for file in (ROOT / "tests" / package).rglob("test_*.py")]
     folders = {str(file.parent.relative_to(ROOT / "tests")) for file in tests}
     assert {folder for folder in folders if not (ROOT / folder).is_dir()} == OF_NO_FOLDER
+
+
+def test_no_two_modules_of_tests_have_one_name() -> None:
+    """Pytest finds them by their names alone, in one process."""
+    names = Counter(file.name for file in (ROOT / "tests").rglob("test_*.py"))
+    assert {name for name, count in names.items() if count > 1} == set()
