@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from peer.engine import open_engine
-from peer.engine.kubo.api import KuboApi
+from peer.engine.kubo.api import QUICK_SECONDS, KuboApi
 from peer.engine.kubo.config import environment
 from peer.engine.kubo.contents import pin_settler
+from peer.engine.kubo.contents.node_files import block_file
 from peer.engine.kubo.contents.waiting_pins import WaitingPins
 from peer.engine.kubo.engine import KuboEngine
 from peer.engine.kubo.node import KuboNode
@@ -166,6 +168,32 @@ def test_what_is_dropped_is_deleted_but_for_what_a_pin_leads_to_that_is_not_set_
     engine.drop([], [RECORD.cid])
     kept: dict[CID, bool] = {block.cid: engine.has(block.cid) for block in (ROOT, RECORD, CHUNK, other, JUNK)}
     assert kept == {ROOT.cid: False, RECORD.cid: False, CHUNK.cid: True, other.cid: True, JUNK.cid: True}
+
+
+def test_a_damaged_block_that_is_to_be_pinned_keeps_nothing_else_from_being_dropped(
+    engine: KuboEngine, node: KuboNode
+) -> None:
+    store_all(engine)
+    block_file(node.repository / "blocks", ROOT.cid).write_bytes(b"damaged")
+    engine.drop([], [JUNK.cid])
+    assert not engine.has(JUNK.cid)
+
+
+def test_a_node_that_hangs_is_not_waited_for_long_as_pins_are_set(
+    engine: KuboEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    call = KuboApi.call
+
+    def noted(api: KuboApi, path: str, *args: str, within: float = math.inf, **more: Any) -> Any:
+        given.append(within)
+        return call(api, path, *args, within=within, **more)
+
+    store_all(engine)
+    monkeypatch.setattr(KuboApi, "call", noted)
+    engine.settle_pins()
+    assert given
+    assert max(given) <= QUICK_SECONDS
 
 
 def test_closing_an_engine_sets_what_waits(node: KuboNode, ipfs_program: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ class KuboEngine:
         with self._pins.exchanged((*contents, *blocks), keep) as waiting:
             needed: set[CID] = set()
             for pin in waiting:
-                needed.update(reached(pin.cid, self._blocks.links) if pin.recursive else (pin.cid,))
+                needed.update(reached(pin.cid, self._blocks.sound_links) if pin.recursive else (pin.cid,))
             # What links others goes after them, so a crash loses no way to them.
             self._blocks.remove([cid for cid in reversed(unneeded) if cid not in needed])
         self._wake_settler()

@@ -69,6 +69,13 @@ class NodeBlocks:
         except MissingBlock:
             return ()
 
+    def sound_links(self, cid: CID) -> Sequence[CID]:
+        """As `links`, and nothing if it is damaged or malformed."""
+        try:
+            return self.links(cid)
+        except BlockError:
+            return ()
+
     def missing(self, cids: Sequence[CID]) -> list[CID]:
         """Those of ``cids`` that are not here. The node is asked for what is not in its files."""
         unseen = [cid for cid in cids if not self.in_a_file(cid)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
-from peer.engine.kubo.api import KuboApi, KuboRefused
+from peer.engine.kubo.api import QUICK_SECONDS, KuboApi, KuboRefused
 from peer.engine.kubo.contents.waiting_pins import WaitingPin, WaitingPins
 from protocol.blocks.cid import CID
 
@@ -71,7 +71,7 @@ class NodePins:
 
         def add(cids: Sequence[CID], recursive: bool) -> str:
             try:
-                self._api.call("pin/add", *map(str, cids), recursive=recursive, offline=True)
+                self._api.call("pin/add", *map(str, cids), recursive=recursive, offline=True, within=QUICK_SECONDS)
             except KuboRefused as error:
                 return str(error)
             return ""

@@ -41,6 +41,8 @@ class PinSettler:
         self._thread: threading.Thread | None = None
         self._left = 0.0
         """When the marks were changed last, as we left them."""
+        self._is_away = False
+        """Whether the node did not answer when pins were to be set last."""
         self._failed: set[WaitingPin] = set()
         """What could not be set. It is not tried again here: its mark stays, and so does what it leads to."""
 
@@ -56,12 +58,15 @@ class PinSettler:
         self._set(self._waiting.all())
 
     def close(self) -> None:
-        """Set what still waits, if anything was noted here and the node answers, and end the thread."""
+        """Set what still waits, if anything was noted here and the node answers, and end the thread. A node that hangs
+        is waited for once."""
         with self._starting:
             self._over.set()
         if self._thread is None:
             return
         self._thread.join()
+        if self._is_away:
+            return
         with contextlib.suppress(EngineError):  # the next start does it
             self.settle()
 
@@ -69,7 +74,9 @@ class PinSettler:
         while not self._over.wait(_LOOK_EVERY):
             try:
                 self._look()
-            except EngineError as error:  # the node is away; it is tried again
+                self._is_away = False
+            except EngineError as error:  # it is tried again
+                self._is_away = True
                 _log.debug("pins wait on: %s", error)
 
     def _look(self) -> None:

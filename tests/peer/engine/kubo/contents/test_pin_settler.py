@@ -1,0 +1,41 @@
+"""Setting pins while a managed node runs: `peer.engine.kubo.contents.pin_settler`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from peer.engine.kubo.api import KuboApi
+from peer.engine.kubo.contents import pin_settler
+from peer.engine.kubo.contents.node_pins import NodePins
+from peer.engine.kubo.contents.pin_settler import PinSettler
+from peer.engine.kubo.contents.waiting_pins import WaitingPin, WaitingPins
+from protocol.blocks.cid import CID, raw_block
+
+
+def test_a_node_that_did_not_answer_as_pins_were_set_is_not_waited_for_again_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = WaitingPins(tmp_path)
+    waiting.prepare()
+    waiting.note([raw_block(b"one").cid], recursive=False)
+    pins = NodePins(KuboApi("http://127.0.0.1:1"), waiting)  # nobody listens there
+    settle, tried, by = pins.settle, threading.Event(), set()
+
+    def noted(some: Sequence[WaitingPin], is_here: Callable[[CID], bool]) -> list[WaitingPin]:
+        by.add(threading.current_thread())
+        tried.set()
+        return settle(some, is_here)
+
+    monkeypatch.setattr(pins, "settle", noted)
+    monkeypatch.setattr(pin_settler, "_REST", 0.0)
+    monkeypatch.setattr(pin_settler, "_LOOK_EVERY", 0.0)
+    settler = PinSettler(pins, waiting, lambda _: True)
+    settler.wake()
+    tried.wait()
+    settler.close()
+
+    assert threading.current_thread() not in by
