@@ -18,9 +18,13 @@ def main(car: str, federation: str | None = None) -> int:
         for finding in report.findings:
             print(f"  height {finding.height}: {finding.message}")
         for exchange in run.exchanges():
-            metrics = ", ".join(f"{name} {value:.3f}" for name, value in exchange.metrics.items())
             which = f"exchange {exchange.number}" if exchange.round is None else f"round {exchange.round}"
-            print(f"{which} {'/'.join(exchange.types)}: {len(exchange.answers)} answers; {metrics}")
+            metrics = [f"{name} {value:.3f}" for name, value in exchange.metrics.items()]
+            told = [
+                f"{len(exchange.answers)} answers",
+                *metrics,
+            ]  # of an encrypted run only servers and auditors see more
+            print(f"{' '.join([which, *exchange.types])}: {', '.join(told)}")
         if report.verdict is not api.Verdict.VERIFIED:
             return report.exit_code
         try:
