@@ -41,11 +41,13 @@ class OwnKey:
 
 def own_key(chain: Chain, member: bytes, before: OwnKey | None) -> OwnKey | None:
     """Our key of the chain's newest epoch; None if nothing is encrypted. ``before`` is the one we had: a new epoch
-    has another, and so has a new process. An epoch that a takeover lost is another one than the next of its number."""
+    has another, and so has a new process. An epoch that a takeover lost is another one than the next of its number, if
+    not in its update key, then in how its keys say that nonces are made: a leader may repeat the one with the other."""
     epoch = chain.keys.current
     if epoch is None:
         return None
-    if before is not None and (before.run, before.epoch, before.of) == (chain.run, epoch.number, epoch.public):
+    ours = (chain.run, epoch.number, epoch.public, epoch.body.chunk_nonce)
+    if before is not None and (before.run, before.epoch, before.of, before.chunk_nonce) == ours:
         return before
     key = SymmetricKey.generate()
     sealed = seal_for(epoch.public, key.secret_bytes(), OwnKeySeal(chain.run, epoch.number, member))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chains import ALICE, Scribe, id_of, reader_of
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.cid import Block
 from protocol.chain.chain import Chain
 from protocol.roles.client.own_key import own_key
@@ -26,3 +29,13 @@ def test_another_epoch_of_the_same_number_has_another_own_key():
     assert found is not None
     assert (found.epoch, found.sealed != lost.sealed) == (lost.epoch, True)
     assert own_key(scribe.chain, id_of(ALICE), found) is found
+
+
+def test_an_epoch_that_makes_nonces_in_another_way_has_another_own_key_though_its_update_key_is_the_same():
+    scribe = Scribe(encrypted=True, reader=reader_of(ALICE))
+    scribe.add(scribe.run())
+    now = own_key(scribe.chain, id_of(ALICE), None)
+    assert now is not None
+    found = own_key(scribe.chain, id_of(ALICE), replace(now, chunk_nonce=ChunkNonce.HMAC))
+    assert found is not None
+    assert (found.chunk_nonce, found.key is now.key) == (ChunkNonce.GMAC, False)
