@@ -145,9 +145,9 @@ class _Counts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._thread.is_alive():
+        if not self._response.is_closed:  # else its connection may be another call's already
             shut_down(self._response.extensions["network_stream"].get_extra_info("socket"))
-            self._thread.join()
+        self._thread.join()
         self._response.close()
 
     def next(self, seconds: float) -> tuple[int, int] | None:
