@@ -36,7 +36,9 @@ def unit_of(home: Path, arguments: tuple[str, ...], *, name: str, system: bool, 
     """
     names = KeyStore(home).names() if home.is_dir() else []
     if not names:
-        raise PeerError(f"there is no identity in {home}", fix=f"peer keys init --home {shlex.quote(str(home))}")
+        raise PeerError(
+            f"there is no identity in {home}", fix=f"peer keys init --name NAME --home {shlex.quote(str(home))}"
+        )
     user = _owner(home) if system else None
     program = _program()
     _check_within_reach(program, user, "install Pollen where all may read: python3 -m venv /opt/pollen")
