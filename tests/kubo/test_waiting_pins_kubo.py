@@ -179,6 +179,13 @@ def test_a_damaged_block_that_is_to_be_pinned_keeps_nothing_else_from_being_drop
     assert not engine.has(JUNK.cid)
 
 
+def test_a_content_is_dropped_though_it_is_damaged(engine: KuboEngine, node: KuboNode) -> None:
+    store_all(engine)
+    block_file(node.repository / "blocks", ROOT.cid).write_bytes(b"damaged")
+    engine.drop([ROOT.cid])
+    assert not engine.has(ROOT.cid)
+
+
 def test_a_node_that_hangs_is_not_waited_for_long_as_pins_are_set(
     engine: KuboEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

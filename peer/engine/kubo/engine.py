@@ -99,7 +99,7 @@ class KuboEngine:
     def drop(self, contents: Sequence[CID], blocks: Sequence[CID] = (), *, keep: Sequence[CID] = ()) -> None:
         if self._homes is not None:
             self._homes.refuse_if_shared()
-        linked = (cid for root in contents for cid in reached(root, self._blocks.links))
+        linked = (cid for root in contents for cid in reached(root, self._blocks.sound_links))
         unneeded = list(dict.fromkeys((*linked, *blocks)))
         with self._pins.exchanged((*contents, *blocks), keep) as waiting:
             needed: set[CID] = set()
