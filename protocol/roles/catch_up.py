@@ -284,7 +284,8 @@ class CatchUp:
     # -- forward ----------------------------------------------------------------------------------------------------
 
     def steps(self) -> Iterator[tuple[Step, Mapping[CID, bytes]]]:
-        """Walk and append as far as what is here allows: each new step and the blocks it was checked with.
+        """Walk and append as far as what is here allows: each new step and the blocks it was checked with. Versions of
+        the manifest are among them: a run links them, so they are kept with it, though our home has them, too.
 
         Raises:
             Lost: what the leader announced cannot be followed; what came before it was appended.
@@ -326,7 +327,8 @@ class CatchUp:
             return None
         self._check_not_laid_down(cid)
         before = chain.copy() if self.forks is not None else None
-        step = chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
+        source = ReadBlocks(MemoryBlocks(blocks, self._manifest_blocks))
+        step = chain.append_block(Block(cid, blocks[cid]), source)
         self._held.drop(cid)
         if before is not None:
             self._past.append(before)
@@ -337,7 +339,7 @@ class CatchUp:
             self._end()
             if newer is not None and rank(newer) > self._rank:
                 self._aim(newer)
-        return step, blocks
+        return step, {**blocks, **source.read}
 
     # -- other servers ----------------------------------------------------------------------------------------------
 

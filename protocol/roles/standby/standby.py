@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from protocol.app.calls import AppReady, Examined
-from protocol.blocks.cid import CID, Block, checked_block
+from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Ack, Close, Role, Roster, Run, Takeover
 from protocol.records.signed_records import parse_record
 from protocol.roles.catch_up import CatchUp, Fork
-from protocol.roles.effects import Effect, PinRun, Stop, StopCause, Store, What
+from protocol.roles.effects import Effect, PinRun, Stop, StopCause, What
 from protocol.roles.electing.standing import Standing
 from protocol.roles.electing.takeover_chance import TakeoverChance
 from protocol.roles.events import AppCalled, AppLost, AppsApproved, Due, Event, Started, Stopping, ToClose, ToHandOver
@@ -101,8 +101,6 @@ class Standby:
         self._replaying = replaying = Replaying(plan, acks, early, machine)
         replaying.is_left = lambda run: run.chain.closed and run.leader not in servers.here
         self._app = app = AppApproval(plan, part, replaying, machine)
-        self._versions: set[CID] = set()
-        """The blocks of the manifest that were put where the run's records are."""
         self._is_leaving = False
         """Whether the close of the run followed is acked, or will not be."""
         self.contradicted = False
@@ -394,12 +392,10 @@ class Standby:
         self._replaying.stepped(step, run)
         match step.record.body:
             case Run() as body:
-                self._keep_versions()
                 self._app.read(run, body, now)
                 self._acks.tell_again(run.run, now)
                 self.machine.announcer.beat_soon(now)  # so that the leader knows that we follow its run
             case Roster():
-                self._keep_versions()
                 self._app.read_again(run, now)
             case Takeover() as body:
                 self._told.fork(step.height - 1, body.term)
@@ -410,15 +406,6 @@ class Standby:
                 self._followed.tell_closed(run, body)
             case _:
                 pass
-
-    def _keep_versions(self) -> None:
-        """Have the manifest where the run's records are, which link it: our home has it, so it is fetched with none of
-        them, and the leader, which alone may have it there, leaves as soon as the run is closed."""
-        blocks = {cid: data for cid, data in self.machine.newest.blocks.items() if cid not in self._versions}
-        self._versions |= blocks.keys()
-        if blocks:
-            versions = tuple(checked_block(cid, data) for cid, data in blocks.items())
-            self.machine.outbox.must(Store, lambda _: None, versions, own=False)
 
     def _forked(self, run: CatchUp, fork: Fork, now: float) -> None:
         """The newest records that we had verified are lost."""

@@ -22,7 +22,7 @@ from protocol.app.calls import (
     Start,
 )
 from protocol.app.calls import Replayed as ScriptOver
-from protocol.blocks.cid import Block, cbor_block
+from protocol.blocks.cid import cbor_block
 from protocol.federation.epochs import seed_block
 from protocol.keeping.plan import KeepPlan, Last
 from protocol.pacing.backoff import SLOWEST_RETRY
@@ -30,7 +30,7 @@ from protocol.records.bodies import Ack, Comparison, Outcome, RecomputedAck
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
 from protocol.replay.differences import Difference
-from protocol.roles.effects import FetchContent, FetchRecord, Hand, KeepAcks, StartApp, Store, What
+from protocol.roles.effects import FetchContent, FetchRecord, Hand, KeepAcks, StartApp, What
 from protocol.roles.events import AppCalled, AppLost, Done, Fetched, RoomChanged
 from protocol.roles.following.followed_run import Verified
 from protocol.roles.standby.replaying import ASKED_AGAIN
@@ -510,17 +510,6 @@ def test_the_runs_app_is_fetched_though_ours_is_the_same_since_the_leader_alone_
     standby = Replayed()
     standby.ready()
     assert [fetch.cid for fetch in standby.peer.all(FetchContent)] == [APP]
-
-
-def test_the_manifest_is_kept_with_the_run_though_we_know_it_since_the_leader_may_leave_once_the_run_is_closed() -> (
-    None
-):
-    run = Scribe(MEMBERS)
-    cid = run.add(run.run(seed=seed_block(bytes(32), None).cid)).record.cid
-    standby = Replayed(run=run, hears=False)
-    standby.peer.say(SERVER, Head(position(run)), blocks=[Block(cid, run.source[cid])])
-    kept = {block.cid for store in standby.peer.all(Store) for block in store.blocks}
-    assert {cid, *standby.peer.machine.machine.newest.blocks} <= kept
 
 
 def test_the_content_of_a_reply_is_fetched_when_its_client_announces_it_and_nobody_else() -> None:
