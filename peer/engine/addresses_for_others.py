@@ -69,8 +69,8 @@ def _read(text: str) -> NodeAddress | str:
         return NodeAddress.of_owner(text)
     except BadAddress as error:
         raise PeerError(
-            f"--address names no place where others reach your engine: {error}",
-            fix="give one such as --address peers.hospital.org:4001, wss://peers.hospital.org, or local:DIR",
+            f"{text!r} names no place where others reach an engine: {error}",
+            fix="give an address such as peers.hospital.org:4001, wss://peers.hospital.org, or local:DIR",
         ) from error
 
 

@@ -51,6 +51,8 @@ def web(
     from peer.web.running import serve
 
     place = Home(home)
+    if not place.path.is_dir():  # a slip of the pen: a token is written there, which would make the folder
+        raise PeerError(f"there is no home {place.path}", fix="name yours with --home; peer keys init makes one")
     token, sessions = metrics_token(place), Sessions()
     readers = ReaderChoice(identity, Passphrases.of_process(passphrase_file), needed=False)
     with contextlib.closing(_listening(HOST, port)) as listening, Board(place, ipfs, readers).watching() as board:
