@@ -59,7 +59,8 @@ def restore(
     no_passphrase: NoPassphraseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Restore an identity from its backup. A file keeps its name and passphrase."""
+    """Restore an identity from its backup. A file keeps its name and passphrase; one that has none is taken with
+    --no-passphrase."""
     store, passphrases = options.opened()
     if words and name is not None and file is None:
         identity = _from_words(store, name, passphrases, locked=not no_passphrase)
