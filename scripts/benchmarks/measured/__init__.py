@@ -22,6 +22,7 @@ from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
 from peer.demo.processes import LogEvent, PeerProcesses
 from peer.engine.interface import Engine
 from protocol.records.bodies import Role
+from protocol.roles.effects import What
 
 Json = dict[str, object]
 
@@ -60,7 +61,8 @@ def finished_run(
     command line, ``joined`` is called once all homes are there, ``heard`` is told what each peer says.
 
     Raises:
-        PeerError: if a peer ends in another way, or the run does not end within ``give_up`` seconds.
+        PeerError: if a peer ends in another way, an app process is lost, or the run does not end within ``give_up``
+            seconds.
     """
     shutil.rmtree(plan.folder, ignore_errors=True)
     with Interrupts() as interrupts:
@@ -77,10 +79,22 @@ def finished_run(
                     if time.monotonic() > deadline:
                         raise not_ended(give_up, plan.folder)
                     for event in processes.events():
+                        raise_if_lost(event, plan.folder)
                         heard(event)
                     time.sleep(LOOK)
                 processes.raise_failure()
                 yield engine
+
+
+def raise_if_lost(event: LogEvent, folder: Path) -> None:
+    """Give up if an app process was lost: another replays what is recorded and goes on, and measures how quick that is.
+
+    Raises:
+        PeerError: if the event tells so.
+    """
+    if event.what is What.APP_LOST:
+        why = f"the app process of {event.peer} was lost, so another began again: {event.text('why')}"
+        raise PeerError(why, fix=f"see the logs in {folder}", code=ExitCode.UNFINISHED)
 
 
 def not_ended(give_up: float, folder: Path) -> PeerError:
