@@ -185,12 +185,14 @@ def standing_by(
     kept: Mapping[CID, SignedAcks] = MappingProxyType({}),
     acting: Acting | None = None,
     verified: Verified = NOTHING_VERIFIED,
+    session: bytes = b"",
     **changes: Any,
 ) -> Attacked:
     """The second server, which has heard of no run yet."""
     trusted = TrustedManifest(scribe.first, scribe.source)
     plan = StandbyPlan(**{"app": APP, "replay_format": 4} | changes)
-    return Attacked(Standby(Author(id_of(SECOND), (SECOND,), 1, acting=acting), trusted, plan, kept, verified), scribe)
+    author = Author(id_of(SECOND), (SECOND,), 1, session=session, acting=acting)
+    return Attacked(Standby(author, trusted, plan, kept, verified), scribe)
 
 
 def keeping(scribe: Scribe, remembered: Remembered = NOTHING) -> Attacked:

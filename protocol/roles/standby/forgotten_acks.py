@@ -1,7 +1,7 @@
 """What a standby may have signed in a run, and forgotten: its home may be an older copy of itself.
 
-It asks the run's leader before it signs anything there. If the run is closed, or another server contradicts its leader,
-that may be gone: then it goes by whether its home is where it always was.
+It asks the run's leader before it signs anything there. If the run is closed, or its leader is contradicted, that may
+be gone: then it goes by whether its home is where it always was.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class ForgottenAcks:
         self._followed = followed
         self._newest, self._announcer, self._outbox = machine.newest, machine.announcer, machine.outbox
         self.is_contradicted: Callable[[CatchUp], bool] = lambda _run: False
-        """Whether another server contradicts a run: an honest leader has stopped then. The standby sets it."""
+        """Whether another server contradicts a run, or our own app does and its leader is away: an honest leader stops
+        as it hears so, and one that cheats may never come back. The standby sets it."""
         self.begin()
 
     def begin(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from protocol.blocks.cid import CID
 from protocol.blocks.listing import pack
 from protocol.federation.manifest import Manifest
-from protocol.records.bodies import Ack, Recomputed, RecomputedAck
+from protocol.records.bodies import Ack, Comparison, Recomputed, RecomputedAck
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.following.followed_run import FollowedRun
 from protocol.roles.following.follower_states import FollowerState
@@ -65,6 +65,12 @@ class OwnAcks:
     def are_kept(self) -> bool:
         """Whether all is on disk that was to be signed."""
         return self._due is None and not self._signing
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether what waits to be signed says that our app did something else."""
+        recomputed = None if self._due is None else self._due.recomputed
+        return recomputed is not None and recomputed.comparison is Comparison.DIVERGED
 
     def leave(self) -> None:
         """Another run is followed."""

@@ -118,7 +118,9 @@ class Standby:
         )
         leaders.begins, leaders.leaves = self._leave, self._leave
         followed.forked = self._forked
-        forgotten.is_contradicted = lambda run: witnesses.contradiction(run) is not None
+        forgotten.is_contradicted = lambda run: (
+            witnesses.contradiction(run) is not None or (acks.contradicts and run.leader not in servers.here)
+        )
         machine.wire(
             self._table(),
             moments=self._moments,

@@ -313,6 +313,20 @@ def test_an_app_that_raises_in_one_place_alone_accuses_nobody(changes: dict[str,
     assert standby.peer.reported(What.NOT_TOLD)
 
 
+@pytest.mark.parametrize("remembers", [True, False])
+def test_a_word_against_a_leader_that_never_comes_back_waits_for_no_answer_of_it_unless_the_home_was_moved(
+    remembers: bool,
+) -> None:
+    standby = Replayed(session=bytes(16), remembers=lambda _run: remembers)
+    for _ in range(2):
+        standby.ready()
+        differs(standby)
+    standby.peer.wait(5.0)
+    assert not standby.acks  # it may have signed another before, and its leader is still here to say so
+    standby.peer.wait(60.0)
+    assert [word[2] for word in standby.words] == ([Comparison.DIVERGED] if remembers else [])
+
+
 def test_what_another_processor_may_have_caused_is_in_no_word_and_the_next_exchange_is_judged_by_itself() -> None:
     standby = Replayed()
     standby.ready(OTHER_MACHINE)
