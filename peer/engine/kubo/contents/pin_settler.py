@@ -74,9 +74,7 @@ class PinSettler:
         while not self._over.wait(_LOOK_EVERY):
             try:
                 self._look()
-                self._is_away = False
             except EngineError as error:  # it is tried again
-                self._is_away = True
                 _log.debug("pins wait on: %s", error)
 
     def _look(self) -> None:
@@ -92,6 +90,9 @@ class PinSettler:
         return changed == self._left or time.time() - changed >= _REST
 
     def _set(self, pins: Sequence[WaitingPin]) -> None:
-        for pin in self._pins.settle([pin for pin in pins if pin not in self._failed], self._is_here):
+        self._is_away = True  # until it has answered: a look at which nothing is to be set tells nothing of it
+        failed = self._pins.settle([pin for pin in pins if pin not in self._failed], self._is_here)
+        self._is_away = False
+        for pin in failed:
             self._failed.add(pin)
             _log.warning("%s is not pinned yet: not all that it links to is here", pin.cid)

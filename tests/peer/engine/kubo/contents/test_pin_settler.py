@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 
@@ -23,19 +24,24 @@ def test_a_node_that_did_not_answer_as_pins_were_set_is_not_waited_for_again_at_
     waiting.prepare()
     waiting.note([raw_block(b"one").cid], recursive=False)
     pins = NodePins(KuboApi("http://127.0.0.1:1"), waiting)  # nobody listens there
-    settle, tried, by = pins.settle, threading.Event(), set()
+    settle, by, looks = pins.settle, set(), Semaphore(0)
 
     def noted(some: Sequence[WaitingPin], is_here: Callable[[CID], bool]) -> list[WaitingPin]:
         by.add(threading.current_thread())
-        tried.set()
+        monkeypatch.setattr(waiting, "all", nothing)
         return settle(some, is_here)
+
+    def nothing() -> list[WaitingPin]:
+        looks.release()
+        return []
 
     monkeypatch.setattr(pins, "settle", noted)
     monkeypatch.setattr(pin_settler, "_REST", 0.0)
     monkeypatch.setattr(pin_settler, "_LOOK_EVERY", 0.0)
     settler = PinSettler(pins, waiting, lambda _: True)
     settler.wake()
-    tried.wait()
+    for _ in range(2):  # so one look was over at which nothing was to be set
+        looks.acquire()
     settler.close()
 
     assert threading.current_thread() not in by
