@@ -15,7 +15,7 @@ from peer.audit.terms.promise_proof import CheckedPromise, check_promise
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.chosen_engine import borrowed
 from peer.history.named_runs import NoSuchRun, head_named, is_car, named_cid
-from peer.history.run_sources import CarSource, EngineSource, RunSource
+from peer.history.run_sources import CarSource, EngineSource, RunSource, Waits, untold
 from peer.history.scratch import Scratch
 from peer.home.acks_grants_proofs import AcksGrantsProofs, beside_head, beside_of, run_named
 from peer.home.federations import FederationStore, StoredFederation
@@ -57,12 +57,14 @@ class RunLookup:
     """The engine; None for the one that the home used last. CAR files need none."""
     reader: ReaderChoice
     timeout: float = SECONDS_A_BLOCK
+    waits: Waits = untold
+    """What is told of waits for others."""
 
     @contextlib.contextmanager
     def blocks(self) -> Iterator[EngineSource]:
         """The blocks of the engine."""
         with borrowed(self.home, self.ipfs) as engine:
-            yield EngineSource(engine, self.timeout)
+            yield EngineSource(engine, self.timeout, waits=self.waits)
 
     @contextlib.contextmanager
     def audit(
@@ -156,7 +158,7 @@ class RunLookup:
         head, height = head_named(self.home, named)
         federation = joined[0] if len(joined) == 1 else federation_of(self.home, head)
         with borrowed(self.home, self.ipfs, federation) as engine:
-            source = EngineSource(engine, self.timeout, dropped_here(self.home, head))
+            source = EngineSource(engine, self.timeout, dropped_here(self.home, head), self.waits)
             yield head, height, source, AcksGrantsProofs()
 
     def _reader(self, head: CID, source: RunSource, beside: AcksGrantsProofs) -> Reader:

@@ -216,9 +216,10 @@ class RunOptions:
     def lookup(self, *, needed: bool = True) -> RunLookup:
         """The lookup. ``needed`` says whether to ask for a passphrase."""
         from peer.audit.run_lookup import RunLookup
+        from peer.cli.told_waits import TOLD_WAITS
         from peer.home.home import Home
 
-        return RunLookup(Home(self.home), self.ipfs, self.reader(needed=needed), self.timeout)
+        return RunLookup(Home(self.home), self.ipfs, self.reader(needed=needed), self.timeout, TOLD_WAITS)
 
     def reader(self, *, needed: bool) -> ReaderChoice:
         """The keys that the command may use."""

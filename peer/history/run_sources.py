@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,11 +57,38 @@ class RunSource(Protocol):
         """Look only briefly for what is not here from now on: something that should have come has not."""
 
 
-class EngineSource:
-    """An engine, which may look for a block for ``timeout`` seconds. What the home ``dropped`` is not fetched again."""
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An engine asks others for what is not here."""
 
-    def __init__(self, engine: Engine, timeout: float, dropped: Container[CID] = frozenset()) -> None:
+    wanted: Sequence[CID]
+    seconds: float
+    """How long at most for each of them; for a content, how long though nothing of it comes."""
+    of_content: bool
+    others: Callable[[], int]
+    """How many other engines ours is connected to. Raises `EngineError`."""
+
+
+Waits = Callable[[Wait], contextlib.AbstractContextManager[None]]
+"""The context of a wait, which may tell people of it. What is here ends at once."""
+
+
+def untold(_wait: Wait) -> contextlib.AbstractContextManager[None]:
+    """Nobody is told of a wait."""
+    return contextlib.nullcontext()
+
+
+class EngineSource:
+    """An engine, which may look for a block for ``timeout`` seconds. What the home ``dropped`` is not fetched again.
+
+    Whatever may have to wait for others is within ``waits``, in several threads.
+    """
+
+    def __init__(
+        self, engine: Engine, timeout: float, dropped: Container[CID] = frozenset(), waits: Waits = untold
+    ) -> None:
         self._engine = engine
+        self._waits = waits
         self._dropped = dropped
         self._is_local = engine.status().kind == "local"
         self._timeout = 0.0 if self._is_local else timeout  # nobody else will bring a block into a directory
@@ -77,7 +104,8 @@ class EngineSource:
             raise MissingBlock(root)
         try:
             if not self._is_local:
-                self._make_local(root, limit)
+                with self._waiting(root, of_content=True):
+                    self._make_local(root, limit)
             yield from self._engine.read_content(root)
         except Unreachable as error:
             raise MissingBlock(error.cid) from error
@@ -105,15 +133,25 @@ class EngineSource:
         """Fetch the blocks side by side if the node does not have them. What fails here fails again when it is read."""
         if self._is_local or not cids or self._engine.has(cids[0]):
             return
-        with ThreadPoolExecutor(8, "prefetch") as pool:
+        with self._waiting(*cids), ThreadPoolExecutor(8, "prefetch") as pool:
             for fetched in [pool.submit(self._engine.get, cid, timeout=self._timeout) for cid in cids]:
                 fetched.exception()
 
     def _read(self, cid: CID) -> bytes:
         try:
-            return self._engine.get(cid, timeout=self._timeout)
+            with self._waiting(cid):
+                return self._engine.get(cid, timeout=self._timeout)
         except Unreachable as error:
             raise MissingBlock(error.cid) from error
+
+    def _waiting(self, *wanted: CID, of_content: bool = False) -> contextlib.AbstractContextManager[None]:
+        if self._is_local:
+            return contextlib.nullcontext()
+        return self._waits(Wait(wanted, self._timeout, of_content, self._others))
+
+    def _others(self) -> int:
+        streams = self._engine.streams
+        return 0 if streams is None else len({*streams.nodes()} - {streams.own_name})
 
 
 class CarSource:

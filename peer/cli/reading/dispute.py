@@ -22,6 +22,7 @@ from peer.cli.options import (
     new_app,
 )
 from peer.cli.output import here, put_result, size
+from peer.cli.told_waits import TOLD_WAITS
 from peer.engine.chosen_engine import borrowed
 from peer.history.counted_blocks import CountedBlocks
 from peer.history.named_runs import head_named
@@ -64,7 +65,7 @@ def dispute(
     cid, _ = head_named(place, run)
     with Scratch() as scratch, borrowed(place, ipfs, federation_of(place, cid)) as engine:
         dropped = dropped_here(place, cid)
-        source = EngineSource(engine, timeout, dropped)
+        source = EngineSource(engine, timeout, dropped, TOLD_WAITS)
         beside = beside_head(place, cid, source)
         found = disputed(beside, id := run_named(cid, source))
         if found is None:  # a takeover against a record has the words in it

@@ -13,6 +13,7 @@ from peer.audit.run_lookup import roots_of
 from peer.base.terminal import put
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, TimeoutOption, new_app
 from peer.cli.output import put_json
+from peer.cli.told_waits import TOLD_WAITS
 from peer.engine.chosen_engine import borrowed
 from peer.history.describe import describe
 from peer.history.named_runs import cid_of, is_car, named_cid
@@ -43,7 +44,7 @@ def show(
     else:
         wanted = named_cid(Home(home), cid)
         with borrowed(Home(home), ipfs) as engine:
-            described = describe(wanted, EngineSource(engine, timeout))
+            described = describe(wanted, EngineSource(engine, timeout, waits=TOLD_WAITS))
     if json:
         put_json(described)
         return

@@ -20,6 +20,7 @@ from peer.cli.options import (
     new_app,
 )
 from peer.cli.output import here, put_result, size
+from peer.cli.told_waits import TOLD_WAITS
 from peer.engine.chosen_engine import borrowed
 from peer.history.counted_blocks import CountedBlocks
 from peer.history.named_runs import head_named
@@ -57,7 +58,7 @@ def export(
     counted = CountedBlocks()
     with Scratch() as scratch, borrowed(Home(home), ipfs, federation_of(Home(home), cid)) as engine:
         dropped = dropped_here(Home(home), cid)
-        source = EngineSource(engine, timeout, dropped)
+        source = EngineSource(engine, timeout, dropped, TOLD_WAITS)
         beside = beside_head(Home(home), cid, source)
         may_lack = MayLack(dropped)
         blocks = counted.count(run_blocks(cid, source, scratch, beside, may_lack))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,9 +14,11 @@ from command_line import Peer
 from inspected_runs import WrittenRun, finished_run
 
 from peer.base.errors import ExitCode
+from peer.cli import told_waits
 from peer.engine import open_engine
 from peer.engine.kubo.config import environment
 from peer.engine.kubo.node import KuboNode
+from protocol.blocks.cid import raw_block
 
 pytestmark = pytest.mark.kubo
 SWARM_KEY = bytes(32)
@@ -63,6 +66,26 @@ def test_a_block_that_no_node_has_makes_it_incomplete(nodes: tuple[KuboNode, Kub
     outcome = auditor("audit", str(begun.head), "--ipfs", nodes[0].api, "--timeout", "0.5", "--json")
     assert (outcome.code, outcome.json["verdict"]) == (ExitCode.UNFINISHED, "incomplete")
     assert outcome.json["findings"][0]["cid"] == str(lost)
+
+
+@pytest.mark.parametrize("command", ["audit RUN", "history RUN", "export RUN run.car", "show RUN"])
+def test_who_waits_for_others_is_told_so_and_the_result_stays_as_it_was(
+    nodes: tuple[KuboNode, KuboNode], auditor: Peer, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told_waits, "AFTER", 0.0)
+    monkeypatch.chdir(tmp_path)
+    nowhere = str(raw_block(command.encode()).cid)
+    words = command.replace("RUN", nowhere).split()
+    outcome = auditor(*words, "--ipfs", nodes[0].api, "--timeout", "0.5", "--json")
+    assert f"looking for {nowhere[:14]}" in outcome.err
+    assert "which is not here, at the 1 node that this one is connected to" in outcome.err
+    assert json.loads(outcome.out)["schema"]  # one object, as ever
+
+
+def test_what_is_here_is_read_without_a_word(
+    nodes: tuple[KuboNode, KuboNode], written: WrittenRun, auditor: Peer
+) -> None:
+    assert auditor("audit", str(written.head), "--ipfs", nodes[0].api).err == ""
 
 
 def test_a_bit_in_a_record_on_the_nodes_disk_fails_at_its_height(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +13,9 @@ import pytest
 from peer.engine.interface import StillComing
 from peer.engine.local.engine import LocalEngine
 from peer.history import run_sources
-from peer.history.run_sources import CarSource, EngineSource
+from peer.history.run_sources import CarSource, EngineSource, Wait
 from protocol.blocks.car import write_car
-from protocol.blocks.cid import CID, Block, BlockMismatch, checked_block, raw_block
+from protocol.blocks.cid import CID, Block, BlockMismatch, MissingBlock, checked_block, raw_block
 
 TINY = 20_000
 MOST = 4 << 20
@@ -81,3 +83,46 @@ def test_a_content_that_is_still_coming_is_not_missing(
     monkeypatch.setattr(local_engine, "fetch", fetch)
     assert list(EngineSource(local_engine, 1.0).content(block.cid, 100)) == [block]
     assert not tries
+
+
+def test_an_engine_waits_only_within_what_tells_of_it(
+    local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block, content, more = (raw_block(text) for text in (b"a record", b"a model", b"another record"))
+    local_engine.put([block, content, more])
+    waits, open_waits = list[Wait](), list[Wait]()
+
+    @contextlib.contextmanager
+    def told(wait: Wait) -> Iterator[None]:
+        waits.append(wait)
+        open_waits.append(wait)
+        yield
+        open_waits.remove(wait)
+
+    def get(cid: CID, *, timeout: float) -> bytes:
+        assert open_waits
+        return local_engine.get_here(cid)
+
+    def fetch(root: CID, *, timeout: float, limit: int) -> None:
+        assert open_waits
+
+    of_node = replace(local_engine.status(), kind="kubo")
+    for name, changed in (("status", lambda: of_node), ("get", get), ("fetch", fetch), ("has", lambda _: False)):
+        monkeypatch.setattr(local_engine, name, changed)
+    source = EngineSource(local_engine, 9.0, waits=told)
+    source.get(block.cid)
+    list(source.content(content.cid, 100))
+    source.prefetch([block.cid, more.cid])
+    assert [(list(wait.wanted), wait.seconds, wait.of_content) for wait in waits] == [
+        ([block.cid], 9.0, False),
+        ([content.cid], 9.0, True),
+        ([block.cid, more.cid], 9.0, False),
+    ]
+
+
+def test_a_directory_waits_for_nobody(local_engine: LocalEngine) -> None:
+    def told(_wait: Wait) -> contextlib.AbstractContextManager[None]:
+        raise AssertionError("nobody else will bring a block into a directory")
+
+    with pytest.raises(MissingBlock):
+        EngineSource(local_engine, 9.0, waits=told).get(raw_block(b"nowhere").cid)
