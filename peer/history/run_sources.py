@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +26,11 @@ _PER_SECTION: Final = 1 << 10
 """Bytes of memory that a section takes besides its block: a file may have millions of blocks of no bytes at all."""
 
 HURRIED: Final = 2.0
-"""Seconds for a block or a content, once one of a run that does not keep everything was looked for in vain."""
+"""Seconds for a block that was looked for in vain a moment ago, and for each block and content once one of a run that
+does not keep everything was."""
+
+_REMEMBERED: Final = 64
+"""How many blocks, that were read or looked for in vain, an engine's source remembers."""
 
 BATCH: Final = 1 << 20
 """Bytes of a file's blocks that one thread checks at a time."""
@@ -92,10 +97,12 @@ class EngineSource:
         self._dropped = dropped
         self._is_local = engine.status().kind == "local"
         self._timeout = 0.0 if self._is_local else timeout  # nobody else will bring a block into a directory
-        self._recent = lru_cache(maxsize=64)(self._read)
+        self._recent = lru_cache(maxsize=_REMEMBERED)(self._read)
+        self._in_vain = deque[CID](maxlen=_REMEMBERED)
 
     def get(self, cid: CID) -> bytes:
-        """As `RunSource` says. A block that was read a moment ago is not asked for again."""
+        """As `RunSource` says. A block that was read a moment ago is not asked for again, and one that was looked for
+        in vain only briefly, since several parts of an audit may need it."""
         return self._recent(cid)
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
@@ -104,7 +111,7 @@ class EngineSource:
             raise MissingBlock(root)
         try:
             if not self._is_local:
-                with self._waiting(root, of_content=True):
+                with self._waiting(root, seconds=self._timeout, of_content=True):
                     self._make_local(root, limit)
             yield from self._engine.read_content(root)
         except Unreachable as error:
@@ -133,21 +140,25 @@ class EngineSource:
         """Fetch the blocks side by side if the node does not have them. What fails here fails again when it is read."""
         if self._is_local or not cids or self._engine.has(cids[0]):
             return
-        with self._waiting(*cids), ThreadPoolExecutor(8, "prefetch") as pool:
+        with self._waiting(*cids, seconds=self._timeout), ThreadPoolExecutor(8, "prefetch") as pool:
             for fetched in [pool.submit(self._engine.get, cid, timeout=self._timeout) for cid in cids]:
                 fetched.exception()
 
     def _read(self, cid: CID) -> bytes:
+        seconds = min(self._timeout, HURRIED) if cid in self._in_vain else self._timeout
         try:
-            with self._waiting(cid):
-                return self._engine.get(cid, timeout=self._timeout)
+            with self._waiting(cid, seconds=seconds):
+                return self._engine.get(cid, timeout=seconds)
         except Unreachable as error:
+            self._in_vain.append(cid)
             raise MissingBlock(error.cid) from error
 
-    def _waiting(self, *wanted: CID, of_content: bool = False) -> contextlib.AbstractContextManager[None]:
+    def _waiting(
+        self, *wanted: CID, seconds: float, of_content: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
         if self._is_local:
             return contextlib.nullcontext()
-        return self._waits(Wait(wanted, self._timeout, of_content, self._others))
+        return self._waits(Wait(wanted, seconds, of_content, self._others))
 
     def _others(self) -> int:
         streams = self._engine.streams

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from peer.engine.interface import StillComing
+from peer.engine.interface import StillComing, Unreachable
 from peer.engine.local.engine import LocalEngine
 from peer.history import run_sources
-from peer.history.run_sources import CarSource, EngineSource, Wait
+from peer.history.run_sources import HURRIED, CarSource, EngineSource, Wait
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block, BlockMismatch, MissingBlock, checked_block, raw_block
 
@@ -126,3 +126,22 @@ def test_a_directory_waits_for_nobody(local_engine: LocalEngine) -> None:
 
     with pytest.raises(MissingBlock):
         EngineSource(local_engine, 9.0, waits=told).get(raw_block(b"nowhere").cid)
+
+
+def test_a_block_that_was_looked_for_in_vain_is_looked_for_only_briefly_the_next_time(
+    local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere, timeouts = raw_block(b"nowhere").cid, list[float]()
+
+    def get(cid: CID, *, timeout: float) -> bytes:
+        timeouts.append(timeout)
+        raise Unreachable(cid)
+
+    of_node = replace(local_engine.status(), kind="kubo")
+    monkeypatch.setattr(local_engine, "status", lambda: of_node)
+    monkeypatch.setattr(local_engine, "get", get)
+    source = EngineSource(local_engine, 9.0)
+    for cid in (nowhere, nowhere, raw_block(b"another").cid):
+        with pytest.raises(MissingBlock):
+            source.get(cid)
+    assert timeouts == [9.0, HURRIED, 9.0]
