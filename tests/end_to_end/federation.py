@@ -168,6 +168,9 @@ class Federation:
     engine: str
     encrypted: bool = True
     names: list[str] = field(default_factory=list)
+    """Of the clients."""
+    others: list[str] = field(default_factory=list)
+    """The names of members beside the server that are no clients."""
     processes: list[PeerProcess] = field(default_factory=list)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     """In the environment of every process started, and so in that of their children."""
@@ -205,15 +208,15 @@ class Federation:
         """The identity of the server, which founded it."""
         return KeyStore(self.home("server").path).load("server", Passphrases.of_process(None))
 
-    def add(self, *names: str) -> None:
-        """Add clients and let every home know."""
+    def add(self, *names: str, role: Role = Role.CLIENT) -> None:
+        """Add members and let every home know."""
         admin, stored = self.admin, self.stored
         for name in names:
             public = self.identity(name).public_for(bytes(stored.id))
-            stored = add_member(stored, admin, public, name=name, roles=[Role.CLIENT], time=time.time())
-        self.names += names
+            stored = add_member(stored, admin, public, name=name, roles=[role], time=time.time())
+        (self.names if role is Role.CLIENT else self.others).extend(names)
         FederationStore(self.home("server")).save(stored)
-        for name in self.names:
+        for name in (*self.others, *self.names):
             FederationStore(self.home(name)).join(stored)
 
     def start(self, name: str, *arguments: str | Path, **variables: str) -> PeerProcess:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
-from disturbed import APP, CLIENTS, Disturbed, founded
+from disturbed import APP, CLIENTS, Disturbed
 from federation import Federation, PeerProcess
 
 from peer.base.faults import VARIABLE, Fault
 from peer.engine.chosen_engine import MANAGED, opened
-from peer.home.federations import FederationStore
-from peer.membership.changes import add_member
 from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Close, Role
 from protocol.records.signed_records import parse_record
@@ -26,16 +23,9 @@ SECOND: Final = "second"
 
 def with_servers(root: Path, *more: str, encrypted: bool = False) -> Path:
     """Homes of two clients, of ``server``, and of the servers ``more``."""
-    founded(root, encrypted=encrypted)
-    made = Federation.__new__(Federation)  # of homes that are there
-    made.root = root
-    stored = made.stored
-    for name in more:
-        public = made.identity(name).public_for(bytes(stored.id))
-        stored = add_member(stored, made.admin, public, name=name, roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home(FIRST)).save(stored)
-    for name in (*more, *CLIENTS):
-        FederationStore(made.home(name)).join(stored)
+    made = Federation(root, "", encrypted)
+    made.add(*CLIENTS)
+    made.add(*more, role=Role.SERVER)
     return root
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from typing import Any
 import pytest
 from federation import APPS, Federation
 
-from peer.home.federations import FederationStore
-from peer.membership.changes import add_member
 from protocol.records.bodies import Role
 
 APP = APPS / "cheating"
@@ -24,13 +21,7 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
     """A client, and three servers, of which two may stand by."""
     made = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
     made.add("one")
-    admin, stored = made.admin, made.stored
-    for name in ("second", "third"):
-        public = made.identity(name).public_for(bytes(stored.id))
-        stored = add_member(stored, admin, public, name=name, roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home("server")).save(stored)
-    for name in ("second", "third", "one"):
-        FederationStore(made.home(name)).join(stored)
+    made.add("second", "third", role=Role.SERVER)
     yield made
     made.end()
 

@@ -22,11 +22,7 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
     """A client, and two servers: of these three voters, two are left."""
     made = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
     made.add(*CLIENTS)
-    public = made.identity("second").public_for(bytes(made.stored.id))
-    stored = add_member(made.stored, made.admin, public, name="second", roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home("server")).save(stored)
-    for name in ("second", *CLIENTS):
-        FederationStore(made.home(name)).join(stored)
+    made.add("second", role=Role.SERVER)
     yield made
     made.end()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from federation import GATED, Federation, Gate, PeerProcess, until
 
 from peer.base.faults import VARIABLE, Fault, Step, Victim, When
 from peer.confinement.means import tried
-from peer.home.federations import FederationStore
-from peer.membership.changes import add_member
 from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Chained, Role, Roster
 from protocol.records.signed_records import parse_record
@@ -30,13 +27,7 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
     """Three servers and two clients: of these five voters, four are left. It encrypts."""
     made = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
     made.add(*CLIENTS)
-    stored = made.stored
-    for name in ("second", "third"):
-        public = made.identity(name).public_for(bytes(stored.id))
-        stored = add_member(stored, made.admin, public, name=name, roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home("server")).save(stored)
-    for name in ("second", "third", *CLIENTS):
-        FederationStore(made.home(name)).join(stored)
+    made.add("second", "third", role=Role.SERVER)
     yield made
     made.end()
 

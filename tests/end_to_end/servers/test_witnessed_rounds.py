@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ from typing import Any
 import pytest
 from federation import APPS, Federation, PeerProcess
 
-from peer.home.federations import FederationStore
-from peer.membership.changes import add_member
 from protocol.records.bodies import Role
 
 APP = APPS / "cheating"
@@ -30,13 +27,7 @@ def with_witnesses(folder: Path, *names: str) -> Federation:
     """A client, a server, and the servers called ``names``."""
     made = Federation(folder, f"local:{folder / 'engine'}")
     made.add("one")
-    stored = made.stored
-    for name in names:
-        public = made.identity(name).public_for(bytes(stored.id))
-        stored = add_member(stored, made.admin, public, name=name, roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home("server")).save(stored)
-    for name in (*names, "one"):
-        FederationStore(made.home(name)).join(stored)
+    made.add(*names, role=Role.SERVER)
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from bridge import Bridge, bridged
 from federation import GATED, Federation, Gate, PeerProcess
 from namespaces import Host
 
-from peer.home.federations import FederationStore
-from peer.membership.changes import add_member
 from protocol.records.bodies import Role
 
 _WHY_NOT = namespaces.why_not() or bridge.why_not()
@@ -76,11 +73,7 @@ def apart(
     made = Apart(tmp_path, "kubo")
     made.hosts, made.gate = network[1], Gate(tmp_path / "gate")
     made.add(*CLIENTS)
-    public = made.identity("second").public_for(bytes(made.stored.id))
-    stored = add_member(made.stored, made.admin, public, name="second", roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home("server")).save(stored)
-    for name in ("second", *CLIENTS):
-        FederationStore(made.home(name)).join(stored)
+    made.add("second", role=Role.SERVER)
     yield made
     made.end()
 

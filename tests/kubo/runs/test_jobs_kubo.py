@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from federation import APPS, Federation, until
 
 from peer.engine.kubo.node import running_at
 from peer.home.federations import FederationStore
-from peer.membership.changes import add_member
 from protocol.records.bodies import Role
 
 pytestmark = [pytest.mark.kubo, pytest.mark.all]
@@ -25,10 +23,7 @@ pytestmark = [pytest.mark.kubo, pytest.mark.all]
 def federation(ipfs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Federation]:
     """Two servers, each with a managed node."""
     made = Federation(tmp_path, "kubo")
-    public = made.identity("second").public_for(bytes(made.stored.id))
-    stored = add_member(made.stored, made.admin, public, name="second", roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home("server")).save(stored)
-    FederationStore(made.home("second")).join(stored)
+    made.add("second", role=Role.SERVER)
     monkeypatch.setenv("POLLEN_KUBO", str(ipfs_program))
     yield made
     made.end()

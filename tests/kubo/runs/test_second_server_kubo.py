@@ -3,7 +3,6 @@ word."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from federation import APPS, Federation
 
 from peer.home.federations import FederationStore
 from peer.home.journal import Journal
-from peer.membership.changes import add_member
 from protocol.records.bodies import RecomputedAck, Role
 from protocol.records.signed_records import parse_record
 
@@ -26,18 +24,12 @@ def test_a_second_server_recomputes_a_run_over_kubo(
     monkeypatch.setenv("POLLEN_KUBO", str(ipfs_program))
     federation = Federation(tmp_path, "kubo")
     federation.add("one", "two")
-    public = federation.identity("second").public_for(bytes(federation.stored.id))
-    stored = add_member(
-        federation.stored, federation.admin, public, name="second", roles=[Role.SERVER], time=time.time()
-    )
-    FederationStore(federation.home("server")).save(stored)
-    for name in ("second", *federation.names):
-        FederationStore(federation.home(name)).join(stored)
+    federation.add("second", role=Role.SERVER)
     try:
         server = federation.server(APP, "--run-config", "num-server-rounds=3")
         federation.meet(server)
         addresses = federation.stored.addresses or FederationStore(federation.home("one")).current().addresses
-        FederationStore(federation.home("second")).add_addresses(stored.id, addresses)
+        FederationStore(federation.home("second")).add_addresses(federation.stored.id, addresses)
         standby = federation.start("second", "--role", "server", "--standby", "--app", APP, "--once")
         standby.wait_for("peer-here", name="server")
         clients = [federation.client(name, APP) for name in federation.names]

@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,6 @@ import pytest
 from federation import APPS, Federation
 
 from peer.base.faults import VARIABLE, Fault, Step, Victim, When
-from peer.home.federations import FederationStore
-from peer.membership.changes import add_member
 from protocol.records.bodies import Role
 
 pytestmark = [
@@ -37,11 +34,7 @@ def federation(ipfs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("federation.PATIENCE", 600.0)  # an emulated processor imports for a minute
     made = Federation(tmp_path, "kubo")
     made.add("one")
-    public = made.identity("second").public_for(bytes(made.stored.id))
-    stored = add_member(made.stored, made.admin, public, name="second", roles=[Role.SERVER], time=time.time())
-    FederationStore(made.home("server")).save(stored)
-    for name in ("second", "one"):
-        FederationStore(made.home(name)).join(stored)
+    made.add("second", role=Role.SERVER)
     yield made
     made.end()
 
