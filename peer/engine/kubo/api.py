@@ -17,6 +17,7 @@ from weakref import WeakSet
 import httpx
 import ipfshttpclient
 import ipfshttpclient.exceptions
+import requests.exceptions
 
 from peer.base.socket_transport import SocketTransport
 from peer.base.sockets import shut_down
@@ -280,7 +281,7 @@ class KuboApi:
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
-        """Turn the errors of httpx and ipfshttpclient into the engine's own.
+        """Turn the errors of httpx, ipfshttpclient and its requests into the engine's own.
 
         Raises:
             KuboTimeout: if the node gives up.
@@ -300,10 +301,16 @@ class KuboApi:
             ipfshttpclient.exceptions.DecodingError,
             AssertionError,  # ipfshttpclient's, at an empty answer
             RecursionError,  # JSON that nests too deep
+            httpx.DecodingError,  # it says that it is compressed, and is not
+            requests.exceptions.ContentDecodingError,  # the same; ipfshttpclient passes on how reading a body fails
         ) as error:
             raise self.no_kubo() from error
         except httpx.TransportError as error:
             raise EngineUnavailable(f"no Kubo node answers at {self.shown}: {error}", self._fix()) from error
+        except requests.exceptions.RequestException as error:
+            raise EngineUnavailable(
+                f"the Kubo node at {self.shown} broke off in its answer: {error}", self._fix()
+            ) from error
         except ipfshttpclient.exceptions.CommunicationError as error:  # its text is for programmers
             raise EngineUnavailable(f"no Kubo node answers at {self.shown}", self._fix()) from error
 

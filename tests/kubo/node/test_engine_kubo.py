@@ -461,10 +461,15 @@ def test_a_node_that_is_not_running_is_unavailable() -> None:
 
 @contextmanager
 def server_that_says(
-    status: int, body: bytes, answers: Mapping[str, bytes] | None = None, *, hung: threading.Semaphore | None = None
+    status: int,
+    body: bytes,
+    answers: Mapping[str, bytes] | None = None,
+    *,
+    hung: threading.Semaphore | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
-    """An HTTP server that answers everything alike, but what ``answers`` names; with ``hung`` it answers nothing else,
-    and counts there what came."""
+    """An HTTP server that answers everything alike, with ``headers``, but what ``answers`` names; with ``hung`` it
+    answers nothing else, and counts there what came."""
     over = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -476,8 +481,9 @@ def server_that_says(
                 return
             said = body if special is None else special
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(said)))
+            usual = {"Content-Type": "application/json", "Content-Length": str(len(said))}
+            for header, value in (headers if headers and special is None else usual).items():
+                self.send_header(header, value)
             self.end_headers()
             self.wfile.write(said)
 
@@ -541,6 +547,19 @@ def test_a_node_whose_place_another_program_has_taken_is_away_and_breaks_nothing
         with pytest.raises(EngineError):
             engine.put([block])
         engine.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content-Length": "99"}, {"Transfer-Encoding": "chunked"}, {"Content-Length": "2", "Content-Encoding": "gzip"}],
+    ids=["cut-short", "cut-in-a-chunk", "not-what-it-is-said-to-be"],
+)
+def test_a_node_that_dies_in_its_answer_is_away(headers: Mapping[str, str]) -> None:
+    block = raw_block(b"x")
+    with server_that_says(200, b"9\r", VERSION, headers=headers) as url, contextlib.closing(open_engine(url)) as engine:
+        for call in (engine.status, engine.addresses, lambda: engine.put([block]), lambda: engine.get(block.cid)):
+            with pytest.raises(EngineUnavailable):
+                call()
 
 
 def test_a_node_that_hangs_is_given_up_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
