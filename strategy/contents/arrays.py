@@ -41,7 +41,8 @@ class ArrayBytes(Protocol):
 class LazyArray(Array):
     """An `Array` that reads its ``data`` at the first use, and is a plain `Array` from then on.
 
-    It compares, hashes, prints, copies and pickles like the plain one, because each of these makes it a plain one.
+    It compares, hashes, prints, copies and pickles like the plain one, and takes other ``data``, because each of these
+    makes it a plain one.
     `numpy` alone leaves it as it is: it reads the bytes into the numbers that it returns, or maps them. If its source
     does not last, that holds for the first call. Whoever asks a second time may ask often, so that makes it a plain one
     too, and no array is read from its blocks more than twice.
@@ -82,6 +83,12 @@ class LazyArray(Array):
         if name != "data":
             raise AttributeError(name)
         return self._plain().data
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "data":  # the app gives it other bytes: whoever sends or reads it next has to find those
+            self.__dict__["data"] = value
+            self._plain()
+        Array.__setattr__(self, name, value)  # super() would not do: it may be a plain one by now
 
     def __eq__(self, other: object) -> bool:
         return self._plain() == other

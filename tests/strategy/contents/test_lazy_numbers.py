@@ -159,6 +159,14 @@ def test_who_writes_into_the_numbers_of_an_examined_reply_changes_nobody_elses(t
         assert np.array_equal(numbers, KINDS["float32"])
 
 
+@pytest.mark.parametrize("size", [8_000, SIZE], ids=["in the body", "in chunks"])
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
+def test_an_array_that_came_and_is_given_other_bytes_is_sent_with_those(key: ContentKey | None, size: int) -> None:
+    came, other = Counted(content(np.zeros(size // 4)), key).records(), content(np.ones(size // 4))
+    came.array_records["arrays"]["a"].data = other.array_records["arrays"]["a"].data
+    assert encode(came, key).root == encode(other, key).root
+
+
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
 def test_what_came_encrypted_is_not_on_the_disk_in_the_clear(
     key: ContentKey | None, tmp_path: Path, written: list[bytes]

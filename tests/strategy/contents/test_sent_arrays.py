@@ -55,6 +55,16 @@ def test_numbers_may_be_written_to_and_what_was_sent_stays(tmp_path: Path) -> No
     assert sent == model()
 
 
+def test_an_array_that_the_app_gives_other_bytes_is_sent_with_those(tmp_path: Path) -> None:
+    sent, other = moved(tmp_path), Array(NUMBERS + 1)
+    array = sent.array_records["arrays"]["a"]
+    array.data = other.data
+    expected = RecordDict({"arrays": ArrayRecord({"a": other, "small": Array(NUMBERS[:4])})})
+    assert encode(sent, None).root == encode(expected, None).root
+    assert np.array_equal(array.numpy(), NUMBERS + 1)
+    assert sent == expected
+
+
 def test_the_arrays_that_the_app_holds_are_the_ones_that_are_moved(tmp_path: Path) -> None:
     arrays = model().array_records["arrays"]
     first, second = RecordDict({"arrays": arrays}), RecordDict({"other": arrays})
