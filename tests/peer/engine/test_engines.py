@@ -265,6 +265,17 @@ def test_a_content_over_the_limit_is_refused(pair: Pair, fresh: random.Random) -
         pair.two.fetch(root.cid, timeout=SOON, limit=50_000)
 
 
+@pytest.mark.parametrize("times", [2, 9])
+def test_a_chunk_that_stands_in_a_content_again_and_again_counts_once(
+    pair: Pair, fresh: random.Random, times: int
+) -> None:
+    (chunk,) = chunks_of(fresh, 1, 10_000)
+    root = content_of([chunk] * times)
+    pair.one.put_content(root.cid, [root, chunk])
+    for engine in (pair.two, pair.two, pair.one):
+        engine.fetch(root.cid, timeout=SOON, limit=10_000 + len(root.data))
+
+
 def test_a_content_exactly_at_the_limit_is_taken(pair: Pair, fresh: random.Random) -> None:
     chunks = chunks_of(fresh, 3)
     root = content_of(chunks)

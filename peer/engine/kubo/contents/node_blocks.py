@@ -83,15 +83,15 @@ class NodeBlocks:
         return [cid for cid in unseen if cid not in found]
 
     def whole_size(self, root: CID) -> int | None:
-        """The bytes of a content, if its own block and all that this links to are in files, and link nothing else;
-        None if that is not so, or only the node can tell."""
+        """The bytes of a content, each block once, if its own block and all that this links to are in files, and link
+        nothing else; None if that is not so, or only the node can tell."""
         if self._files is None or (size := self._files.size(root)) is None:
             return None
         try:
             links = self.links(root)
         except BlockError:  # it is damaged, or none of ours
             return None
-        for link in links:
+        for link in set(links):
             if not link.is_raw or (more := self._files.size(link)) is None:
                 return None
             size += more
