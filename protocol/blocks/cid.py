@@ -28,6 +28,9 @@ MAX_CONTAINERS: Final = 1 << 20
 """How many lists and maps a value larger than a block may have. An empty one is one byte here, and 60 or more in
 memory."""
 
+LEAST_INTEGER: Final = -(2**63)
+"""The lowest integer in a dag-cbor block. Kubo reads none below, so what links a block with one could not be pinned."""
+
 _RAW_PREFIX: Final = b"\x01\x55\x12\x20"
 _CBOR_PREFIX: Final = b"\x01\x71\x12\x20"
 
@@ -189,10 +192,15 @@ def decode_cbor(data: bytes, *, limit: int = MAX_BLOCK_SIZE) -> Any:  # the call
         raise MalformedBlock(f"not dag-cbor: {error}") from error
     if _depth_over(value, MAX_DEPTH):
         raise MalformedBlock(f"nested more than {MAX_DEPTH} deep")
+    if _PERHAPS_TOO_LOW.search(data) and _has_too_low(value):
+        raise MalformedBlock(f"an integer below {LEAST_INTEGER}")
     if encode_cbor(value) != data:
         raise MalformedBlock("not the canonical dag-cbor of its value")
     return value
 
+
+_PERHAPS_TOO_LOW: Final = re.compile(rb"\x3b[\x80-\xff]")
+"""How an integer below `LEAST_INTEGER` begins, and other bytes that look alike."""
 
 _SHORT: Final = b"|".join(rb"[\x%02x\x%02x].{%d}" % (0x40 + n, 0x60 + n, n) for n in range(24))
 _SCALARS: Final = re.compile(
@@ -249,6 +257,20 @@ def _depth_over(value: object, limit: int) -> bool:
         if not level:
             return False
     return True
+
+
+def _has_too_low(value: object) -> bool:
+    """Whether an integer in it is below `LEAST_INTEGER`."""
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if type(each) is int and each < LEAST_INTEGER:
+            return True
+        if type(each) is dict:
+            pending.extend(each.values())
+        elif type(each) is list:
+            pending.extend(each)
+    return False
 
 
 class ReadBlocks:

@@ -23,6 +23,8 @@ NOT_CANONICAL = {
     "a byte after the end": "0000",
     "a number in more bytes than it needs": "1800",
     "a float of 32 bits": "fa3f800000",
+    "an integer below -2^63": "3b8000000000000000",
+    "the lowest integer of CBOR": "813bffffffffffffffff",
     "not a number": "fb7ff8000000000000",
     "infinity": "fb7ff0000000000000",
     "keys out of order": "a2616201616102",

@@ -19,6 +19,7 @@ import pytest
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, TooLarge
 from peer.engine.kubo.api import KuboApi
+from peer.engine.kubo.contents.waiting_pins import WaitingPins
 from peer.engine.kubo.node import KuboNode
 from protocol.blocks.cid import CID, Block, BlockError, cbor_block, raw_block
 
@@ -146,6 +147,16 @@ def test_a_content_of_another_shape_is_refused_within_its_time_and_its_limit(
     with pytest.raises((EngineError, BlockError)):
         fetched(server, root)
     assert received(kubo_nodes[0]) - before < LIMIT + SLACK
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff", b"\x3b\x80" + bytes(7)], ids=["no-dag-cbor", "too-low-an-integer"])
+def test_no_pin_waits_for_what_a_node_cannot_read(
+    data: bytes, server: Engine, hostile: Hostile, kubo_nodes: tuple[KuboNode, KuboNode]
+) -> None:
+    root = CID(b"\x01\x71" + hostile.block(data, cid_codec="raw")[2:])
+    with pytest.raises((EngineError, BlockError)):
+        server.fetch(root, timeout=SOON, limit=LIMIT)
+    assert root not in {pin.cid for pin in WaitingPins(kubo_nodes[0].repository).all()}
 
 
 def test_a_block_that_is_too_large_is_refused(server: Engine, hostile: Hostile) -> None:
