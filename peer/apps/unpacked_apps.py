@@ -49,8 +49,9 @@ class UnpackedApps:
         with self._unpacking:
             if folder.is_dir():
                 return
-            engine.fetch(bundle.content, timeout=timeout, limit=2 * limit)  # room for the list of files, too
-            source = EngineBlocks(SoundBlocks(engine))
+            sound = SoundBlocks(engine)
+            sound.fetch(bundle.content, timeout=timeout, limit=2 * limit)  # room for the list of files, too
+            source = EngineBlocks(sound)
             files = read_named_bundle(bundle, source, limit)
             check_self_contained(files, source)
             unpack_bundle(files, source, folder)

@@ -42,7 +42,8 @@ class EngineContents:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._retries = EngineRetries()
-        self._blocks = EngineBlocks(SoundBlocks(engine))
+        self._sound = SoundBlocks(engine)
+        self._blocks = EngineBlocks(self._sound)
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """Store a content durably and pin it. ``blocks`` are gone through again if the engine was away.
@@ -64,11 +65,11 @@ class EngineContents:
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         """Make a content local, and pin it, as `peer.engine.interface.Engine.fetch` does. Does not wait for an engine
         that is away."""
-        self._engine.fetch(root, timeout=timeout, limit=limit)
+        self._sound.fetch(root, timeout=timeout, limit=limit)
 
     def local(self, root: CID) -> BlockSource:
         """The blocks of a content that was fetched. Does not wait for an engine that is away."""
-        return BegunContent(dict(_beginning(self._engine, root)), SoundBlocks(self._engine))
+        return BegunContent(dict(_beginning(self._engine, root)), self._sound)
 
 
 class BegunContent:

@@ -220,6 +220,7 @@ class Engine(Protocol):
             Unreachable: if some of it did not come within ``timeout`` seconds.
             StillComing: if that is so, but more of it came than before, or may be on its way.
             TooLarge: if it has more than ``limit`` bytes. It is not pinned then.
+            protocol.blocks.cid.BlockError: if what is here of it, and links to others, is damaged or malformed.
         """
 
     def read_content(self, root: CID) -> Iterable[Block]:

@@ -1,4 +1,4 @@
-"""An engine's blocks, with damaged copies replaced by another engine's."""
+"""An engine's blocks and contents, with damaged copies replaced by another engine's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from peer.engine.interface import Engine, Unreachable
-from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.cid import CID, BlockError, BlockMismatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +32,22 @@ class SoundBlocks:
             return self.engine.get(cid, timeout=max(0.0, until - time.monotonic()))
         except Unreachable:
             raise damaged from None
+
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        """Make a content local, and pin it. A damaged copy of what links to others says nothing of what it lacks.
+
+        Raises:
+            EngineError: as `Engine.fetch`.
+            protocol.blocks.cid.BlockError: as that, if nobody has another copy.
+        """
+        until = time.monotonic() + timeout
+        dropped: set[CID] = set()
+        while True:
+            try:
+                return self.engine.fetch(root, timeout=max(0.0, until - time.monotonic()), limit=limit)
+            except BlockMismatch as error:
+                if error.cid in dropped:
+                    raise
+                damaged = error.cid
+            dropped.add(damaged)
+            self.engine.drop_damaged(damaged)

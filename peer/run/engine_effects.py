@@ -49,7 +49,8 @@ class EngineEffects:
         self._apps = apps
         self._retries = retries
         self._report = report
-        self._records, self._claimed = RecordFetcher(OwnBlocks(engine, journal)), RecordFetcher(SoundBlocks(engine))
+        self._sound = SoundBlocks(engine)
+        self._records, self._claimed = RecordFetcher(OwnBlocks(engine, journal)), RecordFetcher(self._sound)
         self._is_refused = False
         """Whether the engine refuses to publish."""
         self._still_coming = threading.BoundedSemaphore(STILL_COMING)
@@ -85,13 +86,13 @@ class EngineEffects:
             self._still_coming.release()
 
     def _fetch_once(self, effect: FetchContent, limit: int) -> Event:
-        self._retries(lambda: self._engine.fetch(effect.cid, timeout=CONTENT_TIMEOUT, limit=limit))
+        self._retries(lambda: self._sound.fetch(effect.cid, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(effect.id)
 
     def fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
         """Fetch an app, or only what says which files it has."""
         if isinstance(effect, ReadBundle):
-            blocks = ReadBlocks(EngineBlocks(SoundBlocks(self._engine)))
+            blocks = ReadBlocks(EngineBlocks(self._sound))
             read_bundle(effect.bundle.content, blocks, effect.bundle.key)
             return Fetched(effect.id, blocks.read)
         bundle, limit = effect.bundle, effect.limit

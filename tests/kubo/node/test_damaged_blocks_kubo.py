@@ -88,6 +88,19 @@ def test_a_content_of_ours_is_fetched_again_from_a_member(nodes: Nodes) -> None:
     assert [source.get(block.cid) for block in (root, *chunks)] == [block.data for block in (root, *chunks)]
 
 
+@pytest.mark.parametrize("damage", EACH, ids=name_of)
+@pytest.mark.parametrize("was_pinned", [False, True])
+def test_a_content_whose_own_block_is_damaged_is_fetched_as_a_whole(
+    nodes: Nodes, damage: Damage, *, was_pinned: bool
+) -> None:
+    root, *chunks = nodes.content()
+    if not was_pinned:
+        nodes.ours.unpin(root.cid)
+    spoil(nodes.disk, [root.cid], damage)
+    EngineContents(nodes.ours).fetch(root.cid, timeout=60.0, limit=1 << 20)
+    assert list(nodes.ours.read_content(root.cid)) == [root, *chunks]
+
+
 def test_what_nobody_has_whole_is_named(nodes: Nodes) -> None:
     block = raw_block(nodes.fresh.randbytes(1000))
     nodes.ours.put([block])
