@@ -1,17 +1,21 @@
 """A Flower `RecordDict` as content blocks, and back, exactly.
 
-The body of the content (see `protocol.blocks.content`) is the dag-cbor list ``[FORMAT, records]``. Records, and the
-entries in a record, are lists in the order that the app sees, because dag-cbor would sort the keys of a map:
+The body of the content (see `protocol.blocks.content`) is the dag-cbor list ``[FORMAT, shared, records]``. Records, and
+the entries in a record, are lists in the order that the app sees, because dag-cbor would sort the keys of a map:
 
     record   [name, "array" | "metric" | "config", entries]
     entry    [key, dtype, shape, stype, data]  of an array record;  [key, value]  of the others
 
 ``data`` is the bytes themselves, or their number; then the bytes are in the next chunks that the content links, all
-full except the last. Up to ``ALWAYS_INLINE`` bytes stand in the body. So does an array of up to ``INLINE_SIZE``, as
-long as ``INLINE_ROOM`` has room for it: a model of many small arrays is two blocks, and not one for each. Each block is
-a file to be synced. Names, keys and values are written as `strategy.contents.metric_values` says.
+full except the last. Up to ``ALWAYS_INLINE`` bytes stand in the body. Arrays of up to ``SMALL_SIZE`` share one chunk,
+the first after the body's, as long as ``SHARED_ROOM`` has room for them: then ``data`` is the list of their number
+alone, and ``shared`` is the number of all of them. If they have no more than ``FEW_BYTES`` together, they stand in the
+body, too, and ``shared`` is 0. So a model of many small arrays is two blocks, and not one for each: each block is a
+file to be synced. And whoever has the model has one small block to fetch of the next message with it, which has other
+settings. Names, keys and values are written as `strategy.contents.metric_values` says.
 
-Format 1 had chunks for all arrays over ``ALWAYS_INLINE``. It is read, and not written.
+Formats 1 and 2 are ``[format, records]``. They are read, and not written. Format 1 had chunks for all arrays over
+``ALWAYS_INLINE``; in format 2 the small ones stood in the body.
 
 The number of entries and the length of names are bounded, whoever writes them, because showing and checking a content
 takes time in proportion to them.
@@ -30,8 +34,18 @@ from typing import Final, Protocol, TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from crypto.symmetric import Seal
-from protocol.blocks.cid import CID, Block, BlockSource, MalformedBlock, MissingBlock, decode_cbor, encode_cbor, raw_cid
+from crypto.symmetric import OVERHEAD, Seal
+from protocol.blocks.cid import (
+    CHUNK_SIZE,
+    CID,
+    Block,
+    BlockSource,
+    MalformedBlock,
+    MissingBlock,
+    decode_cbor,
+    encode_cbor,
+    raw_cid,
+)
 from protocol.blocks.content import (
     ContentError,
     ContentForm,
@@ -47,17 +61,19 @@ from strategy.contents.metric_values import decode_scalar, decode_value, encode_
 from strategy.contents.npy import read_numbers
 from strategy.contents.side_by_side import side_by_side
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 ALWAYS_INLINE: Final = 4096
 """Arrays of up to this many bytes stand in the body."""
-INLINE_SIZE: Final = 64 << 10
-"""Larger arrays never do."""
-INLINE_ROOM: Final = 1 << 20
-"""Bytes in the body for arrays over `ALWAYS_INLINE`, the first ones that fit. They are sent again with each message,
-even if they have not changed, and are in memory as long as the message is, unless they are put into a file."""
+SMALL_SIZE: Final = 64 << 10
+"""Larger arrays have chunks of their own."""
+SHARED_ROOM: Final = CHUNK_SIZE - OVERHEAD
+"""Bytes of the chunk that small arrays over `ALWAYS_INLINE` share, the first ones that fit: as many as one chunk holds,
+encrypted or not. They are in memory as long as the message is, unless they are put into a file."""
+FEW_BYTES: Final = 48 << 10
+"""So many bytes of small arrays stand in the body: the first block has room for them, and comes alone."""
 
-_LARGEST_INLINE: Final = {1: ALWAYS_INLINE, FORMAT: INLINE_SIZE}
-"""Of each format that is read."""
+_LARGEST_INLINE: Final = {1: ALWAYS_INLINE, 2: SMALL_SIZE, FORMAT: SMALL_SIZE}
+"""Of each format that is read, the most bytes of an array in the body."""
 
 
 class Kind(StrEnum):
@@ -170,9 +186,10 @@ def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
     form = ContentForm(key)
     arrays = _ArrayWriter(form)
     written = [_encode_record(name, record, arrays) for name, record in records.items()]
+    shared = arrays.finish()
     pieces = _closed(arrays.parts, form)
     chunks = [piece.cid for piece in pieces]
-    root, manifest = write_manifest(encode_cbor([FORMAT, written]), chunks, form, records=True)
+    root, manifest = write_manifest(encode_cbor([FORMAT, shared, written]), chunks, form, records=True)
     return Encoded(root, manifest, pieces, form)
 
 
@@ -191,14 +208,12 @@ def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limit
         value = decode_cbor(opened.body, limit=limits.body)
     except MalformedBlock as error:
         raise ContentError(f"the body of content {root}: {error}") from error
-    format, listed = value if isinstance(value, list) and len(value) == 2 else (None, None)
-    if type(format) is not int or format not in _LARGEST_INLINE or not isinstance(listed, list):  # True equals 1
-        raise ContentError(f"content {root} is not in a format of Flower records up to {FORMAT}")
+    format, shared, listed = _parts_of(value, root)
     try:
         _check_counts([_counted(entry) for entry in listed])
     except ValueError as error:
         raise ContentError(f"content {root}: {error}") from error
-    reader = _ArrayReader(opened, source, limits.arrays, _LARGEST_INLINE[format])
+    reader = _ArrayReader(opened, source, limits.arrays, _LARGEST_INLINE[format], shared)
     records = RecordDict()
     for entry in listed:
         name, record = _decode_record(entry, reader)
@@ -303,27 +318,37 @@ class _ArrayWriter:
         self.parts: list[memoryview] = []
         """What each chunk holds."""
         self._form = form
-        self._room = INLINE_ROOM
+        self._room = SHARED_ROOM
+        self._small: list[tuple[list[object], bytes | memoryview]] = []
+        """The entries of small arrays, each without its ``data`` so far, and their bytes."""
 
     def entry(self, key: str, array: Array) -> list[object]:
         if len(array.shape) > MAX_DIMENSIONS:
             raise ValueError(f"array {key!r} has {len(array.shape)} dimensions, more than {MAX_DIMENSIONS}")
         shape = [encode_scalar(int(length)) for length in array.shape]
         data = whole(array) if isinstance(array, LazyArray) else bytes(array.data)  # no copy if it is bytes already
-        where: object = len(data)
-        if self._stands_in_body(len(data)):
-            where = bytes(data)
+        entry: list[object] = [_encode_name(key), _encode_name(array.dtype), shape, _encode_name(array.stype)]
+        if len(data) <= ALWAYS_INLINE:
+            entry.append(bytes(data))
+        elif len(data) <= min(SMALL_SIZE, self._room):
+            self._room -= len(data)
+            self._small.append((entry, data))
         else:
+            entry.append(len(data))
             self.parts.extend(self._form.split(data))
-        return [_encode_name(key), _encode_name(array.dtype), shape, _encode_name(array.stype), where]
+        return entry
 
-    def _stands_in_body(self, size: int) -> bool:
-        if size <= ALWAYS_INLINE:
-            return True
-        if size > min(INLINE_SIZE, self._room):
-            return False
-        self._room -= size
-        return True
+    def finish(self) -> int:
+        """Put the small arrays where they belong. Returns how many bytes of them share a chunk, which is the first."""
+        size = SHARED_ROOM - self._room
+        if size <= FEW_BYTES:
+            for entry, data in self._small:
+                entry.append(bytes(data))
+            return 0
+        for entry, data in self._small:
+            entry.append([len(data)])
+        self.parts.insert(0, memoryview(b"".join(data for _, data in self._small)))
+        return size
 
 
 def _encode_name(name: str) -> object:
@@ -381,8 +406,8 @@ class ChunkedBytes:
 
 
 @dataclass(frozen=True, slots=True)
-class BodyBytes:
-    """The bytes of an array that stand in the body. Whoever puts them elsewhere frees their memory."""
+class ReadBytes:
+    """The bytes of a small array, read with the body. Whoever puts them elsewhere frees their memory."""
 
     data: bytes = field(repr=False)
 
@@ -410,34 +435,66 @@ class BodyBytes:
 class _ArrayReader:
     """Deals out the chunks of a content in order, to arrays that declare how many bytes they have."""
 
-    def __init__(self, opened: Opened, source: BlockSource, limit: int, largest_inline: int) -> None:
-        """``largest_inline`` is how many bytes of an array may stand in the body, and ``limit`` those of all others."""
+    def __init__(self, opened: Opened, source: BlockSource, limit: int, largest_inline: int, shared: int) -> None:
+        """``largest_inline`` is how many bytes of an array may stand in the body, ``limit`` those of all others, and
+        ``shared`` those of the arrays that share a chunk."""
         self._largest_inline = largest_inline
         self._chunks = opened.chunks
         self._form = opened.form
         self._source = source
         self._left = limit
+        self._take(shared)
+        self._shared = read_chunks(list(islice(self._chunks, min(shared, 1))), shared, source, opened.form)
+        self._dealt = 0
+        """How many bytes of the shared chunk have gone to arrays."""
 
     def array(self, dtype: str, shape: tuple[int, ...], stype: str, where: object) -> Array:
-        if isinstance(where, bytes) and len(where) <= self._largest_inline:
-            if len(where) <= ALWAYS_INLINE:
+        match where:
+            case bytes() if len(where) <= ALWAYS_INLINE:
                 return Array(dtype=dtype, shape=shape, stype=stype, data=where)
-            return LazyArray(dtype, shape, stype, BodyBytes(where), read_numbers)
-        if type(where) is not int or where <= ALWAYS_INLINE:
-            raise ContentError("an array has neither a few bytes nor the number of more")
-        self._left -= where
-        if self._left < 0:
-            raise ContentError("the arrays of a content are larger than the limit")
-        count = self._form.chunk_count(where)
+            case bytes() if len(where) <= self._largest_inline:
+                return LazyArray(dtype, shape, stype, ReadBytes(where), read_numbers)
+            case [int(size)] if ALWAYS_INLINE < size <= SMALL_SIZE:
+                return LazyArray(dtype, shape, stype, ReadBytes(self._of_shared(size)), read_numbers)
+            case int(size) if size > ALWAYS_INLINE:
+                return LazyArray(dtype, shape, stype, self._of_chunks(size), read_numbers)
+        raise ContentError("an array has neither a few bytes nor the number of more")
+
+    def _of_shared(self, size: int) -> bytes:
+        start, self._dealt = self._dealt, self._dealt + size
+        if self._dealt > len(self._shared):
+            raise ContentError("arrays are larger than the chunk that they share")
+        return self._shared[start : self._dealt]
+
+    def _of_chunks(self, size: int) -> ChunkedBytes:
+        self._take(size)
+        count = self._form.chunk_count(size)
         chunks = tuple(islice(self._chunks, count))
         if len(chunks) < count:
             raise ContentError("an array is larger than the chunks that are linked")
-        source = ChunkedBytes(chunks, where, self._source, self._form)
-        return LazyArray(dtype, shape, stype, source, read_numbers)
+        return ChunkedBytes(chunks, size, self._source, self._form)
+
+    def _take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise ContentError("the arrays of a content are larger than the limit")
 
     def finish(self) -> None:
         if next(self._chunks, None) is not None:
             raise ContentError("a content links chunks that no array has")
+        if self._dealt < len(self._shared):
+            raise ContentError("a chunk that arrays share has bytes that no array has")
+
+
+def _parts_of(body: object, root: CID) -> tuple[int, int, list[object]]:
+    """The format of a body, how many bytes of its arrays share a chunk, and its records."""
+    match body:
+        case [int(format), list(records)] if type(format) is int and format in _LARGEST_INLINE and format != FORMAT:
+            return format, 0, records
+        case [int(format), int(shared), list(records)] if type(format) is int and format == FORMAT:
+            if type(shared) is int and 0 <= shared <= SHARED_ROOM:
+                return format, shared, records
+    raise ContentError(f"content {root} is not in a format of Flower records up to {FORMAT}")
 
 
 def _counted(entry: object) -> tuple[Kind, int]:

@@ -1,6 +1,6 @@
 """The replay format: what has to be the same for an app to do the same thing again.
 
-Format 4 is this order in an app process, whichever of the four jobs it does:
+Format 5 is this order in an app process, whichever of the four jobs it does:
 
 1. `server_environment` is in force before Python starts. It pins the numerical libraries' kernels, the time zone and
    the locale.
@@ -12,9 +12,9 @@ Format 4 is this order in an app process, whichever of the four jobs it does:
 6. The app is imported from its unpacked bundle, in an empty scratch folder, and run. What ``start`` returns is its
    final model, as it is then, even if ``start`` is a strategy's own.
 
-Format 3 wrote contents in format 1 of `strategy.contents.codec`: what an app sends again would have another CID. Format
-2 let each library choose its kernels for the processor. Format 1 kept the folder of an earlier process, and took
-the final model only from Flower's own ``start``.
+Formats 4 and 3 wrote contents in formats 2 and 1 of `strategy.contents.codec`: what an app sends again would have
+another CID. Format 2 let each library choose its kernels for the processor. Format 1 kept the folder of an earlier
+process, and took the final model only from Flower's own ``start``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from typing import Final
 from protocol.records.environment import Numerics
 from strategy.replay.numerics import numeric_variables
 
-REPLAY_FORMAT: Final = 4
+REPLAY_FORMAT: Final = 5
 """Goes up with any change to the order above, to the shim, to what is imported, or to how contents are written."""
 
 
-REPLAYED_BY: Final = {1: "a version before 0.1", 2: "0.1", 3: "a version between 0.1 and this one"}
+_BETWEEN: Final = "a version between 0.1 and this one"
+
+REPLAYED_BY: Final = {1: "a version before 0.1", 2: "0.1", 3: _BETWEEN, 4: _BETWEEN}
 """Which release replays a run of an earlier format."""
 
 

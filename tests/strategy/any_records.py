@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import strategies as st
 
 from protocol.blocks.cid import CID, MissingBlock
-from strategy.contents.codec import ALWAYS_INLINE, INLINE_SIZE, Encoded
+from strategy.contents.codec import ALWAYS_INLINE, SMALL_SIZE, Encoded
 
 
 class Blocks(dict[CID, bytes]):
@@ -65,7 +65,7 @@ dtypes = st.sampled_from(["float32", "float16", "int64", "bool", "complex128", "
 arrays = st.one_of(
     st.builds(lambda dtype, shape: Array(np.ones(shape, dtype)), dtypes, shapes),
     st.binary(max_size=20).map(lambda data: Array("", (), "numpy.ndarray", data)),
-    st.one_of(st.integers(ALWAYS_INLINE - 1, ALWAYS_INLINE + 2), st.integers(INLINE_SIZE - 1, INLINE_SIZE + 2)).map(
+    st.one_of(st.integers(ALWAYS_INLINE - 1, ALWAYS_INLINE + 2), st.integers(SMALL_SIZE - 1, SMALL_SIZE + 2)).map(
         lambda size: Array("", (), "x", bytes(size))
     ),
 )

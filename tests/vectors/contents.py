@@ -16,9 +16,12 @@ TENSOR = bytes(range(256)) * 257
 """65,792 bytes: too many to stand in the body."""
 SMALL = bytes(range(256)) * 20
 """5,120 bytes, for which the body has room."""
+SHARING = [25_000, 26_000]
+"""The sizes of arrays, of zeros, that are too many for the body together, and share a chunk."""
 KEY = ContentKey(3, bytes(range(32)))
 BODY: list[Any] = [
-    2,
+    3,
+    0,
     [
         [
             "model",
@@ -50,6 +53,7 @@ def content_vectors() -> dict[str, object]:
     """What the file holds. Bytes are hexadecimal."""
     return {
         "records": _records(PLAIN),
+        "shared": _shared(PLAIN),
         "long_body": _long_body(PLAIN, HEAD_SIZE),
         "long_records": _long_body(PLAIN, WHOLE_BODY, records=True),
         "encrypted": _encrypted(KEY),
@@ -65,6 +69,7 @@ def _encrypted(key: ContentKey) -> dict[str, object]:
         "key": key.key.hex(),
         "chunk_nonce": key.chunk_nonce.value,
         "records": _records(form),
+        "shared": _shared(form),
         "long_body": _long_body(form, HEAD_SIZE),
         "long_records": _long_body(form, WHOLE_BODY, records=True),
         "chunks": _chunks(form),
@@ -85,6 +90,21 @@ def _records(form: ContentForm) -> dict[str, object]:
     body, tensor = encode_cbor(BODY), raw_block(bytes(form.close_chunk(memoryview(TENSOR))))
     root, blocks = write_manifest(body, [tensor.cid], form)
     return {"body": body.hex(), "root": str(root), "blocks": [_block(block) for block in [*blocks, tensor]]}
+
+
+def _shared(form: ContentForm) -> dict[str, object]:
+    """Small arrays that share a chunk."""
+    chunk = raw_block(bytes(form.close_chunk(memoryview(bytes(sum(SHARING))))))
+    entries = [[str(number), "uint8", [size], "raw", [size]] for number, size in enumerate(SHARING)]
+    body = encode_cbor([3, sum(SHARING), [["model", "array", entries]]])
+    root, blocks = write_manifest(body, [chunk.cid], form)
+    return {
+        "zeros": SHARING,
+        "body": body.hex(),
+        "root": str(root),
+        "blocks": [_block(block) for block in blocks],
+        "chunk": {"cid": str(chunk.cid), "size": len(chunk.data)},
+    }
 
 
 def _long_body(form: ContentForm, zeros: int, *, records: bool = False) -> dict[str, object]:

@@ -19,21 +19,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, decode_cbor, encode_cbor, raw_block
-from protocol.blocks.content import HEAD_SIZE, ContentError, write_manifest
+from protocol.blocks.content import HEAD_SIZE, WHOLE_BODY, ContentError, ContentKey, write_manifest
 from strategy.contents.array_files import ArrayFile, space_for
 from strategy.contents.arrays import LazyArray
 from strategy.contents.codec import (
     ALWAYS_INLINE,
+    FEW_BYTES,
     FORMAT,
-    INLINE_ROOM,
-    INLINE_SIZE,
     MAX_ARRAYS,
     MAX_DIMENSIONS,
     MAX_NAME,
     MAX_VALUES,
-    BodyBytes,
+    SHARED_ROOM,
+    SMALL_SIZE,
     ContentWriter,
     Limits,
+    ReadBytes,
     decode,
     encode,
 )
@@ -97,7 +98,7 @@ def many(kind: str, count: int) -> object:
 def test_more_entries_than_a_content_may_have_are_refused_before_any_is_read(
     kind: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, blocks = hostile([FORMAT, many(kind, most + 1)], [])
+    root, blocks = hostile([FORMAT, 0, many(kind, most + 1)], [])
     monkeypatch.setattr("strategy.contents.codec.decode_scalar", pytest.fail)
 
     with pytest.raises(ContentError, match=f"{most + 1} .* more than the {most} that a content may have"):
@@ -283,7 +284,7 @@ W = ["w", "", [], "x", 5000]
         ([["r", "array", [["w", "", ["1"], "x", b""]]]], []),
         ([["r", "array", [["w", "", [], "x", ALWAYS_INLINE]]]], [CHUNK]),
         ([["r", "array", [["w", "", [], "x", True]]]], []),
-        ([["r", "array", [["w", "", [], "x", bytes(INLINE_SIZE + 1)]]]], []),
+        ([["r", "array", [["w", "", [], "x", bytes(SMALL_SIZE + 1)]]]], []),
         ([["r", "array", [W]]], []),
         ([["r", "array", [W]]], [CHUNK, CHUNK]),
         ([], [CHUNK]),
@@ -291,26 +292,38 @@ W = ["w", "", [], "x", 5000]
     ],
 )
 def test_a_malformed_body_is_a_content_error(records: object, chunks: list[Block]) -> None:
-    root, blocks = hostile([FORMAT, records], chunks)
+    root, blocks = hostile([FORMAT, 0, records], chunks)
 
     with pytest.raises(ContentError):
         decode(root, blocks, None)
 
 
-def test_what_an_earlier_release_wrote_is_read() -> None:
-    root, blocks = hostile([1, [["r", "array", [W, ["b", "", [], "x", bytes(ALWAYS_INLINE)]]]]], [CHUNK])
+@pytest.mark.parametrize(("format", "inline"), [(1, ALWAYS_INLINE), (2, SMALL_SIZE)])
+def test_what_an_earlier_release_wrote_is_read(format: int, inline: int) -> None:
+    root, blocks = hostile([format, [["r", "array", [W, ["b", "", [], "x", bytes(inline)]]]]], [CHUNK])
 
     arrays = decode(root, blocks, None).array_records["r"]
 
-    assert [array.data for array in arrays.values()] == [CHUNK.data, bytes(ALWAYS_INLINE)]
+    assert [array.data for array in arrays.values()] == [CHUNK.data, bytes(inline)]
 
 
-def test_what_no_earlier_release_wrote_is_a_content_error() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        [1, [["r", "array", [["w", "", [], "x", bytes(ALWAYS_INLINE + 1)]]]]],
+        [2, [["r", "array", [["w", "", [], "x", [5000]]]]]],
+        [2, 5000, [["r", "array", [["w", "", [], "x", [5000]]]]]],
+    ],
+)
+def test_what_no_earlier_release_wrote_is_a_content_error(body: object) -> None:
     with pytest.raises(ContentError):
-        decode(*hostile([1, [["r", "array", [["w", "", [], "x", bytes(ALWAYS_INLINE + 1)]]]]]), None)
+        decode(*hostile(body, [CHUNK]), None)
 
 
-@pytest.mark.parametrize("body", [[FORMAT + 1, []], [0, []], [True, []], [FORMAT], {}, 1])
+@pytest.mark.parametrize(
+    "body",
+    [[FORMAT + 1, 0, []], [FORMAT, []], [0, []], [True, []], [FORMAT], [FORMAT, True, []], [FORMAT, -1, []], {}, 1],
+)
 def test_another_format_is_a_content_error(body: object) -> None:
     with pytest.raises(ContentError, match="format"):
         decode(*hostile(body), None)
@@ -327,37 +340,117 @@ def test_a_model_of_many_small_arrays_is_two_blocks() -> None:
     assert len(list(encode(arrays_of(*[50_000] * 20), None).blocks())) == 2
 
 
+@pytest.mark.parametrize("key", [None, ContentKey(1, bytes(32))], ids=["plain", "encrypted"])
+def test_a_model_of_small_arrays_is_sent_again_with_other_settings_as_one_small_block(key: ContentKey | None) -> None:
+    """As a model that was evaluated, and is trained on next."""
+    evaluated, trained = (
+        encode(RecordDict({**arrays_of(*[50_000] * 20), "config": ConfigRecord({"round": round})}), key)
+        for round in (1, 2)
+    )
+
+    [again] = trained.blocks(without=set(evaluated.cids()))
+    assert again.cid == trained.root
+    assert len(again.data) < WHOLE_BODY
+
+
+FULL = [SMALL_SIZE] * (SHARED_ROOM // SMALL_SIZE)
+
+
 @pytest.mark.parametrize(
     ("sizes", "chunks"),
     [
-        ([INLINE_SIZE], 0),
-        ([INLINE_SIZE + 2], 1),
-        ([INLINE_SIZE] * (INLINE_ROOM // INLINE_SIZE), 0),
-        ([INLINE_SIZE] * (INLINE_ROOM // INLINE_SIZE + 1), 1),
-        ([*[50_000] * 21, INLINE_SIZE, ALWAYS_INLINE + 2], 2),  # what is over finds no room, and the last one does
-        ([INLINE_SIZE] * (INLINE_ROOM // INLINE_SIZE) + [ALWAYS_INLINE] * 300, 0),
+        ([ALWAYS_INLINE] * 300, 0),
+        ([FEW_BYTES // 2] * 2, 0),
+        ([FEW_BYTES // 2] * 2 + [ALWAYS_INLINE + 2], 1),
+        ([SMALL_SIZE], 1),
+        ([SMALL_SIZE + 2], 1),
+        ([SMALL_SIZE, SMALL_SIZE + 2], 2),
+        (FULL, 1),
+        ([*FULL, SMALL_SIZE], 2),
+        ([*FULL, SHARED_ROOM % SMALL_SIZE], 1),
+        ([*[50_000] * 21, SMALL_SIZE, ALWAYS_INLINE + 2], 3),  # what is over finds no room, but the last one does
     ],
 )
-def test_small_arrays_stand_in_the_body_as_long_as_it_has_room(sizes: list[int], chunks: int) -> None:
+@pytest.mark.parametrize("key", [None, ContentKey(1, bytes(32))], ids=["plain", "encrypted"])
+def test_small_arrays_share_a_chunk_as_long_as_it_has_room(
+    sizes: list[int], chunks: int, key: ContentKey | None
+) -> None:
+    sent, blocks = arrays_of(*sizes), Blocks()
+    encoded = encode(sent, key)
+
+    assert len(encoded.pieces) == chunks
+    assert all(len(block.data) <= CHUNK_SIZE for block in encoded.blocks())
+    assert exact(decode(blocks.keep(encoded), blocks, key)) == exact(sent)
+
+
+SHARED = raw_block(bytes(range(250)) * 40)
+"""10,000 bytes that arrays share."""
+
+
+def sharing(*sizes: object) -> list[object]:
+    """Records with arrays that have so many bytes of a shared chunk each."""
+    return [["r", "array", [[str(number), "", [], "x", [size]] for number, size in enumerate(sizes)]]]
+
+
+def test_arrays_have_the_bytes_of_the_shared_chunk_in_order() -> None:
+    root, blocks = hostile([FORMAT, 10_000, sharing(4_500, 5_500)], [SHARED])
+
+    arrays = decode(root, blocks, None).array_records["r"].values()
+
+    assert [array.data for array in arrays] == [SHARED.data[:4_500], SHARED.data[4_500:]]
+
+
+@pytest.mark.parametrize(
+    ("shared", "records", "chunks"),
+    [
+        (10_000, sharing(5_000), [SHARED]),
+        (10_000, sharing(5_000, 5_001), [SHARED]),
+        (10_000, sharing(4_096, 5_904), [SHARED]),
+        (10_000, sharing(-5_000, 15_000), [SHARED]),
+        (10_000, sharing(True, 9_999), [SHARED]),
+        (10_000, sharing(5_000, 5_000), []),
+        (10_000, sharing(5_000, 5_000), [SHARED, SHARED]),
+        (10_000, [], [SHARED]),
+        (10_001, sharing(5_000, 5_001), [SHARED]),
+        (9_999, sharing(5_000, 4_999), [SHARED]),
+        (0, sharing(5_000), [SHARED]),
+        (SHARED_ROOM + 1, sharing(5_000, 5_000), [SHARED]),
+        (SMALL_SIZE + 1, sharing(SMALL_SIZE + 1), [raw_block(bytes(SMALL_SIZE + 1))]),
+        (10_000, [["r", "array", [["w", "", [], "x", [5_000, 5_000]]]]], [SHARED]),
+        (10_000, [["r", "array", [["w", "", [], "x", []]]]], [SHARED]),
+    ],
+)
+def test_a_shared_chunk_that_is_not_dealt_out_exactly_is_a_content_error(
+    shared: int, records: object, chunks: list[Block]
+) -> None:
+    root, blocks = hostile([FORMAT, shared, records], chunks)
+
+    with pytest.raises(ContentError):
+        decode(root, blocks, None)
+
+
+def test_a_shared_chunk_over_the_limit_is_not_read() -> None:
+    root, blocks = hostile([FORMAT, 10_000, sharing(5_000, 5_000)], [SHARED])
+    del blocks[SHARED.cid]
+
+    with pytest.raises(ContentError, match="larger than the limit"):
+        decode(root, blocks, None, Limits(arrays=9_999))
+
+
+@pytest.mark.parametrize("sizes", [[FEW_BYTES], [50_000, 50_000]], ids=["in the body", "in a shared chunk"])
+def test_a_small_array_moves_to_a_file_like_any_other(tmp_path: Path, sizes: list[int]) -> None:
     sent = arrays_of(*sizes)
-
-    assert len(encode(sent, None).pieces) == chunks
-    assert exact(there_and_back(sent)) == exact(sent)
-
-
-def test_an_array_in_the_body_moves_to_a_file_like_any_other(tmp_path: Path) -> None:
-    sent = arrays_of(INLINE_SIZE)
-    (array,) = there_and_back(sent).array_records["r"].values()
+    array = there_and_back(sent).array_records["r"]["0"]
     assert isinstance(array, LazyArray)
 
     assert ArrayFile(tmp_path, space_for([array]), hidden=False).move(array)
 
-    assert not isinstance(array.source, BodyBytes)
+    assert not isinstance(array.source, ReadBytes)
     assert exact(array) == exact(sent["r"]["0"])
 
 
 def test_a_chunk_of_another_size_than_declared_is_a_content_error_when_it_is_read() -> None:
-    root, blocks = hostile([FORMAT, [["r", "array", [["w", "", [], "x", 5001]]]]], [CHUNK])
+    root, blocks = hostile([FORMAT, 0, [["r", "array", [["w", "", [], "x", 5001]]]]], [CHUNK])
     array = decode(root, blocks, None).array_records["r"]["w"]
 
     with pytest.raises(ContentError, match="5000 bytes, and should have 5001"):
@@ -373,7 +466,7 @@ plain = st.recursive(
 @given(
     st.binary(max_size=200)
     | plain.map(encode_cbor)
-    | plain.map(lambda junk: encode_cbor([FORMAT, [["r", "config", junk]]]))
+    | plain.map(lambda junk: encode_cbor([FORMAT, 0, [["r", "config", junk]]]))
 )
 @settings(max_examples=300)
 def test_random_bodies_are_a_content_error_or_records_that_write_the_same_body(body: bytes) -> None:
@@ -383,7 +476,7 @@ def test_random_bodies_are_a_content_error_or_records_that_write_the_same_body(b
         found = decode(root, Blocks({block.cid: block.data for block in blocks}), None)
     except ContentError:
         return
-    assert encode(found, None).root == root or decode_cbor(body)[0] == 1  # an earlier format is not written
+    assert encode(found, None).root == root or decode_cbor(body)[0] != FORMAT  # an earlier format is not written
 
 
 @pytest.mark.parametrize("sizes", [[90_001], [66_000, 66_000]])
@@ -399,10 +492,10 @@ def test_arrays_over_the_limit_are_refused_before_a_chunk_is_read(sizes: list[in
 
 def test_many_arrays_of_a_chunk_each_are_within_the_limit() -> None:
     blocks = Blocks()
-    arrays = {str(number): Array("", (), "x", bytes(INLINE_SIZE + 1)) for number in range(1000)}
+    arrays = {str(number): Array("", (), "x", bytes(SMALL_SIZE + 1)) for number in range(1000)}
     root = blocks.keep(encode(RecordDict({"r": ArrayRecord(arrays)}), None))
 
-    assert len(decode(root, blocks, None, Limits(arrays=1000 * (INLINE_SIZE + 1))).array_records["r"]) == 1000
+    assert len(decode(root, blocks, None, Limits(arrays=1000 * (SMALL_SIZE + 1))).array_records["r"]) == 1000
 
 
 def test_a_declared_size_allocates_nothing() -> None:
@@ -418,7 +511,7 @@ def test_a_declared_size_allocates_nothing() -> None:
 
 
 def test_a_missing_chunk_is_a_missing_block() -> None:
-    root, blocks = hostile([FORMAT, [["r", "array", [W]]]], [CHUNK])
+    root, blocks = hostile([FORMAT, 0, [["r", "array", [W]]]], [CHUNK])
     del blocks[CHUNK.cid]
 
     with pytest.raises(MissingBlock):

@@ -76,6 +76,18 @@ def test_the_body_of_the_vector_is_its_own(vectors: KeyedVector) -> None:
     assert opened.body.hex() == vector["body"]
 
 
+def test_small_arrays_share_the_chunk_of_the_vector(vectors: KeyedVector) -> None:
+    vector, key = vectors[0]["shared"], vectors[1]
+    arrays = {str(at): Array("uint8", (size,), "raw", bytes(size)) for at, size in enumerate(vector["zeros"])}
+
+    encoded = encode(RecordDict({"model": ArrayRecord(arrays)}), key)
+    *manifest, chunk = encoded.blocks()
+
+    assert str(encoded.root) == vector["root"]
+    assert {block.cid: block.data for block in manifest} == held(vector["blocks"])
+    assert {"cid": str(chunk.cid), "size": len(chunk.data)} == vector["chunk"]
+
+
 @pytest.mark.parametrize(("name", "records"), [("long_body", False), ("long_records", True)])
 def test_a_long_body_lies_in_the_chunk_of_the_vector(vectors: KeyedVector, name: str, records: bool) -> None:
     vector, key = vectors[0][name], vectors[1]

@@ -238,7 +238,7 @@ def test_both_nonces_give_the_same_private_part_and_other_chunks() -> None:
 
 def hostile(sizes: list[int], linked: list[Block]) -> tuple[CID, Blocks]:
     """A content under the right key whose arrays declare these sizes."""
-    body = [FORMAT, [["r", "array", [[str(n), "", [], "x", size] for n, size in enumerate(sizes)]]]]
+    body = [FORMAT, 0, [["r", "array", [[str(n), "", [], "x", size] for n, size in enumerate(sizes)]]]]
     root, blocks = write_manifest(encode_cbor(body), [block.cid for block in linked], ContentForm(KEY))
     return root, Blocks({block.cid: block.data for block in [*blocks, *linked]})
 

@@ -25,7 +25,7 @@ LONG = [["m", "metric", [["k" * 2_000, 0.5]]]]
 
 
 def spoiled(records: object, blocks: Blocks) -> CID:
-    root, manifest = write_manifest(encode_cbor([FORMAT, records]), [])
+    root, manifest = write_manifest(encode_cbor([FORMAT, 0, records]), [])
     blocks.update((block.cid, block.data) for block in manifest)
     return root
 

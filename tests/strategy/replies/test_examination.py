@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from protocol.blocks.cid import Block, MissingBlock, cbor_block, raw_block
 from protocol.replies.checks_and_limits import Check, Examination
 from protocol.replies.reply_layout import Arithmetic, Likeness, NotFinite, ReplyLayout
-from strategy.contents.codec import INLINE_SIZE
+from strategy.contents.codec import SMALL_SIZE
 from strategy.contents.npy import stored
 from strategy.flower_compat import SECAGG_RECORD, recorddict_compat
 from strategy.replies.examination import examine, opened_records, read_sent
@@ -29,7 +29,7 @@ from strategy.replies.examination import examine, opened_records, read_sent
 Tensors = Mapping[str, np.ndarray]
 MODEL: Tensors = {
     "weight": np.arange(6, dtype=np.float32).reshape(2, 3),
-    "large": np.ones(INLINE_SIZE, np.float32),
+    "large": np.ones(SMALL_SIZE, np.float32),
     "scalar": np.array(1.5),
     "empty": np.zeros((0, 4), np.float16),
     "steps": np.array(7, np.int64),
@@ -91,7 +91,7 @@ def test_a_layout_says_what_the_bytes_of_each_array_are() -> None:
     (given,) = layout(MODEL, MODEL).arrays
     assert [str(array) for array in given.arrays] == [
         "float32[2, 3]",
-        f"float32[{INLINE_SIZE}]",
+        f"float32[{SMALL_SIZE}]",
         "float64[]",
         "float16[0, 4]",
         "int64[]",
