@@ -15,6 +15,7 @@ from terminals import HOSTILE
 from protocol.blocks.bundle import write_bundle
 from protocol.records.bodies import Close, Outcome, ReasonPrivate, Run, RunPrivate
 from protocol.records.environment import MAX_TEXT
+from strategy.replay.format import REPLAY_FORMAT
 
 texts = st.one_of(
     st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20),
@@ -59,7 +60,7 @@ class AnyRun:
             version=self.reason,
             config=tuple(self.config.items()),
             app=write_bundle(BUNDLE)[0],
-            replay_format=4,
+            replay_format=REPLAY_FORMAT,
             environment=replace(ENVIRONMENT, python=self.name[:MAX_TEXT]),
         )
         written = WrittenRun(scribe, **scribe.private(private, Run.TYPE, None))

@@ -190,7 +190,7 @@ def standing_by(
 ) -> Attacked:
     """The second server, which has heard of no run yet."""
     trusted = TrustedManifest(scribe.first, scribe.source)
-    plan = StandbyPlan(**{"app": APP, "replay_format": 4} | changes)
+    plan = StandbyPlan(**{"app": APP, "replay_format": 5} | changes)
     author = Author(id_of(SECOND), (SECOND,), 1, session=session, acting=acting)
     return Attacked(Standby(author, trusted, plan, kept, verified), scribe)
 

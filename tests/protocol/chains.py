@@ -297,7 +297,7 @@ class Scribe:
             version="1.0",
             config=(("num-rounds", 3),),
             app=app,
-            replay_format=4,
+            replay_format=5,
             environment=ENVIRONMENT,
             best=best,
         )

@@ -129,7 +129,7 @@ def test_sizes_are_those_of_the_contents(store: Store, written: WrittenRun) -> N
 def test_people_see_a_table_and_the_verdict(store: Store, written: WrittenRun) -> None:
     store.put(written.blocks)
     lines = store.peer("audit", str(written.head), "--ipfs", f"local:{store.folder}").out.splitlines()
-    assert lines[2].split() == ["1", "1", "train", "alice,", "bob", "1.2", "MB", "161", "B", "loss", "0.625"]
+    assert lines[2].split() == ["1", "1", "train", "alice,", "bob", "1.2", "MB", "163", "B", "loss", "0.625"]
     assert lines[3].endswith('bob: "no answer in time" (code 3)')
     assert lines[-1].startswith("verified")
 

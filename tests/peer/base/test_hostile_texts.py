@@ -21,6 +21,7 @@ from peer.base.errors import ExitCode
 from protocol.blocks.bundle import write_bundle
 from protocol.blocks.car import write_car
 from protocol.records.bodies import Close, ReasonPrivate, Run, RunPrivate
+from strategy.replay.format import REPLAY_FORMAT
 
 VERDICT = "verified: every record keeps every rule, everything it links is there"
 SENT = HOSTILE.replace("\ud800", "") + VERDICT
@@ -56,7 +57,7 @@ def hostile_run() -> WrittenRun:
         version=WIDE,
         config=((SENT, SENT),),
         app=write_bundle(BUNDLE)[0],
-        replay_format=4,
+        replay_format=REPLAY_FORMAT,
         environment=replace(ENVIRONMENT, python=SENT, cpu=WIDE),
     )
     written = WrittenRun(scribe, **scribe.private(private, Run.TYPE, None))

@@ -20,6 +20,7 @@ from peer import api
 from protocol.blocks.bundle import write_bundle
 from protocol.blocks.car import write_car
 from protocol.records.bodies import Run, RunPrivate
+from strategy.replay.format import REPLAY_FORMAT
 
 pytestmark = pytest.mark.xdist_group("page")  # it is written once
 
@@ -36,7 +37,7 @@ def hostile_run() -> WrittenRun:
         version=HOSTILE,
         config=((HOSTILE, HOSTILE), ("long", "x" * 5_000)),
         app=write_bundle(BUNDLE)[0],
-        replay_format=4,
+        replay_format=REPLAY_FORMAT,
         environment=ENVIRONMENT,
     )
     run = WrittenRun(scribe, **scribe.private(private, Run.TYPE, None))

@@ -81,7 +81,7 @@ class AServer(Attacked):
 
     def __init__(self, scribe: Scribe, key: SigningKey = SECOND, lead: LeadPlan | None = None, **changes: Any) -> None:
         trusted = TrustedManifest(scribe.first, scribe.source)
-        standby = StandbyPlan(**{"app": APP, "replay_format": 4} | changes)
+        standby = StandbyPlan(**{"app": APP, "replay_format": 5} | changes)
         server = Server(Author(id_of(key), (key,), 1), trusted, ServerPlan(SETTINGS, standby, lead), {})
         self.server = server
         self._call = 0

@@ -394,9 +394,9 @@ def test_an_app_that_nobody_approved_is_not_started() -> None:
 
 
 def test_another_replay_format_is_declined() -> None:
-    standby = Replayed(replay_format=5)
+    standby = Replayed(replay_format=6)
     assert not standby.peer.all(StartApp)
-    assert "replay format 4" in str(standby.peer.reported(What.RUN_REFUSED))
+    assert "replay format 5" in str(standby.peer.reported(What.RUN_REFUSED))
 
 
 def test_a_script_of_a_run_that_was_stopped_ends_and_is_confirmed() -> None:
