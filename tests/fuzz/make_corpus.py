@@ -122,7 +122,8 @@ def flower_records() -> list[bytes]:
     for content in (RecordDict({"model": model, "metrics": metrics, "config": config}), RecordDict()):
         manifest = decode_cbor(encode_records(content, None).manifest[0].data)
         written.append(decode_cbor(manifest["private"])[1])
-    return written
+    _, _, records = decode_cbor(written[0])
+    return [*written, encode_cbor([2, records])]  # an earlier format is read
 
 
 def npy_files() -> list[bytes]:
@@ -213,6 +214,7 @@ def contents_vectors() -> list[bytes]:
     found = json.loads((VECTORS / "contents.json").read_text())
     return [
         bytes.fromhex(found["records"]["body"]),
+        bytes.fromhex(found["shared"]["body"]),
         *(bytes.fromhex(block["data"]) for block in found["records"]["blocks"] if len(block["data"]) < 20_000),
     ]
 
@@ -244,7 +246,7 @@ def all_inputs() -> dict[str, list[bytes]]:
         "listing": [small_root.data, encode_cbor([b"1", b"2"]), leaf, encode_cbor(2)],
         "seed": [seed_block(bytes(32), None).data, cbor_block({"epoch": 1, "private": bytes(60)}).data],
         "content-manifest": [plain, encrypted],
-        "content": [*flower_records(), contents_vectors()[0]],
+        "content": [*flower_records(), *contents_vectors()[:2]],
         "numpy-array": npy_files(),
         "bundle": [bundle_body],
         "car": [b"".join(write_car([signed[0].cid], signed[:3])), b"".join(write_car([], []))],

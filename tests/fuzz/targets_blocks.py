@@ -23,6 +23,7 @@ from protocol.blocks.cid import (
     cbor_block,
     decode_cbor,
     encode_cbor,
+    raw_block,
 )
 from protocol.blocks.content import ContentForm, ContentKey, open_content, parse_content_manifest, write_manifest
 from protocol.blocks.listing import Listing
@@ -42,7 +43,7 @@ from protocol.records.bodies import (
 )
 from protocol.records.private_parts import parse_private
 from protocol.records.signed_records import assemble, parse_record, typed_items
-from strategy.contents.codec import FORMAT, Limits, decode, encode
+from strategy.contents.codec import FEW_BYTES, FORMAT, Limits, decode, encode
 from strategy.contents.npy import NUMPY, count_not_finite, numbers, stored
 from strategy.replies.examination import Sent, examine
 
@@ -53,6 +54,8 @@ KEY: Final = ContentKey(1, bytes(32))
 APP: Final = write_bundle([])[0]
 """The app without files."""
 LIMITS: Final = Limits(body=1 << 20, arrays=1 << 20)
+SHARED: Final = raw_block(bytes(51_000))
+"""What small arrays share, as `tests/vectors/contents.json` has it."""
 _PRIVATE: Final = (
     FederationPrivate,
     AddressedFederationPrivate,
@@ -161,13 +164,20 @@ def content_manifest(data: bytes) -> None:
 
 
 def content(data: bytes) -> None:
-    """The body of a content of Flower records: read, written again, and examined as a reply."""
-    root, blocks = write_manifest(data, [])
-    source = MemoryBlocks({block.cid: block.data for block in blocks})
-    with suppress(BlockError):
-        written = encode(decode(root, source, None, LIMITS), None).root
-        assert written == root or decode_cbor(data)[0] != FORMAT  # an earlier format is not written
-    examine(root, source, None, Sent(root, {}, 0, False), RecordDict, update=True, limits=LIMITS)
+    """The body of a content of Flower records, alone and with a chunk for small arrays: read, written again, and
+    examined as a reply."""
+    for chunks in ([], [SHARED]):
+        root, blocks = write_manifest(data, [chunk.cid for chunk in chunks])
+        source = MemoryBlocks({block.cid: block.data for block in (*blocks, *chunks)})
+        with suppress(BlockError):
+            written = encode(decode(root, source, None, LIMITS), None)
+            is_earlier = decode_cbor(data)[0] != FORMAT  # which is not written
+            assert (
+                written.root == root or is_earlier or chunks or len(data) > FEW_BYTES
+            )  # others may share a chunk or not
+            again = decode(written.root, MemoryBlocks({block.cid: block.data for block in written.blocks()}), None)
+            assert encode(again, None).root == written.root
+        examine(root, source, None, Sent(root, {}, 0, False), RecordDict, update=True, limits=LIMITS)
 
 
 def numpy_array(data: bytes) -> None:
