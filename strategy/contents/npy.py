@@ -90,8 +90,8 @@ def _declared(begin: bytes) -> Stored | None:
         shape, fortran, dtype = _READERS[npy.read_magic(file)](file)
     except Exception:  # noqa: BLE001  # numpy lets Python's own tokenizer and parser read what a stranger wrote
         return None
-    if dtype.hasobject or min(shape, default=0) < 0:
-        return None
+    if dtype.hasobject or dtype.subdtype is not None or min(shape, default=0) < 0:
+        return None  # of arrays within an array numpy makes one of another shape, and does not read it
     if len(shape) > _MAX_RANK or math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:
         return None  # numpy makes no such array, even if it is empty
     native = dtype.newbyteorder("=")
