@@ -75,15 +75,16 @@ def _medians(self: FedMedian, server_round: int, replies: Iterable[Message]) -> 
 def _trimmed_means(self: FedTrimmedAvg, server_round: int, replies: Iterable[Message]) -> Aggregated:  # noqa: ARG001
     """As ``FedTrimmedAvg.aggregate_train``."""
 
-    def reduced(layers: Sequence[Array]) -> Numbers:
+    def trimmed(rows: Sequence[Numbers]) -> Numbers:
         try:
-            return _reduced(layers, lambda rows: fedtrimmedavg.trim_mean(np.stack(rows), self.beta))
+            found: Numbers = fedtrimmedavg.trim_mean(np.stack(rows), self.beta)
         except ValueError as error:
             raise AggregationError(
                 f"Trimmed mean could not be computed. Likely cause: beta={self.beta} is too large."
             ) from error
+        return found
 
-    return _aggregated(self, replies, reduced)
+    return _aggregated(self, replies, lambda layers: _reduced(layers, trimmed))
 
 
 @wraps(Bulyan.aggregate_train)

@@ -285,3 +285,11 @@ def test_flowers_own_code_is_there_afterwards_and_all_along_in_a_release_that_co
     monkeypatch.setattr(bulyan, "aggregate_n_closest_weights", lambda *_: [])
     with column_blocks():
         assert [each.aggregate_train for each in replaced] == before
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES[:2], ids=lambda each: type(each).__name__)
+def test_bytes_that_are_no_numbers_are_the_error_that_flower_raises(strategy: FedAvg) -> None:
+    given = replies(numbers(2, (10,)))
+    given[1].content.array_records["arrays"]["a"].data = b"no numbers"
+    with column_blocks(), pytest.raises(ValueError, match="pickled"):
+        aggregated(strategy, given)
