@@ -270,14 +270,14 @@ def bytes_in_memory(arrays: Iterable[Array]) -> int:
 
 
 def room_for_files(folder: Path, taken: int, share: int = 2) -> int:
-    """Bytes that one more file may have, while others have ``taken`` bytes: a ``share``, by default half, of what is
-    free on that disk, and of what this process may write to files (``RLIMIT_FSIZE`` of getrlimit(2)). The rest is for
-    the app and its peer."""
+    """Bytes that one more file may have, while others have ``taken`` bytes: all together have a ``share``, by default
+    half, of what would be free on that disk without them, and of what this process may write to files (``RLIMIT_FSIZE``
+    of getrlimit(2)). The rest is for the app and its peer."""
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free // share
-    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    return free if most == resource.RLIM_INFINITY else min(free, most // share - taken)
+    most = shutil.disk_usage(folder).free + taken
+    may_write, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return (most if may_write == resource.RLIM_INFINITY else min(most, may_write)) // share - taken
 
 
 def new_file(folder: Path, size: int) -> int:

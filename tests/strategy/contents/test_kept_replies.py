@@ -133,12 +133,24 @@ def test_a_reply_for_which_the_disk_has_no_room_is_not_kept(kept: KeptReplies, m
     assert files_for(kept, monkeypatch, b"1") == []
 
 
+def test_half_of_the_disk_is_left_however_many_replies_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, files = KeptReplies(tmp_path), list[ArrayFile]()
+    monkeypatch.setattr(
+        array_files.shutil,
+        "disk_usage",
+        lambda _: type("Usage", (), {"free": 10_000 - sum(each.size for each in files)}),
+    )
+    for number in range(20):
+        files += files_for(kept, monkeypatch, str(number).encode())
+    assert len(files) == 5
+
+
 def test_half_of_what_is_free_and_of_what_the_process_may_write_is_left(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(array_files.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     limit = resource.RLIM_INFINITY
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    assert array_files.room_for_files(tmp_path / "not made yet", taken=300) == 500
+    assert array_files.room_for_files(tmp_path / "not made yet", taken=300) == 350
     limit = 700
     assert array_files.room_for_files(tmp_path, taken=300) == 50
