@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
@@ -235,14 +236,14 @@ class KuboNode:
             if UnfinishedContents(self.repository).spare():
                 return
         if failed := self._set_waiting_pins(program):
-            which = ", ".join(str(pin.cid) for pin in failed[:_NAMED])
-            _log.warning("what nobody pinned is not deleted from %s: %s is not whole", self.repository, which)
+            which = "; ".join(f"{pin.cid} cannot be pinned: {why}" for pin, why in islice(failed.items(), _NAMED))
+            _log.warning("what nobody pinned is not deleted from %s: %s", self.repository, which)
             return
         if (failure := run_ipfs(program, self.repository, "repo", "gc", "--silent")) is not None:
             _log.warning("what nobody pinned is not deleted from %s: %s", self.repository, failure)
 
-    def _set_waiting_pins(self, program: Path) -> list[WaitingPin]:
-        """Set the pins that the node did not set before it ended. Returns those that cannot be set."""
+    def _set_waiting_pins(self, program: Path) -> dict[WaitingPin, str]:
+        """Set the pins that the node did not set before it ended. Returns those that cannot be set, and why."""
 
         def add(cids: Sequence[CID], recursive: bool) -> str:
             kind = f"--recursive={str(recursive).lower()}"

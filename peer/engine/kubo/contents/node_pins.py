@@ -66,8 +66,8 @@ class NodePins:
                 self._waiting.note(added, recursive=False)
                 yield self._waiting.all()
 
-    def settle(self, pins: Sequence[WaitingPin], is_here: Callable[[CID], bool]) -> list[WaitingPin]:
-        """Set pins that wait. Returns those that could not be set: what they lead to is not whole."""
+    def settle(self, pins: Sequence[WaitingPin], is_here: Callable[[CID], bool]) -> dict[WaitingPin, str]:
+        """Set pins that wait. Returns those that could not be set, and why: mostly, what they lead to is not whole."""
 
         def add(cids: Sequence[CID], recursive: bool) -> str:
             try:
@@ -77,7 +77,7 @@ class NodePins:
             return ""
 
         if self._waiting is None:
-            return []
+            return {}
         with self._waiting.beside_others():
             still = [pin for pin in pins if self._waiting.has(pin)]  # the others were set, or undone, meanwhile
             return self._waiting.settle(still, add, is_here)

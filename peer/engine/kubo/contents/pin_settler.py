@@ -93,6 +93,6 @@ class PinSettler:
         self._is_away = True  # until it has answered: a look at which nothing is to be set tells nothing of it
         failed = self._pins.settle([pin for pin in pins if pin not in self._failed], self._is_here)
         self._is_away = False
-        for pin in failed:
+        for pin, why in failed.items():
             self._failed.add(pin)
-            _log.warning("%s is not pinned yet: not all that it links to is here", pin.cid)
+            _log.warning("%s is not pinned before the node starts again: %s", pin.cid, why)

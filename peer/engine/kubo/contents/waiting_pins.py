@@ -99,13 +99,13 @@ class WaitingPins:
 
     def settle(
         self, pins: Sequence[WaitingPin], add: Callable[[Sequence[CID], bool], str], is_here: Callable[[CID], bool]
-    ) -> list[WaitingPin]:
+    ) -> dict[WaitingPin, str]:
         """Have ``add`` set ``pins``, inside `beside_others`. It is told whether they are recursive, sets
         them all if it can, and returns why it could not. A pin whose block is not here is dropped: the block went in a
         power cut, before anybody was told of it.
 
-        Returns those that could not be set. They still wait."""
-        failed: list[WaitingPin] = []
+        Returns those that could not be set, and why. They still wait."""
+        failed: dict[WaitingPin, str] = {}
         done: list[WaitingPin] = []
         for some in _batches(pins):
             if not add([pin.cid for pin in some], some[0].recursive):
@@ -113,8 +113,10 @@ class WaitingPins:
                 continue
             for pin in some:  # one that fails keeps others from being set
                 why = add([pin.cid], pin.recursive)
-                kept = not why or _SET_ALREADY in why
-                (done if kept or not is_here(pin.cid) else failed).append(pin)
+                if not why or _SET_ALREADY in why or not is_here(pin.cid):
+                    done.append(pin)
+                else:
+                    failed[pin] = why
         with translated(self._folder):
             for pin in done:
                 self._place(pin).unlink(missing_ok=True)

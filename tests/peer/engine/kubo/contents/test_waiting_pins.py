@@ -40,7 +40,7 @@ def waiting(tmp_path: Path) -> WaitingPins:
 def test_what_was_noted_is_set_once_and_waits_no_more(waiting: WaitingPins) -> None:
     waiting.note([ONE, TWO], recursive=False)
     node = Node()
-    assert waiting.settle(waiting.all(), node.add, lambda _: True) == []
+    assert waiting.settle(waiting.all(), node.add, lambda _: True) == {}
     assert sorted(node.set) == sorted([(ONE, False), (TWO, False)])
     assert (node.calls, waiting.all()) == (1, [])
 
@@ -69,7 +69,7 @@ def test_a_pin_that_is_undone_is_not_set(waiting: WaitingPins) -> None:
 def test_a_pin_that_cannot_be_set_keeps_no_other_from_being_set_and_waits_on(waiting: WaitingPins) -> None:
     waiting.note([ONE, TWO, THREE], recursive=True)
     node = Node(TWO)
-    assert waiting.settle(waiting.all(), node.add, lambda _: True) == [WaitingPin(TWO, recursive=True)]
+    assert waiting.settle(waiting.all(), node.add, lambda _: True) == {WaitingPin(TWO, recursive=True): node.says}
     assert {cid for cid, _ in node.set} == {ONE, THREE}
     assert waiting.all() == [WaitingPin(TWO, recursive=True)]
 
@@ -77,14 +77,14 @@ def test_a_pin_that_cannot_be_set_keeps_no_other_from_being_set_and_waits_on(wai
 def test_the_pin_of_a_block_that_is_not_here_is_dropped(waiting: WaitingPins) -> None:
     """A power cut took the block, before anybody was told of it."""
     waiting.note([ONE], recursive=False)
-    assert waiting.settle(waiting.all(), Node(ONE).add, lambda _: False) == []
+    assert waiting.settle(waiting.all(), Node(ONE).add, lambda _: False) == {}
     assert waiting.all() == []
 
 
 def test_a_block_that_is_pinned_with_all_it_links_to_need_not_be_pinned_alone(waiting: WaitingPins) -> None:
     waiting.note([ONE], recursive=False)
     node = Node(ONE, says=f"Error: pin: {ONE} already pinned recursively")
-    assert waiting.settle(waiting.all(), node.add, lambda _: True) == []
+    assert waiting.settle(waiting.all(), node.add, lambda _: True) == {}
     assert waiting.all() == []
 
 
