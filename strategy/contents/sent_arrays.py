@@ -65,5 +65,6 @@ def _large(content: RecordDict) -> Iterable[Array]:
         array
         for record in content.array_records.values()
         for array in record.values()
-        if is_plain(array) and len(array.data) > ALWAYS_INLINE
+        # what is no ``bytes`` the app may write to
+        if is_plain(array) and type(array.data) is bytes and len(array.data) > ALWAYS_INLINE
     )

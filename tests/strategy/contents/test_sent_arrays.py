@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,23 @@ def test_an_array_that_the_app_gives_other_bytes_is_sent_with_those(tmp_path: Pa
     assert encode(sent, None).root == encode(expected, None).root
     assert np.array_equal(array.numpy(), NUMBERS + 1)
     assert sent == expected
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [lambda data: data, memoryview, lambda data: memoryview(data).cast("I")],
+    ids=["a bytearray", "a view", "a view of numbers"],
+)
+def test_bytes_that_the_app_may_change_are_sent_as_they_are_then(
+    memory: Callable[[bytearray], bytes], tmp_path: Path
+) -> None:
+    data = bytearray(Array(NUMBERS).data)
+    sent = model()
+    sent.array_records["arrays"]["a"].data = memory(data)
+    SentArrays(tmp_path).move([sent], hidden=False)
+    assert encode(sent, None).root == encode(model(), None).root
+    data[-4:] = Array(NUMBERS[:1] + 1).data[-4:]
+    assert encode(sent, None).root != encode(model(), None).root
 
 
 def test_the_arrays_that_the_app_holds_are_the_ones_that_are_moved(tmp_path: Path) -> None:
