@@ -126,11 +126,14 @@ def put_code(text: str) -> None:
 
 
 def put_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; plain columns, if this is not a terminal."""
+    """Print a table; plain columns, if this is not a terminal. On one that is too narrow for the longest word of each
+    column, each row is a list of names and values."""
     if is_terminal():
         from rich.console import Console
 
-        Console(file=sys.stdout).print(_rich_table(title, header, rows))
+        console, rows = Console(file=sys.stdout), list(rows)
+        too_narrow = _least_width(header, rows) > console.width
+        console.print((_rich_lists if too_narrow else _rich_table)(title, header, rows))
         return
     lines = [[_for_people(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
@@ -329,3 +332,31 @@ def _rich_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
     for row in rows:
         table.add_row(*(RichText(_for_people(cell)) for cell in row))
     return Group(RichText(visible(title), style="table.title"), table)  # a title of the table's own is as narrow as it
+
+
+def _least_width(header: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """The columns of a terminal on which a table breaks no word."""
+    from rich.cells import cell_len
+
+    lines = [[_for_people(cell) for cell in row] for row in (header, *rows)]
+    columns = zip(*lines, strict=True)
+    longest = [max(cell_len(word) for cell in column for word in (cell.split() or [""])) for column in columns]
+    return sum(width + 3 for width in longest) + 1  # a frame and two spaces for each, and the last frame
+
+
+def _rich_lists(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Group:
+    """The rows one below the other, each with the names of its columns. What is empty is left out."""
+    from rich.console import Group, RenderableType
+    from rich.table import Table
+    from rich.text import Text as RichText
+
+    lists: list[RenderableType] = []
+    for row in rows:
+        pairs = [(name, cell) for name, cell in zip(header, row, strict=True) if cell]
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")  # what goes on begins below itself, and not at the left edge
+        for name, cell in pairs:
+            table.add_row(RichText(_for_people(name)), RichText(_for_people(cell)))
+        lists += [table, RichText("")]
+    return Group(RichText(visible(title), style="table.title"), *lists)

@@ -73,6 +73,17 @@ def test_the_title_of_a_table_is_one_line_though_the_table_is_narrower(out: io.S
     assert first.rstrip() == (title if terminal.is_terminal() else "peer")  # a pipe gets plain columns
 
 
+def test_a_table_that_is_too_wide_for_the_terminal_breaks_no_word(
+    out: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    words = ["participants", "confirmed", "hospital-in-the-north", "height"]
+    terminal.put_table("rounds", words[:2], [words[2:], ["", "x" * 40 + "verified"]])
+
+    assert all(word in unstyled(out.getvalue()) for word in words)
+    assert not re.search("^(x|verified)", unstyled(out.getvalue()), re.MULTILINE)
+
+
 def test_richs_own_markup_is_text(out: io.StringIO) -> None:
     terminal.put_table("[bold]t[/bold]", [":smile:"], [["[red]x[/red] :boom: [/nothing]"]])
 
