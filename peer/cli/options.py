@@ -194,6 +194,7 @@ def new_app(name: str | None = None, help: str | None = None) -> typer.Typer:
         name=name,
         help=help,
         no_args_is_help=help is not None,
+        suggest_commands=False,  # click suggests them
         add_completion=False,
         pretty_exceptions_enable=False,  # its tracebacks can show local variables, and so secrets
     )

@@ -36,7 +36,7 @@ def log(
     """Show what the app of a run has printed here, each line with the time. A server's app and a client's print in
     their own homes.
 
-    Without RUN it lists the runs, as it did before there was `peer ls`. For the rounds of a run: peer history.
+    Without RUN it lists the runs, as `peer ls` does. For the rounds of a run: peer history.
     """
     place = Home(home)
     if not run:

@@ -154,7 +154,12 @@ def test_the_program_ends_with_the_commands_exit_code(tmp_path: Path) -> None:
 
 def test_a_command_that_is_none_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["lgo"]) == ExitCode.WRONG_USE
-    assert "Did you mean 'log'?" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("Did you mean 'log'?") == 1
+
+
+def test_a_command_of_a_group_that_is_none_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["keys", "int"]) == ExitCode.WRONG_USE
+    assert capsys.readouterr().err.count("Did you mean 'init'?") == 1
 
 
 def test_nothing_asked_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
