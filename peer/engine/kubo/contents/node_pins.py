@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from peer.engine.kubo.api import QUICK_SECONDS, KuboApi, KuboRefused
 from peer.engine.kubo.contents.waiting_pins import WaitingPin, WaitingPins
 from protocol.blocks.cid import CID
+
+_UNDONE_AT_ONCE: Final = 16
+"""How many pins are undone while nobody else may store anything: some 0.1 s of the node's time, if its disk is busy."""
+
+_OTHERS_SECONDS: Final = 0.01
+"""Seconds for others who wait to store something. The kernel gives a lock to whoever asks first once it is free."""
 
 
 class NodePins:
@@ -39,32 +47,44 @@ class NodePins:
     def remove(self, cid: CID) -> None:
         """Undo a pin. Harmless if there is none."""
         with self._alone():
-            self._remove(cid)
+            self._remove([cid])
 
-    def _remove(self, cid: CID) -> None:
+    def _remove(self, cids: Sequence[CID]) -> None:
         if self._waiting is not None:
-            self._waiting.forget(cid)
-        try:
-            self._api.call("pin/rm", str(cid))
-        except KuboRefused as error:
-            if "not pinned" not in str(error):
-                raise
+            self._waiting.forget(cids)
+        for cid in cids:
+            try:
+                self._api.call("pin/rm", str(cid))
+            except KuboRefused as error:
+                if "not pinned" not in str(error):
+                    raise
 
     @contextlib.contextmanager
     def exchanged(self, removed: Sequence[CID], added: Sequence[CID]) -> Iterator[Sequence[WaitingPin]]:
         """Undo some pins, and pin other blocks alone. Then what no pin leads to may be deleted, but for what those lead
         to that are given here: the node knows nothing of them yet. Nobody else stores or pins anything until the
-        context ends."""
+        context ends.
+
+        Of many pins, the first are undone some at a time, and others may store something in between: to undo one takes
+        several milliseconds. What they pin stays."""
+        begun = max(0, len(removed) - _UNDONE_AT_ONCE)
+        for start in range(0, begun, _UNDONE_AT_ONCE):
+            some = removed[start : min(start + _UNDONE_AT_ONCE, begun)]
+            with self._alone():
+                self._remove(some)
+                self._add_here([cid for cid in added if cid in set(some)])
+            time.sleep(_OTHERS_SECONDS)
         with self._alone():
-            for cid in removed:
-                self._remove(cid)
-            if self._waiting is None:
-                if added:
-                    self._add_now(added)
-                yield ()
-            else:
-                self._waiting.note(added, recursive=False)
-                yield self._waiting.all()
+            self._remove(removed[begun:])
+            self._add_here(added)
+            yield () if self._waiting is None else self._waiting.all()
+
+    def _add_here(self, cids: Sequence[CID]) -> None:
+        """As `add`, where nobody else pins."""
+        if self._waiting is not None:
+            self._waiting.note(cids, recursive=False)
+        elif cids:
+            self._add_now(cids)
 
     def settle(self, pins: Sequence[WaitingPin], is_here: Callable[[CID], bool]) -> dict[WaitingPin, str]:
         """Set pins that wait. Returns those that could not be set, and why: mostly, what they lead to is not whole."""

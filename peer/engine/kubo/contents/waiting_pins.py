@@ -70,11 +70,12 @@ class WaitingPins:
             for folder in self.mark(cids, recursive=recursive):
                 sync_folder(folder)
 
-    def forget(self, cid: CID) -> None:
-        """Undo what was noted of a block. Inside `alone`."""
+    def forget(self, cids: Sequence[CID]) -> None:
+        """Undo what was noted of blocks. Inside `alone`."""
         with translated(self._folder):
-            for recursive in (False, True):
-                self._place(WaitingPin(cid, recursive)).unlink(missing_ok=True)
+            for cid in cids:
+                for recursive in (False, True):
+                    self._place(WaitingPin(cid, recursive)).unlink(missing_ok=True)
             sync_folder(self._folder)
 
     def has(self, pin: WaitingPin) -> bool:

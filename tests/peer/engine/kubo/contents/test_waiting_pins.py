@@ -62,7 +62,7 @@ def test_what_another_process_noted_is_seen(waiting: WaitingPins, tmp_path: Path
 def test_a_pin_that_is_undone_is_not_set(waiting: WaitingPins) -> None:
     waiting.note([ONE, TWO], recursive=False)
     waiting.note([ONE], recursive=True)
-    waiting.forget(ONE)
+    waiting.forget([ONE])
     assert waiting.all() == [WaitingPin(TWO, recursive=False)]
 
 
