@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from protocol.blocks.cid import CID
@@ -60,14 +61,18 @@ class ClientsHere:
         return tuple(node for node, seen in here if seen is not None and seen.head != head and not seen.note)
 
     def standbys(self) -> tuple[bytes, ...]:
-        """The other servers that are here and follow our run."""
-        servers = [each.id for each in self._writer.chain.manifest.members.values() if Role.SERVER in each.roles]
-        seen = ((by, self.presence.sighting(node_id(by))) for by in servers)
-        return tuple(
-            by
-            for by, each in seen
-            if each is not None and each.head is not None and each.state is not PeerState.REFUSED
-        )
+        """The other servers that are here and say, when they beat, that they follow our run."""
+        return tuple(by for by, seen in self._servers() if seen.head is not None)
+
+    def servers(self) -> tuple[bytes, ...]:
+        """The other servers that are here, whatever they do."""
+        return tuple(by for by, _ in self._servers())
+
+    def _servers(self) -> Iterator[tuple[bytes, Sighting]]:
+        for by in self._writer.chain.manifest.ids_of(Role.SERVER):
+            seen = self.presence.sighting(node_id(by))
+            if seen is not None and seen.state is not PeerState.REFUSED:
+                yield by, seen
 
     def heard(self, by: bytes, body: Hello | Beat, now: float) -> None:
         """A client says that it is here. What it says of a run that we lead beside ours is only a sign of life."""

@@ -370,7 +370,9 @@ class Leader:
             return None
         proof_against = self.machine.equivocations.distrust.proof_against
         could = run.electorate(newest).candidates - self._acks.contradicting
-        trusted = [by for by in self._clients.standbys() if by in could and not proof_against(newest.members.get(by))]
+        confirm = {by for by in self._clients.servers() if self._acks.height(by) >= 0}  # it need not have beaten since
+        follow = confirm.union(self._clients.standbys())
+        trusted = [by for by in follow if by in could and not proof_against(newest.members.get(by))]
         return max(trusted, key=lambda by: (self._acks.height(by), by), default=None)
 
     def _hand_over(self, event: ToHandOver, now: float) -> None:

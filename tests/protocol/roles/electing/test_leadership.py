@@ -40,6 +40,7 @@ from protocol.wire.announcements import (
     Canvassed,
     HandsOver,
     Head,
+    Hello,
     PeerState,
     Position,
     Refusal,
@@ -443,6 +444,15 @@ def test_its_best_successor_is_a_server_that_stands_by_and_has_not_contradicted_
     contradicted = resumed(scribe, scribe.sign(word, SECOND))
     are_here(contradicted, SECOND)
     assert contradicted.machine.best_standby() is None
+
+
+def test_a_server_that_has_confirmed_the_run_stands_by_though_it_has_not_beaten_since() -> None:
+    leader = resumed(begun())
+    leader.say(SECOND, Hello(leader.manifest, PeerState.IDLE))
+    assert leader.machine.best_standby() is None
+    confirmed = ack(leader, SECOND, by=id_of(SECOND))
+    leader.say(SECOND, AckReady(leader.machine.chain.run, confirmed.cid), blocks=[confirmed])
+    assert leader.machine.best_standby() == id_of(SECOND)
 
 
 def test_one_that_hands_over_appends_nothing_more_and_votes_for_another(leader: Attacked) -> None:
