@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -78,6 +79,8 @@ class Inviter:
         self._on_report = on_report
         self._rests_until: dict[bytes, float] = {}
         """When an invitation may be answered about again, by its tag."""
+        self._asked_at: dict[bytes, float] = {}
+        """When it was asked for last, by its tag."""
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -93,6 +96,10 @@ class Inviter:
         kept = self._invitations.get(invitation.keys.tag)
         return InvitationState.EXPIRED if kept is None else kept.state_at(time.time())
 
+    def asked_ago(self, invitation: Invitation) -> float:
+        """Seconds since a newcomer with that ticket asked last; infinite if none did."""
+        return time.monotonic() - self._asked_at.get(invitation.keys.tag, -math.inf)
+
     def receive(self, data: bytes) -> None:
         """Take one message that came on the topic, and answer it if it is a newcomer's."""
         try:
@@ -103,6 +110,7 @@ class Inviter:
             if invitation is None:
                 return
             join = open_join(invitation.keys, envelope)
+            self._asked_at[envelope.tag] = time.monotonic()
             with self._resting_after(envelope.tag):
                 answer = self._answer(envelope.tag, join)
                 self._engine.publish(topic_join(self._federation), seal_answer(invitation.keys, answer))

@@ -22,7 +22,7 @@ from protocol.blocks.packing import NotPacked, packed, unpacked
 from protocol.federation.manifest import Manifest
 from protocol.federation.past_members import Listed
 from protocol.joining.tickets import TAG_SIZE, Invitation, InvitationState, TicketKeys
-from protocol.pacing.backoff import Backoff
+from protocol.pacing.backoff import SLOWEST_RETRY, Backoff
 from protocol.records.bodies import Key
 from protocol.records.contexts import JoinSide
 from protocol.wire.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MAX_ANNOUNCEMENT, MAX_NOTE
@@ -152,6 +152,9 @@ def decide(
 
 
 # -- the newcomer ----------------------------------------------------------------------------------------------------
+
+SILENT_ONCE_ANSWERED: Final = SLOWEST_RETRY + 2.0
+"""Seconds of a newcomer's silence after which it has its answer, or has stopped waiting: it would have asked again."""
 
 
 class Attempt:

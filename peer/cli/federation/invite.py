@@ -30,7 +30,7 @@ from peer.reach.calling_back import answering
 from peer.run.narrator import Narrator
 from protocol.federation.manifest import Manifest, is_name
 from protocol.federation.proposals import Proposal
-from protocol.joining.messages import Decision, Refused
+from protocol.joining.messages import SILENT_ONCE_ANSWERED, Decision, Refused
 from protocol.joining.tickets import Invitation, InvitationState, Ticket
 from protocol.records.bodies import Role
 from protocol.visible import named
@@ -42,6 +42,8 @@ _LONGEST: Final = 365 * 24 * 3600
 """The most seconds that a ticket may be valid."""
 _LOOK_AGAIN: Final = 0.2
 """Seconds between checks whether the ticket was used."""
+_LONGEST_STAY: Final = 60.0
+"""Seconds for which a newcomer that has been let in is answered at most. By default it asks for as long."""
 
 
 def _duration(text: str) -> int:
@@ -201,7 +203,7 @@ def _print(ticket: Ticket, invitation: Invitation, *, json: bool) -> None:
 
 
 def _serve(invitation: Invitation, inviter: Inviter) -> None:
-    """Answer newcomers until the one with the ticket is a member."""
+    """Answer newcomers until the one with the ticket is a member, and has heard so: an answer may be lost."""
     say(f"waiting for {named(invitation.name)}; Ctrl-C stops waiting, and the ticket stays valid")
     with inviter.listening():
         while (state := inviter.state_of(invitation)) is not InvitationState.USED:
@@ -213,6 +215,13 @@ def _serve(invitation: Invitation, inviter: Inviter) -> None:
                     fix=_again(invitation),
                     code=ExitCode.UNFINISHED,
                 )
+            time.sleep(_LOOK_AGAIN)
+        say(
+            f"{named(invitation.name)} asks again if the answer is lost: answering until it has been silent for "
+            f"{SILENT_ONCE_ANSWERED:.0f} s; Ctrl-C ends this"
+        )
+        until = time.monotonic() + _LONGEST_STAY
+        while inviter.asked_ago(invitation) < SILENT_ONCE_ANSWERED and time.monotonic() < until:
             time.sleep(_LOOK_AGAIN)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -179,6 +180,26 @@ def test_a_join_that_is_repeated_all_the_time_takes_a_tenth_of_a_core(
             now[0] = tenth / 10
             inviter.receive(join)
     assert len(answers) == 5  # in 20 s: at 0, 4.5, 9, 13.5 and 18
+
+
+def test_an_inviter_tells_how_long_the_newcomer_has_been_silent(
+    admin: Admin, ipfs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has not heard the answer asks again, so `peer federation invite --wait` stays until it is silent."""
+    ticket, newcomer = Ticket.parse(admin.invite()), Identity.generate("new")
+    now = [100.0]
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: now[0], thread_time=time.thread_time)
+    monkeypatch.setattr("peer.membership.joining.time", clock)
+    home = Home(admin.peer.home)
+    keys = KeyStore(home.path).load(None, Passphrases())
+    (invitation,) = Invitations(home, ticket.federation).all()
+    with closing(open_engine(ipfs)) as engine:
+        inviter = Inviter(home, ticket.federation, lambda: keys, engine, lambda _: None)
+        assert inviter.asked_ago(invitation) == math.inf
+        for now[0] in (110.0, 120.0):
+            inviter.receive(seal_join(ticket.keys, Join(newcomer.public_for(bytes(ticket.federation)))))
+        now[0] = 123.0
+        assert inviter.asked_ago(invitation) == 3.0
 
 
 def test_versions_that_are_too_many_for_a_message_come_from_the_engine(
