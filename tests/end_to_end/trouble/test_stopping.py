@@ -89,7 +89,7 @@ def test_a_run_whose_server_is_gone_is_closed_by_its_home_without_the_app(federa
     assert stop.code() == 0, stop.said
     head = federation.head("server")
     assert head.closed
-    assert str(head.head) in stop.printed
+    assert head.head.label in stop.printed
     report = federation.audit()
     assert (report["verdict"], report["outcome"]) == ("verified", "stopped")
     assert federation.orphans() == []
