@@ -18,7 +18,7 @@ from peer.cli.federation.proposals import at_work, put_proposal
 from peer.cli.options import AddressOption, JsonOption, MemberOptions, ReachOptions, load_identity
 from peer.cli.output import Table, moment, put_json, put_list, put_result
 from peer.engine.addresses_for_others import ONLY_HERE, addresses_for_others, is_only_here
-from peer.engine.chosen_engine import borrowed
+from peer.engine.chosen_engine import borrowed, remember
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.invitations import Invitations
@@ -86,6 +86,8 @@ def invite(
     store.add_addresses(stored.id, own)
     stored = store.current(str(stored.id))
     _refuse_unreachable(stored)
+    if options.ipfs is not None:
+        remember(home, options.ipfs)  # the ticket names it, so a peer of this home has to use it
     secret, now = secrets.token_bytes(KEY_SIZE), time.time()
     ticket = Ticket(
         federation=stored.id,

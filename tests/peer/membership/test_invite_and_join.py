@@ -19,6 +19,7 @@ from crypto.identity import Identity, PublicIdentity
 from peer.base.errors import ExitCode
 from peer.cli.output import moment
 from peer.engine import open_engine
+from peer.engine.chosen_engine import chosen
 from peer.engine.interface import EngineError
 from peer.home.federations import FederationStore
 from peer.home.home import Home
@@ -111,6 +112,12 @@ def test_a_newcomer_is_told_who_it_is_and_what_to_do_next(admin: Admin, newcomer
         said = join(newcomer, ipfs, ticket).out
     assert "you are hospital-b: client" in said
     assert "next: peer start --role client" in said
+
+
+def test_the_engine_that_a_ticket_names_is_the_homes_from_then_on(admin: Admin, ipfs: str) -> None:
+    assert chosen(Home(admin.peer.home), None) != ipfs
+    admin.invite()
+    assert chosen(Home(admin.peer.home), None) == ipfs
 
 
 def test_an_identity_that_is_there_already_joins(admin: Admin, newcomer: Peer, ipfs: str) -> None:
