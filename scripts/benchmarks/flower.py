@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from measured import Json, ended_by, finished_run
-from measured.amounts import one_or_more, positive
+from measured.amounts import new_file, one_or_more, picture, positive
 from measured.case import Case
 from measured.comparison import Comparison, Failure, SystemRun, system_run
 from measured.new_memory import add_option
@@ -92,8 +92,10 @@ def main() -> int:
     parser.add_argument("--systems", type=System, nargs="+", choices=list(System), default=list(System))
     parser.add_argument("--rounds", type=one_or_more, default=3, help="counted ones of each run")
     parser.add_argument("--turns", type=one_or_more, default=2, help="runs of each system in each case")
-    parser.add_argument("--results", type=Path, help="keep what each run took here; a file that is there is added to")
-    parser.add_argument("--picture", type=Path, help="draw the results into this file: PNG, SVG or PDF by its name")
+    parser.add_argument(
+        "--results", type=new_file, help="keep what each run took here; a file that is there is added to"
+    )
+    parser.add_argument("--picture", type=picture, help="draw the results into this file: PNG, SVG or PDF by its name")
     parser.add_argument("--give-up", type=positive, default=GIVE_UP, help="seconds that a run may take")
     parser.add_argument("--folder", type=Path, help="logs and engines are here until a run ends; by default under /tmp")
     add_option(parser)

@@ -78,7 +78,7 @@ class Taken:
 
 def main() -> int:
     """Measure, and print one JSON object."""
-    parser = argparse.ArgumentParser(prog="scripts/bench memory", description="What memory a run takes.")
+    parser = argparse.ArgumentParser(prog="scripts/bench memory", description="Measure the memory of a run.")
     parser.add_argument("--cases", type=Case.parse, nargs="+", default=[Case(25, 4)], help="MBxCLIENTS: 100x16")
     parser.add_argument("--engine", choices=[LOCAL, MANAGED], default=LOCAL)
     parser.add_argument("--strategies", choices=STRATEGIES, nargs="+", default=["FedAvg"])

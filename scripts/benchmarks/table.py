@@ -13,6 +13,7 @@ from functools import reduce
 from pathlib import Path
 
 from measured import Json, ended_by
+from measured.amounts import picture
 from measured.comparison import Comparison
 from measured.picture import draw
 from measured.tables import exchange_table, flower_table, memory_table
@@ -30,7 +31,7 @@ def main() -> int:
     """Print Markdown."""
     parser = argparse.ArgumentParser(prog="scripts/bench table", description="Make tables of results.")
     parser.add_argument("files", type=Path, nargs="+", help="what benchmarks have written")
-    parser.add_argument("--picture", type=Path, help="draw the results of flower: PNG, SVG or PDF by its name")
+    parser.add_argument("--picture", type=picture, help="draw the results of flower: PNG, SVG or PDF by its name")
     options = parser.parse_args()
     comparisons = []
     others: dict[str, list[Json]] = {}

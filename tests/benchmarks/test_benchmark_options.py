@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from measured.amounts import one_or_more, positive
+from measured.amounts import new_file, one_or_more, picture, positive
 from measured.case import Case
 from measured.place import bench_folder
 
@@ -31,6 +31,14 @@ def test_nothing_is_not_measured_however_often(text: str) -> None:
 def test_no_model_is_not_measured(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         positive(text)
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"there is no folder .*absent"):
+        new_file(str(tmp_path / "absent" / "results.json"))
+    with pytest.raises(argparse.ArgumentTypeError, match=r"ends in none of \.png"):
+        picture(str(tmp_path / "results.bmp"))
+    assert picture(str(tmp_path / "results.svg")) == tmp_path / "results.svg"
 
 
 def test_the_logs_that_an_error_names_stay() -> None:
