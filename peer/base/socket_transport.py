@@ -23,6 +23,9 @@ _READ_SIZE: Final = 64 << 10
 _SENT_AT_ONCE: Final = 16 << 10
 """Bytes of an upload that are copied behind its head, so that both are sent at once."""
 
+_SHORTEST: Final = 0.001
+"""Seconds that are waited for at least."""
+
 
 class SocketTransport(httpx.BaseTransport):
     """A transport to the server that listens at ``path``. Safe from several threads."""
@@ -42,9 +45,9 @@ class SocketTransport(httpx.BaseTransport):
         wire = self._take() or self._connect(timeouts.get("connect"))
         answer = http.client.HTTPResponse(wire, method=request.method)
         try:
-            wire.settimeout(timeouts.get("write"))
+            wire.settimeout(_waits(timeouts.get("write")))
             _send(wire, _framed(request))
-            wire.settimeout(timeouts.get("read"))
+            wire.settimeout(_waits(timeouts.get("read")))
             with _translated():
                 answer.begin()
         except BaseException:
@@ -83,7 +86,7 @@ class SocketTransport(httpx.BaseTransport):
     def _connect(self, timeout: float | None) -> socket.socket:
         wire = posix.file_socket()
         try:
-            wire.settimeout(timeout)
+            wire.settimeout(_waits(timeout))
             wire.connect(self._path)
         except TimeoutError as error:
             wire.close()
@@ -130,7 +133,7 @@ class _Body(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         wire, answer = self._wire, self._answer
         assert wire is not None
-        wire.settimeout(self._request.extensions.get("timeout", {}).get("read"))
+        wire.settimeout(_waits(self._request.extensions.get("timeout", {}).get("read")))
         with _translated():
             # what has no known length is given as it comes; read1 of Python 3.11 does not count what has one
             read = answer.read1 if answer.length is None else answer.read
@@ -160,6 +163,12 @@ def _translated() -> Iterator[None]:
         raise httpx.ReadError(str(error)) from error
     except http.client.HTTPException as error:
         raise httpx.RemoteProtocolError(f"{type(error).__name__}: {error}") from error
+
+
+def _waits(seconds: float | None) -> float | None:
+    """How long a socket waits. Of no time at all it would make that it never blocks; then nothing to read yet looks
+    like a server that has hung up (`http.client`), and not like one that takes too long."""
+    return None if seconds is None else max(seconds, _SHORTEST)
 
 
 def _send(wire: socket.socket, data: Iterable[bytes]) -> None:

@@ -163,6 +163,14 @@ def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_asked(client:
         client.post("path", timeout=0.05)
 
 
+def test_an_answer_for_which_there_is_no_time_left_is_late_and_its_server_is_not_gone(
+    client: httpx.Client, server: Server
+) -> None:
+    server.say = lambda: b""
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("path", timeout=httpx.Timeout(5.0, read=0.0))
+
+
 def test_a_server_that_is_not_there_is_an_error_of_connecting(tmp_path: Path) -> None:
     transport = SocketTransport(str(tmp_path / "none"), most_idle=2, connected=lambda _: None)
     with httpx.Client(base_url="http://localhost/", transport=transport) as client, pytest.raises(httpx.ConnectError):
