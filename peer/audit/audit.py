@@ -118,7 +118,7 @@ class Audit:
         self._head_height = head_height
         self._with_contents = with_contents
         self._well_signed = well_signed
-        self._rounds = Rounds(source, scratch.size_of)
+        self._rounds = Rounds(source, scratch.size_of, need_no_contents=not with_contents)
         self._lacking = Lacking(scratch, dropped_here)
         self._best: BestSoFar | None = None
         """None if no metric is named, or not to this reader."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peer.history.run_sources import RunSource
-from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.cid import CID, BlockError, MissingBlock
 from protocol.blocks.content import ContentKey
 from protocol.chain.chain import AnsweredMessage, InForce, OpenMessage, Step
 from protocol.federation.manifest import Manifest
@@ -102,8 +102,12 @@ class Exchange:
 class Rounds:
     """Makes exchanges from the steps of a verified chain. Keeps only those that wait for an answer."""
 
-    def __init__(self, source: RunSource, size_of: Callable[[CID], int | None]) -> None:
+    def __init__(
+        self, source: RunSource, size_of: Callable[[CID], int | None], *, need_no_contents: bool = False
+    ) -> None:
+        """``need_no_contents``: once one is not there, look for the others only briefly."""
         self._source = source
+        self._need_no_contents = need_no_contents
         self._size_of = size_of
         self._waiting: dict[CID, Exchange] = {}
         self._left_out: dict[bytes, tuple[str, int, int]] = {}
@@ -189,6 +193,10 @@ class Rounds:
         """None if the content is missing, encrypted or not Flower's: the audit reports what is wrong with it."""
         try:
             return summarise(content, self._source, key)
+        except MissingBlock:
+            if self._need_no_contents:
+                self._source.hurry()
+            return None
         except BlockError:
             return None
 

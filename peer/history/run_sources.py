@@ -115,6 +115,7 @@ class EngineSource:
                     self._make_local(root, limit)
             yield from self._engine.read_content(root)
         except Unreachable as error:
+            self._in_vain.append(error.cid)
             raise MissingBlock(error.cid) from error
         except CarError as error:
             if isinstance(error.__cause__, BlockMismatch):
