@@ -84,9 +84,14 @@ class CID(cbrrr.CID):
             MalformedCid: if ``text`` is no such CID.
         """
         try:
-            return cls(bytes(cbrrr.CID.decode(text)))
+            cid = cls(bytes(cbrrr.CID.decode(text)))
         except ValueError as error:
             raise MalformedCid(f"not a CID: {text[:80]!r}") from error
+        if (
+            str(cid) != text
+        ):  # the decoder ignores case, and the last two bits: a slip there would name what nobody wrote
+            raise MalformedCid(f"not a CID: {text[:80]!r}; {cid} is one")
+        return cid
 
     @property
     def is_raw(self) -> bool:
