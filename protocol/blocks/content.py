@@ -63,7 +63,7 @@ class ContentKey:
     """As the content's manifest block names it; 0 for what a client keeps for itself."""
     key: bytes = field(repr=False)
     """32 bytes, good for one place only (`protocol.records.contexts.content_key`)."""
-    chunk_nonce: ChunkNonce = ChunkNonce.GMAC
+    chunk_nonce: ChunkNonce
     """How the nonces of the chunks are made, as the keys of the epoch say."""
 
 

@@ -37,6 +37,7 @@ from peer.engine.interface import Engine
 from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.node import KuboNode
 from protocol.blocks.content import ContentKey
+from protocol.federation.epochs import CHUNK_NONCE
 from strategy.contents.codec import Encoded, decode, encode
 
 ARRAYS = 20
@@ -106,7 +107,7 @@ def main() -> int:
     results: list[Json] = []
     with bench_place(options.folder, fill_memory=options.fill_memory) as place:
         for engine in options.engines:
-            for key in (None, ContentKey(1, bytes(32))):
+            for key in (None, ContentKey(1, bytes(32), CHUNK_NONCE)):
                 where = place.folder / f"{engine}-{'encrypted' if key else 'plain'}"
                 with _ends(where, engine) as (source, target, nodes):
                     way = Way(source, target, nodes, counts, int(options.megabytes * 1e6))

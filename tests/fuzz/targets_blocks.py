@@ -12,6 +12,7 @@ from flwr.app import Array, RecordDict
 from fuzzing import Target
 
 from crypto.dsse import BadSignature
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.bundle import NamedBundle, read_named_bundle, write_bundle
 from protocol.blocks.car import CarError, read_car, write_car
 from protocol.blocks.cid import (
@@ -50,7 +51,7 @@ from strategy.replies.examination import Sent, examine
 SCRIBE: Final = chains.begun()
 """An honest run, into which the inputs are put."""
 SCRIBE.takeover(leader=chains.SERVER, voters=(chains.SERVER, chains.ALICE, chains.BOB))  # its votes are there too
-KEY: Final = ContentKey(1, bytes(32))
+KEY: Final = ContentKey(1, bytes(32), ChunkNonce.GMAC)
 APP: Final = write_bundle([])[0]
 """The app without files."""
 LIMITS: Final = Limits(body=1 << 20, arrays=1 << 20)

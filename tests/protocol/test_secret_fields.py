@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crypto.symmetric import SymmetricKey
+from crypto.symmetric import ChunkNonce, SymmetricKey
 from protocol.app.calls import Start
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import cbor_block
@@ -17,9 +17,9 @@ SECRET = b"32 bytes that nobody is to see.."
 CID = cbor_block({}).cid
 HOLDERS: list[object] = [
     SymmetricKey(SECRET),
-    ContentKey(1, SECRET),
+    ContentKey(1, SECRET, ChunkNonce.GMAC),
     Start(CID, 1, SECRET, ()),
-    NamedBundle(CID, CID, ContentKey(1, SECRET)),
+    NamedBundle(CID, CID, ContentKey(1, SECRET, ChunkNonce.GMAC)),
     RunPlan(NamedBundle(CID, CID, None), SECRET, "app", "1", (), 3, model_key=SymmetricKey(SECRET)),
     ClientPlan(CID, SECRET),
     TicketKeys(CID, SECRET),

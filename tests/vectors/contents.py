@@ -18,7 +18,7 @@ SMALL = bytes(range(256)) * 20
 """5,120 bytes, for which the body has room."""
 SHARING = [25_000, 26_000]
 """The sizes of arrays, of zeros, that are too many for the body together, and share a chunk."""
-KEY = ContentKey(3, bytes(range(32)))
+KEY = ContentKey(3, bytes(range(32)), ChunkNonce.GMAC)
 BODY: list[Any] = [
     3,
     0,

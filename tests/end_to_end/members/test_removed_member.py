@@ -123,7 +123,7 @@ def test_a_removed_member_reads_the_models_that_it_was_given_and_none_after(left
     had = left.keys.content(1)
     assert had is not None
     assert left.read(before, had).shape == (4, 4)
-    for key in (had, ContentKey(2, had.key)):
+    for key in (had, ContentKey(2, had.key, had.chunk_nonce)):
         with pytest.raises(BlockError):
             left.read(after, key)
 

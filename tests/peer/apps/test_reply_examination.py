@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, RecordDict
 
+from crypto.symmetric import ChunkNonce
 from peer.apps import reply_examination as examining
 from peer.apps.reply_examination import Examiner, examine_in_threads
 from peer.engine.contents import EngineContents
@@ -132,7 +133,7 @@ def test_what_was_read_is_kept_for_the_app(local_engine: LocalEngine, effect: Ex
     )
 
 
-@pytest.mark.parametrize("key", [None, ContentKey(3, bytes(32))], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("key", [None, ContentKey(3, bytes(32), ChunkNonce.GMAC)], ids=["plain", "encrypted"])
 def test_an_encrypted_reply_is_kept_on_no_disk_in_the_clear(
     key: ContentKey | None,
     local_engine: LocalEngine,

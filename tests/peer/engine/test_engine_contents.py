@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flwr.app import Array, ArrayRecord, RecordDict
 
+from crypto.symmetric import ChunkNonce
 from peer.engine.contents import READ_AHEAD, EngineContents
 from peer.engine.interface import EngineUnavailable
 from peer.engine.kubo.config import SENT_AT_ONCE
@@ -95,7 +96,7 @@ def test_a_block_that_is_not_here_yet_is_asked_for_by_itself(engine: CountingEng
     assert source.get(late.cid) == b"late"
 
 
-@pytest.mark.parametrize("key", [None, ContentKey(3, b"k" * 32)])
+@pytest.mark.parametrize("key", [None, ContentKey(3, b"k" * 32, ChunkNonce.GMAC)])
 @pytest.mark.parametrize("size", [2_500, 50_000])
 def test_the_first_block_of_a_small_model_is_sent_by_a_node_at_once(size: int, key: ContentKey | None) -> None:
     model = ArrayRecord({str(number): Array("", (), "x", bytes(size)) for number in range(20)})

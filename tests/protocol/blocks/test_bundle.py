@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.bundle import (
     FORMAT,
     MAX_FILES,
@@ -133,7 +134,7 @@ def listed(form: ContentForm = PLAIN, **files: bytes) -> list[BundledFile]:
     return read_bundle(root, held(blocks), KEY if form.epoch else None)
 
 
-@pytest.mark.parametrize("form", [PLAIN, ContentForm(ContentKey(1, bytes(range(32))))])
+@pytest.mark.parametrize("form", [PLAIN, ContentForm(ContentKey(1, bytes(range(32)), ChunkNonce.GMAC))])
 def test_the_files_in_which_two_apps_differ_are_named(form: ContentForm) -> None:
     ours = listed(form, same=b"1", edited=b"1", longer=b"1", mine=b"1")
     other = listed(form, same=b"1", edited=b"2", longer=b"12", theirs=b"1")
@@ -142,7 +143,7 @@ def test_the_files_in_which_two_apps_differ_are_named(form: ContentForm) -> None
 
 # -- encrypted -----------------------------------------------------------------------------------------------------
 
-KEY = ContentKey(1, bytes(range(32)))
+KEY = ContentKey(1, bytes(range(32)), ChunkNonce.GMAC)
 LARGE = bytes(range(256)) * (CHUNK_SIZE // 256 * 2) + b"end"
 FILES = [("a.py", b"secret = 1"), ("data.bin", LARGE), ("empty.py", b"")]
 
@@ -171,7 +172,9 @@ def test_its_links_show_so_that_it_is_pinned_and_fetched_without_a_key(encrypted
     assert set(links.items(source)) == source.keys() - {named.content}
 
 
-@pytest.mark.parametrize("key", [None, ContentKey(1, bytes(32)), ContentKey(2, KEY.key)])
+@pytest.mark.parametrize(
+    "key", [None, ContentKey(1, bytes(32), ChunkNonce.GMAC), ContentKey(2, KEY.key, ChunkNonce.GMAC)]
+)
 def test_a_reader_with_another_key_reads_nothing(encrypted: tuple[NamedBundle, Blocks], key: ContentKey | None) -> None:
     with pytest.raises(ContentError):
         read_bundle(encrypted[0].content, encrypted[1], key)

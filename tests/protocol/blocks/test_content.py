@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, BlockSource, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.blocks.content import (
     HEAD_SIZE,
@@ -148,7 +149,7 @@ def test_nothing_lies_in_no_chunk() -> None:
 
 # -- encrypted -----------------------------------------------------------------------------------------------------
 
-KEY = ContentKey(3, b"k" * 32)
+KEY = ContentKey(3, b"k" * 32, ChunkNonce.GMAC)
 FULL = ContentForm(KEY).chunk_size
 
 
@@ -173,7 +174,7 @@ def test_an_encrypted_body_over_the_limit_is_refused() -> None:
 
 
 def test_a_rest_of_the_body_that_does_not_open_is_refused() -> None:
-    other = ContentForm(ContentKey(3, b"l" * 32))
+    other = ContentForm(ContentKey(3, b"l" * 32, ChunkNonce.GMAC))
     rest = raw_block(bytes(other.close_chunk(memoryview(b"\0"))))
     private = ContentForm(KEY).close_private(encode_cbor([HEAD_SIZE + 1, bytes(HEAD_SIZE)]))
     manifest = cbor_block({"links": [rest.cid], "epoch": 3, "private": private})

@@ -18,6 +18,7 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, decode_cbor, encode_cbor, raw_block
 from protocol.blocks.content import HEAD_SIZE, WHOLE_BODY, ContentError, ContentKey, write_manifest
 from strategy.contents.array_files import ArrayFile, space_for
@@ -340,7 +341,7 @@ def test_a_model_of_many_small_arrays_is_two_blocks() -> None:
     assert len(list(encode(arrays_of(*[50_000] * 20), None).blocks())) == 2
 
 
-@pytest.mark.parametrize("key", [None, ContentKey(1, bytes(32))], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("key", [None, ContentKey(1, bytes(32), ChunkNonce.GMAC)], ids=["plain", "encrypted"])
 def test_a_model_of_small_arrays_is_sent_again_with_other_settings_as_one_small_block(key: ContentKey | None) -> None:
     """As a model that was evaluated, and is trained on next."""
     evaluated, trained = (
@@ -371,7 +372,7 @@ FULL = [SMALL_SIZE] * (SHARED_ROOM // SMALL_SIZE)
         ([*[50_000] * 21, SMALL_SIZE, ALWAYS_INLINE + 2], 3),  # what is over finds no room, but the last one does
     ],
 )
-@pytest.mark.parametrize("key", [None, ContentKey(1, bytes(32))], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("key", [None, ContentKey(1, bytes(32), ChunkNonce.GMAC)], ids=["plain", "encrypted"])
 def test_small_arrays_share_a_chunk_as_long_as_it_has_room(
     sizes: list[int], chunks: int, key: ContentKey | None
 ) -> None:

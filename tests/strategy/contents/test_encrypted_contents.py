@@ -18,7 +18,7 @@ from protocol.blocks.cid import CHUNK_SIZE, CID, Block, cbor_block, checked_bloc
 from protocol.blocks.content import HEAD_SIZE, ContentError, ContentForm, ContentKey, write_manifest
 from strategy.contents.codec import FORMAT, ContentWriter, Encoded, Limits, decode, encode
 
-KEY = ContentKey(3, b"k" * 32)
+KEY = ContentKey(3, b"k" * 32, ChunkNonce.GMAC)
 HMAC = replace(KEY, chunk_nonce=ChunkNonce.HMAC)
 """The same, in an epoch of before there was a choice."""
 FULL = CHUNK_SIZE - OVERHEAD

@@ -17,6 +17,7 @@ from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 from numpy.lib import format as npy
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.cid import CID, MemoryBlocks
 from protocol.blocks.content import ContentKey
 from strategy.contents.arrays import LazyArray
@@ -27,7 +28,7 @@ from strategy.replies.examination import examine, read_sent
 SIZE = 1_500_000
 """Bytes of an array here: two chunks, the second not full."""
 
-KEY = ContentKey(3, bytes(32))
+KEY = ContentKey(3, bytes(32), ChunkNonce.GMAC)
 
 KINDS = {
     "float32": np.arange(SIZE // 4, dtype=np.float32),

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.cid import CID, MemoryBlocks
 from protocol.blocks.content import ContentKey
 from strategy.contents.codec import decode, encode
 from strategy.contents.remembered_arrays import RememberedArrays
 
-KEY = ContentKey(3, bytes(32))
+KEY = ContentKey(3, bytes(32), ChunkNonce.GMAC)
 
 
 class Client:
@@ -67,7 +68,7 @@ def test_only_the_newest_model_is_remembered(tmp_path: Path) -> None:
 def test_another_key_is_another_model(tmp_path: Path) -> None:
     client = Client(tmp_path, KEY)
     client.chunks_for("evaluate", 1)
-    client.key = ContentKey(4, bytes(32))
+    client.key = ContentKey(4, bytes(32), ChunkNonce.GMAC)
     assert client.chunks_for("train", 1) == 1
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, RecordDict
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.content import ContentKey
 from strategy.contents.arrays import LazyArray, as_it_is
 from strategy.contents.codec import encode
@@ -20,7 +21,7 @@ from strategy.contents.sent_arrays import SentArrays
 SIZE = 1_500_000
 """Bytes of an array here."""
 NUMBERS = np.arange(SIZE // 4, dtype=np.float32)
-KEY = ContentKey(3, bytes(32))
+KEY = ContentKey(3, bytes(32), ChunkNonce.GMAC)
 
 
 def model() -> RecordDict:

@@ -14,6 +14,7 @@ from flwr.serverapp import strategy as flower
 from flwr.serverapp.exception import AggregationError
 from flwr.serverapp.strategy import FedAvg, bulyan, fedtrimmedavg
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.cid import MemoryBlocks
 from protocol.blocks.content import ContentKey
 from strategy.contents.array_files import ArrayFile, space_for
@@ -32,7 +33,7 @@ def the_last(contents: list[RecordDict], bad: int, selected: int) -> list[Record
 BULYAN = flower.Bulyan(num_malicious_nodes=1, selection_rule=the_last)
 STRATEGIES = [flower.FedMedian(), flower.FedTrimmedAvg(beta=0.2), BULYAN]
 FEWEST = {flower.Bulyan: 7}
-KEY = ContentKey(1, bytes(32))
+KEY = ContentKey(1, bytes(32), ChunkNonce.GMAC)
 
 
 @pytest.fixture(autouse=True)

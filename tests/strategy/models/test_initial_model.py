@@ -10,6 +10,7 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from small_leader import MemoryStore
 
+from crypto.symmetric import ChunkNonce
 from protocol.blocks.cid import CID, Block
 from protocol.blocks.content import ContentError, ContentKey, KeyedContent
 from strategy.apps.builtin_app import check_initial_model
@@ -40,7 +41,9 @@ def arrays() -> dict[str, np.ndarray]:
     return {name: np.ones(tensor.shape, np.float32) for name, tensor in mlp().state_dict().items()}
 
 
-@pytest.mark.parametrize(("store", "key"), [(MemoryStore(), None), (EncryptedStore(), ContentKey(1, bytes(32)))])
+@pytest.mark.parametrize(
+    ("store", "key"), [(MemoryStore(), None), (EncryptedStore(), ContentKey(1, bytes(32), ChunkNonce.GMAC))]
+)
 def test_the_app_begins_with_the_given_arrays(
     store: MemoryStore, key: ContentKey | None, arrays: dict[str, np.ndarray]
 ) -> None:
