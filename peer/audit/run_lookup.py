@@ -13,7 +13,7 @@ from peer.audit.kept_reports import KeptReports
 from peer.audit.root_of_trust import given_root, trusted_federations
 from peer.audit.terms.promise_proof import CheckedPromise, check_promise
 from peer.base.errors import ExitCode, PeerError
-from peer.engine.chosen_engine import borrowed
+from peer.engine.chosen_engine import to_read_from
 from peer.history.named_runs import NoSuchRun, head_named, is_car, named_cid
 from peer.history.run_sources import CarSource, EngineSource, RunSource, Waits, untold
 from peer.history.scratch import Scratch
@@ -63,7 +63,7 @@ class RunLookup:
     @contextlib.contextmanager
     def blocks(self) -> Iterator[EngineSource]:
         """The blocks of the engine."""
-        with borrowed(self.home, self.ipfs) as engine:
+        with to_read_from(self.home, self.ipfs) as engine:
             yield EngineSource(engine, self.timeout, waits=self.waits)
 
     @contextlib.contextmanager
@@ -157,7 +157,7 @@ class RunLookup:
             return
         head, height = head_named(self.home, named)
         federation = joined[0] if len(joined) == 1 else federation_of(self.home, head)
-        with borrowed(self.home, self.ipfs, federation) as engine:
+        with to_read_from(self.home, self.ipfs, federation) as engine:
             source = EngineSource(engine, self.timeout, dropped_here(self.home, head), self.waits)
             yield head, height, source, AcksGrantsProofs()
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from peer.base import logs
 from peer.base.errors import PeerError
 from peer.engine import open_engine, without_credentials
-from peer.engine.interface import Engine, EngineError, EngineUnavailable
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, WrongAddress
 from peer.engine.kubo.node_watch import NodeWatch
 from peer.engine.kubo.program import UPDATE, why_outdated
 from peer.engine.kubo.reach import ANYWHERE, AskedReach, Reach
@@ -79,6 +80,21 @@ def opened(
         return
     with _managed(home, federation, asked, collect=collect) as engine:
         yield engine
+
+
+def to_read_from(home: Home, named: str | None, federation: InSwarm | None = None) -> AbstractContextManager[Engine]:
+    """`borrowed`, for a command that only reads: a directory that is not there has nothing to read, and is not made.
+
+    Raises:
+        EngineError: as `opened`.
+        WrongAddress: if the engine is a directory that is not there.
+    """
+    kind, _, directory = chosen(home, named).partition(":")
+    if kind == "local" and not Path(directory).expanduser().is_dir():
+        raise WrongAddress(
+            f"there is no engine at {directory}: no such folder", "name one that is there: --ipfs local:DIR"
+        )
+    return borrowed(home, named, federation)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from peer.cli.options import (
 )
 from peer.cli.output import here, put_result, size
 from peer.cli.told_waits import TOLD_WAITS
-from peer.engine.chosen_engine import borrowed
+from peer.engine.chosen_engine import to_read_from
 from peer.history.counted_blocks import CountedBlocks
 from peer.history.named_runs import head_named
 from peer.history.run_sources import EngineSource, RunSource
@@ -63,7 +63,7 @@ def dispute(
     """
     place = Home(home)
     cid, _ = head_named(place, run)
-    with Scratch() as scratch, borrowed(place, ipfs, federation_of(place, cid)) as engine:
+    with Scratch() as scratch, to_read_from(place, ipfs, federation_of(place, cid)) as engine:
         dropped = dropped_here(place, cid)
         source = EngineSource(engine, timeout, dropped, TOLD_WAITS)
         beside = beside_head(place, cid, source)

@@ -14,7 +14,7 @@ from peer.base.terminal import put
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, TimeoutOption, new_app
 from peer.cli.output import put_json
 from peer.cli.told_waits import TOLD_WAITS
-from peer.engine.chosen_engine import borrowed
+from peer.engine.chosen_engine import to_read_from
 from peer.history.describe import describe
 from peer.history.named_runs import cid_of, is_car, named_cid
 from peer.history.run_sources import CarSource, EngineSource
@@ -43,7 +43,7 @@ def show(
         described = _in_car(car, cid_of(cid))
     else:
         wanted = named_cid(Home(home), cid)
-        with borrowed(Home(home), ipfs) as engine:
+        with to_read_from(Home(home), ipfs) as engine:
             described = describe(wanted, EngineSource(engine, timeout, waits=TOLD_WAITS))
     if json:
         put_json(described)

@@ -21,7 +21,7 @@ from peer.cli.options import (
 )
 from peer.cli.output import here, put_result, size
 from peer.cli.told_waits import TOLD_WAITS
-from peer.engine.chosen_engine import borrowed
+from peer.engine.chosen_engine import to_read_from
 from peer.history.counted_blocks import CountedBlocks
 from peer.history.named_runs import head_named
 from peer.history.run_sources import EngineSource
@@ -56,7 +56,7 @@ def export(
     cid, _ = head_named(Home(home), head)
     place = place_for(file)
     counted = CountedBlocks()
-    with Scratch() as scratch, borrowed(Home(home), ipfs, federation_of(Home(home), cid)) as engine:
+    with Scratch() as scratch, to_read_from(Home(home), ipfs, federation_of(Home(home), cid)) as engine:
         dropped = dropped_here(Home(home), cid)
         source = EngineSource(engine, timeout, dropped, TOLD_WAITS)
         beside = beside_head(Home(home), cid, source)

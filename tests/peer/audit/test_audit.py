@@ -172,7 +172,7 @@ def test_a_reply_that_is_missing_makes_it_incomplete(store: Store, written: Writ
 
 
 def test_a_head_that_nobody_has_is_incomplete(store: Store, written: WrittenRun) -> None:
-    outcome = store.audit(written.head)
+    outcome = store.put([]).audit(written.head)
     assert outcome.code == ExitCode.UNFINISHED
     assert only_finding(outcome) == (None, "missing-block")
 

@@ -121,7 +121,7 @@ def test_an_error_shows_the_first_characters_of_an_id_and_its_command_the_whole(
 
 @pytest.mark.parametrize(("words", "all_of_it"), [(("log", "latest"), "-v"), (("export", "latest", "r.car"), "--full")])
 def test_an_error_shows_whole_ids_if_asked(peer: Peer, tmp_path: Path, words: tuple[str, ...], all_of_it: str) -> None:
-    at = ("--ipfs", f"local:{tmp_path / 'engine'}") if all_of_it == "--full" else ()
+    at = ("--ipfs", f"local:{tmp_path}") if all_of_it == "--full" else ()
     short, whole = (peer(*words, *at, *more).err.splitlines() for more in ((), (all_of_it,)))
     error = next(line for line in whole if line.startswith("error: "))
     assert re.search(r"baf[a-z2-7]{56}", error)
@@ -137,3 +137,13 @@ def test_what_is_kept_is_said_in_80_columns(peer: Peer, tmp_path: Path, words: t
 def test_a_run_that_cannot_be_counted_is_named_by_its_first_characters(peer: Peer, tmp_path: Path) -> None:
     said = peer("du", "--ipfs", f"local:{tmp_path / 'engine'}").err
     assert (RUN.label in said, str(RUN) in said) == (True, False)
+
+
+@pytest.mark.parametrize("command", [["audit"], ["show"], ["export"]], ids=lambda words: words[0])
+def test_a_directory_that_is_not_there_is_no_engine_to_read_from(
+    peer: Peer, tmp_path: Path, command: list[str]
+) -> None:
+    absent, more = tmp_path / "absent", [tmp_path / "run.car"] if command == ["export"] else []
+    refused = peer(*command, str(cbor_block("nowhere").cid), *more, "--ipfs", f"local:{absent}")
+    assert (refused.code, absent.exists()) == (ExitCode.WRONG_USE, False)
+    assert f"there is no engine at {absent}" in refused.err
