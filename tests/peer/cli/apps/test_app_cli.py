@@ -125,6 +125,7 @@ def test_what_is_no_app_is_wrong_use(peer: Peer, ipfs: str) -> None:
 
 def test_an_app_that_nobody_has_is_told_as_unfinished(peer: Peer, ipfs: str) -> None:
     app, _ = write_bundle([("a.py", b"")])
+    Path(ipfs.removeprefix("local:")).mkdir()
     assert peer("app", "show", str(app), "--ipfs", ipfs, "--timeout", "0").code == ExitCode.UNFINISHED
 
 
