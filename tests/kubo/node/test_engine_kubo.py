@@ -687,3 +687,15 @@ def test_a_home_drops_nothing_at_a_node_that_another_home_uses(node: KuboNode) -
             with pytest.raises(SharedEngine, match="another home uses"):
                 home.drop([root.cid])
         assert one.has(root.cid)
+
+
+def test_a_block_that_is_not_here_is_not_pinned_at_a_users_node_which_asks_nobody_for_it(
+    ipfs_program: Path, tmp_path: Path
+) -> None:
+    here, nowhere = raw_block(b"here"), raw_block(b"nowhere").cid
+    with users_node(ipfs_program, tmp_path / "node", {}) as url, contextlib.closing(KuboEngine(url)) as engine:
+        for pin in ([nowhere], [here.cid, nowhere]):
+            with pytest.raises(Unreachable, match=f"{nowhere} is not here, so it is not pinned"):
+                engine.put([here], pin=pin)
+        with pytest.raises(Unreachable, match="is not pinned"):
+            engine.drop([], [here.cid], keep=[nowhere])

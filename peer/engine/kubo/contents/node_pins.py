@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from peer.engine.interface import Unreachable
 from peer.engine.kubo.api import QUICK_SECONDS, KuboApi, KuboRefused
 from peer.engine.kubo.contents.waiting_pins import WaitingPin, WaitingPins
 from protocol.blocks.cid import CID
@@ -27,7 +28,11 @@ class NodePins:
         self._waiting = waiting
 
     def add(self, cids: Sequence[CID]) -> None:
-        """Pin blocks that are here, without what they link to."""
+        """Pin blocks that are here, without what they link to. Does not ask the network.
+
+        Raises:
+            Unreachable: if the node says that one is not here.
+        """
         if self._waiting is None:
             self._add_now(cids)
             return
@@ -36,13 +41,16 @@ class NodePins:
 
     def _add_now(self, cids: Sequence[CID]) -> None:
         try:
-            self._api.call("pin/add", *map(str, cids), recursive=False)
+            # offline: else it would ask others for what is not here, for minutes
+            self._api.call("pin/add", *map(str, cids), recursive=False, offline=True)
         except KuboRefused as error:
-            if "already pinned recursively" not in str(error):
+            if not error.is_not_found and "already pinned recursively" not in str(error):
                 raise
             if len(cids) > 1:  # Kubo stopped at the first such block, so the others are not pinned yet
                 for cid in cids:
                     self._add_now([cid])
+            elif error.is_not_found:
+                raise Unreachable(cids[0], f"{cids[0]} is not here, so it is not pinned") from error
 
     def remove(self, cid: CID) -> None:
         """Undo a pin. Harmless if there is none."""
