@@ -81,7 +81,8 @@ def roles_of(manifest: Manifest, member: Member) -> str:
 
 def put_joined(manifest: Manifest, members: Sequence[Member], options: str = "") -> None:
     """Print which federation this home has joined, as which ``members``, and what to do next, with which options."""
-    put(f"joined {manifest.title}, version {manifest.version}: {manifest.federation}")
+    which = f": {manifest.federation}" if manifest.name else ""  # else it is in the title
+    put(f"joined {manifest.title}, version {manifest.version}{which}")
     for member in members:
         put(f"you are {manifest.called(member.id)}: {', '.join(member.roles)}")
     if members:

@@ -164,6 +164,8 @@ def test_joining_before_being_added_says_what_to_do(admin: Peer, member: Peer, t
     outcome = member("federation", "join", export(admin, tmp_path / "file"))
     assert outcome.code == 0
     assert "peer keys show --federation" in outcome.out
+    federation = str(stored(member).id)
+    assert outcome.out.splitlines()[0].count(federation[:14]) == 1, "who reads no name is told the id once"
 
 
 def test_joining_again_takes_in_the_newer_version(admin: Peer, member: Peer, tmp_path: Path) -> None:
