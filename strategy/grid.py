@@ -20,6 +20,7 @@ from protocol.app.calls import ErrorCode, Handed, Outgoing, Pushed, Rules
 from protocol.app.errors import parse_raised
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.content import ContentError, ContentKey
+from protocol.blocks.root_hints import MAX_ROOTS
 from protocol.replies.checks_and_limits import is_update
 from protocol.replies.closing_rule import LEFT_OUT
 from protocol.visible import named
@@ -268,11 +269,16 @@ class PollenGrid(Grid):
     ) -> tuple[Outgoing, ...]:
         # By identity, and within one push only: between two pushes the app may change the object.
         contents: dict[int, CID] = {}
+        roots, room = dict[CID, bytes](), MAX_ROOTS
         for message in messages:
             if id(message.content) not in contents:
-                contents[id(message.content)] = root = self._writer.write(message.content, key)
+                written = self._writer.store(message.content, key)
+                contents[id(message.content)] = written.root
                 if self._layouts is not None:
-                    self._layouts.sends(root, message.content)
+                    self._layouts.sends(written.root, message.content)
+                if written.root not in roots and len(data := written.root_block.data) <= room:
+                    roots[written.root] = data
+                    room -= len(data)
         return tuple(
             Outgoing(
                 contents[id(message.content)],
@@ -281,6 +287,7 @@ class PollenGrid(Grid):
                 _plain_number(message.metadata.ttl),
                 message.metadata.dst_node_id,
                 number,
+                roots.pop(contents[id(message.content)], b""),
             )
             for message, number in zip(messages, rounds, strict=True)
         )

@@ -38,6 +38,7 @@ class EffectThreads:
         self._answers = ThreadPoolExecutor(FETCHERS, "fetch-answer")
         self._claims = ThreadPoolExecutor(2, "fetch-claim")
         self._connecting = ThreadPoolExecutor(2, "connect")
+        self.placing = ThreadPoolExecutor(1, "place-root")
         self.staying_connected = ThreadPoolExecutor(1, "stay-connected")
         self.listening = ThreadPoolExecutor(1, "listen")
 
@@ -61,7 +62,8 @@ class EffectThreads:
 
     def close(self) -> None:
         """Finish what is durable or published, and begin nothing else."""
-        for pool in (self._run, self._answers, self._claims, self._connecting, self.staying_connected, self.listening):
+        fetching = self._run, self._answers, self._claims, self.placing
+        for pool in (*fetching, self._connecting, self.staying_connected, self.listening):
             pool.shutdown(wait=False, cancel_futures=True)
         self._publisher.shutdown()
         self._durable.shutdown()

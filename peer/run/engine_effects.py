@@ -13,12 +13,13 @@ from peer.base import logs
 from peer.engine.contents import EngineBlocks
 from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, StillComing, Unreachable
+from peer.engine.linked_blocks import links_of
 from peer.engine.own_blocks import OwnBlocks
 from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
 from peer.home.journal import Journal
 from protocol.blocks.bundle import read_bundle
-from protocol.blocks.cid import Block, ReadBlocks
+from protocol.blocks.cid import Block, BlockError, ReadBlocks
 from protocol.records.bodies import Chained, Federation
 from protocol.records.signed_records import parse_record
 from protocol.roles.effects import FetchContent, FetchRecord, PinRun, ReadBundle, Report, UnpackApp, What
@@ -30,6 +31,10 @@ CONTENT_TIMEOUT: Final = 120.0
 STILL_COMING: Final = 4
 """How many contents are waited for as long as some of them comes. Each keeps one of the threads that fetch records, too
 (`peer.run.effect_threads.FETCHERS`), and whoever sends it may send a block now and then for ever."""
+
+
+MOST_LINKS: Final = 16
+"""Blocks that are looked for before a root block is stored that came with a record. What links more takes its time."""
 
 
 class EngineEffects:
@@ -70,6 +75,8 @@ class EngineEffects:
     def fetch_content(self, effect: FetchContent, limit: int) -> Event:
         """Fetch a content of at most ``limit`` bytes. It is not given up while some of it comes, unless it is a
         reply's, which keeps no thread from others, or `STILL_COMING` others are waited for so."""
+        if effect.root is not None:
+            self.place_root(effect.root)
         try:
             return self._fetch_once(effect, limit)
         except StillComing:
@@ -88,6 +95,18 @@ class EngineEffects:
     def _fetch_once(self, effect: FetchContent, limit: int) -> Event:
         self._retries(lambda: self._sound.fetch(effect.cid, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(effect.id)
+
+    def place_root(self, root: Block) -> None:
+        """Store the root block of a content that a verified record names, if nothing else of it lacks: then it is not
+        fetched. It is a hint, so that this fails is no failure."""
+        if self._engine.kind == "local":  # its peers share all blocks
+            return
+        try:
+            links = set(links_of(root))
+            if len(links) <= MOST_LINKS and all(map(self._engine.has, links)):
+                self._engine.put([root])
+        except (EngineError, BlockError, OSError) as error:
+            logs.event("root-not-placed", logging.DEBUG, cid=str(root.cid), why=str(error))
 
     def fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
         """Fetch an app, or only what says which files it has."""

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -46,7 +46,7 @@ from protocol.app.calls import (
     Progress,
     Replayed,
 )
-from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.cid import CID, Block, BlockError
 from protocol.records.bodies import Role
 from protocol.roles.effects import (
     AskOwner,
@@ -350,8 +350,7 @@ class Runner:
                 for asked in self._to_examine.values():
                     self._app.hand(asked)
             case Examine():
-                self._to_examine[effect.id] = effect
-                self._faults.around(effect, partial(self._app.hand, effect))
+                self._examine(effect)
             case Hand(value):
                 self._faults.around(effect, partial(self._app.hand, value))
             case WakeAt(at):
@@ -365,6 +364,27 @@ class Runner:
                 self._end(Ending(why, cause, self._fix_of(cause)))
             case _:
                 self._begin(effect)
+
+    def _examine(self, asked: Examine) -> None:
+        """Have the app process examine a reply, once its root block is stored if that came with its record."""
+        if asked.root is not None:
+            self._place_first(asked.root, partial(self._examine, replace(asked, root=None)))
+            return
+        self._to_examine[asked.id] = asked
+        self._faults.around(asked, partial(self._app.hand, asked))
+
+    def _place_first(self, root: Block, then: Callable[[], None]) -> None:
+        """Have the root block of a content stored, and call ``then`` in the event loop."""
+
+        def done(future: Future[None]) -> None:
+            if future.cancelled():
+                return
+            if (error := future.exception()) is not None:
+                self._loop.call_soon_threadsafe(self._crash, error)
+            else:
+                self._loop.call_soon_threadsafe(then)
+
+        self._threads.placing.submit(self._asks.place_root, root).add_done_callback(done)
 
     def _environment_of(self, recorded: AsRecorded) -> dict[str, str]:
         machine = machine_of(self._python)

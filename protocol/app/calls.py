@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, Block
 from protocol.blocks.content import ContentKey, KeyedContent
 from protocol.records.bodies import Look, RunConfig
 from protocol.records.environment import Environment
@@ -46,6 +46,9 @@ class Outgoing:
     node: int
     round: int | None = field(default=None, compare=False)
     """The round, if the app names it. Only for people, and in no record."""
+    root: bytes = field(default=b"", compare=False, repr=False)
+    """The content's root block, in the first message of a push that has this content, if it is small
+    (`protocol.blocks.root_hints`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,8 @@ class Answered:
     """The task's round, if the app names it. Only for people."""
     metrics: tuple[tuple[str, float], ...] = ()
     """What the app measured (`protocol.status.measures`). Only for people."""
+    root: bytes = field(default=b"", compare=False, repr=False)
+    """The content's root block, if that is small and the whole content (`protocol.blocks.root_hints`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,6 +423,8 @@ class Examine:
     """Whether the message asked for an update."""
     measure: bool
     """Whether to measure the norm of the update's change."""
+    root: Block | None = field(default=None, compare=False, repr=False)
+    """The reply's root block, if it came with its record: the peer has it stored, and does not pass it on."""
 
 
 ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, ReadBlocks, checked_block
+from protocol.blocks.root_hints import root_among
 from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import missing
 from protocol.chain.takeover import holds_without_removed
@@ -99,6 +100,8 @@ class CatchUp:
         """To what the leader said."""
         self._newer: Position | None = None
         self._held = HeldRecords(held_bytes)
+        self._announced: Sequence[Block] = ()
+        """What came with the leader's newest announcement of a head."""
         self._claims: dict[bytes, _Claim] = {}
         """By server: one at a time."""
         self._claimed = claimed or ClaimedRecords()
@@ -177,7 +180,12 @@ class CatchUp:
             self._aim(position)
         elif rank(position) > rank(self._way.target) and (self._newer is None or rank(position) > rank(self._newer)):
             self._newer = position
+        self._announced = blocks
         self._take_inline(position.head, blocks, self._held)
+
+    def root_of(self, content: CID) -> Block | None:
+        """The root block of a content that a verified record names, if it came with the newest head."""
+        return root_among(content, self._announced)
 
     def may_claim(self, server: bytes, position: Position) -> bool:
         """Whether a head is worth a look that a server announces which does not lead the run, as far as we know: it is

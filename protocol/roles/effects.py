@@ -139,6 +139,8 @@ class FetchContent:
     cid: CID
     of_reply: bool = False
     """Whether only a client says that it has it: then the search keeps nothing else waiting."""
+    root: Block | None = field(default=None, repr=False)
+    """Its root block, if that came with the record that names it."""
 
 
 @dataclass(frozen=True, slots=True)

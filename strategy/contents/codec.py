@@ -151,6 +151,16 @@ class Encoded:
         """
         return _Blocks(self, without)
 
+    @property
+    def root_block(self) -> Block:
+        """The block that it is named by."""
+        return next(block for block in self.manifest if block.cid == self.root)
+
+    @property
+    def is_one_block(self) -> bool:
+        """Whether there is no other."""
+        return len(self.manifest) == 1 and not self.pieces
+
     def cids(self) -> Iterator[CID]:
         """The CIDs of its blocks, some more than once."""
         yield from (block.cid for block in self.manifest)
@@ -231,6 +241,10 @@ class ContentWriter:
         self._stored: set[CID] = set()  # under another key a chunk has another CID
 
     def write(self, records: RecordDict, key: ContentKey | None) -> CID:
+        """As `store`. Returns the content's name."""
+        return self.store(records, key).root
+
+    def store(self, records: RecordDict, key: ContentKey | None) -> Encoded:
         """Store the content of ``records``. It is durable at return. Raises what `encode` and the store raise."""
         encoded = encode(records, key)
         try:
@@ -238,7 +252,7 @@ class ContentWriter:
         except MissingBlock:  # the home keeps only what its plan says
             self._store.put_content(encoded.root, encoded.blocks())
         self._stored.update(encoded.cids())
-        return encoded.root
+        return encoded
 
     def write_whole(self, records: RecordDict, key: ContentKey | None, *, held: CID | None) -> CID:
         """As `write`, but with all blocks, because earlier ones may have been unpinned and collected since.

@@ -16,8 +16,9 @@ from flwr.clientapp import ClientApp
 from protocol.app.calls import Answered, ErrorCode, Start, Task
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentError, ContentKey
+from protocol.blocks.root_hints import MAX_REPLY_ROOT
 from strategy.apps.config import read_app
-from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
+from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Encoded, Limits, decode
 from strategy.contents.remembered_arrays import RememberedArrays
 from strategy.contents.summary import measures_of, round_of
 from strategy.flower_compat import (
@@ -108,12 +109,21 @@ class ClientHost:
                 raise reply
             if reply.has_error():
                 raise _own_error(reply.error)
-            content, created = self._write_content(reply.content, task.reply_key), _time(reply)
+            written, created = self._write_content(reply.content, task.reply_key), _time(reply)
         except _AnswerError as error:
             reason = _text(error.reason)
             return Answered(task.message, timestamp(), state=state, code=error.code, reason=reason, round=number)
         metrics = measures_of(reply.content)
-        return Answered(task.message, created, content=content, state=state, round=number, metrics=metrics)
+        root = written.root_block.data if written.is_one_block else b""
+        return Answered(
+            task.message,
+            created,
+            content=written.root,
+            state=state,
+            round=number,
+            metrics=metrics,
+            root=root if len(root) <= MAX_REPLY_ROOT else b"",
+        )
 
     def _run(self, message: Message, context: Context) -> Message | _AnswerError:
         if isinstance(self._app, _AnswerError):
@@ -187,9 +197,9 @@ class ClientHost:
         except ContentError as error:
             raise _AnswerError(ErrorCode.MESSAGE_UNAVAILABLE, f"cannot be read: {error}") from error
 
-    def _write_content(self, records: RecordDict, key: ContentKey | None) -> CID:
+    def _write_content(self, records: RecordDict, key: ContentKey | None) -> Encoded:
         with _as_error_of_the_apps():
-            return self._writer.write(records, key)
+            return self._writer.store(records, key)
 
     def _write_state(self, records: RecordDict, task: Task) -> CID | None:
         if task.state is None and not records:

@@ -31,6 +31,7 @@ from protocol.app.calls import (
 )
 from protocol.blocks.cid import CID, raw_block
 from protocol.blocks.content import ContentKey
+from protocol.blocks.root_hints import MAX_ROOTS
 from protocol.replies.checks_and_limits import Admission
 from protocol.replies.judged_replies import judge
 from protocol.visible import visible
@@ -119,6 +120,17 @@ def test_a_message_gets_its_id_and_the_time_of_the_dispatch(grid: PollenGrid) ->
 
     assert message_id == "00" * 32
     assert (sent.metadata.message_id, sent.metadata.created_at) == (message_id, 100.0)
+
+
+def test_the_root_of_each_content_is_given_once_as_far_as_there_is_room(
+    grid: PollenGrid, answers: Answering, store: MemoryStore
+) -> None:
+    large = [RecordDict({"c": ConfigRecord({"text": str(number) * (MAX_ROOTS // 3)})}) for number in range(3)]
+    first, second, third = large
+    grid.push_messages([message(node, content=content) for node, content in enumerate((first, first, second, third))])
+
+    sent = answers.pushed[0]
+    assert [each.root for each in sent] == [store.get(sent[0].content), b"", store.get(sent[2].content), b""]
 
 
 def test_what_is_sent_is_in_the_store_when_it_is_pushed(

@@ -17,6 +17,7 @@ from crypto.symmetric import SymmetricKey
 from protocol.app.calls import Answered, ErrorCode, Task
 from protocol.blocks.cid import CID, Block
 from protocol.blocks.content import ContentKey
+from protocol.blocks.root_hints import MAX_REPLY_ROOT, root_hint
 from protocol.chain.chain import OpenMessage
 from protocol.records.bodies import ReasonPrivate, Reply
 from protocol.records.contexts import state_keys
@@ -200,12 +201,14 @@ class Answering:
         waiting = next(self._witnesses.awaited(run, self._replies.owed.values()), None)
         if waiting is not None and waiting.content != self._ahead:
             self._ahead = waiting.content
-            self._outbox.ask(FetchContent, lambda _: None, lambda *_: None, waiting.content)
+            root = run.root_of(waiting.content)
+            self._outbox.ask(FetchContent, lambda _: None, lambda *_: None, waiting.content, root=root)
 
     def _fetch(self, work: MessageInHand) -> None:
         work.fetch_again = None
         done, failed = partial(self._content_here, work), partial(self._content_lost, work)
-        self._outbox.ask(FetchContent, done, failed, work.message.content)
+        content = work.message.content
+        self._outbox.ask(FetchContent, done, failed, content, root=work.run.root_of(content))
 
     def _content_here(self, work: MessageInHand, now: float) -> None:
         work.stage = Stage.READY
@@ -309,7 +312,8 @@ class Answering:
         self._tell(work, block.cid, answer, now)
         if work is self.in_hand:
             self.in_hand = None
-            self._replies.add(work.run, work.message.id, block, now)
+            root = None if answer.content is None else root_hint(answer.content, answer.root, MAX_REPLY_ROOT)
+            self._replies.add(work.run, work.message.id, block, now, root)
             self._acks.ack(work.run, now)
 
     def _tell(self, work: MessageInHand, reply: CID, answer: Answered, now: float) -> None:

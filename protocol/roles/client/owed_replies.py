@@ -34,6 +34,8 @@ class _Unacknowledged:
     block: Block | None
     """None after a restart, until it was read: our journal has it if the engine lost it."""
     retry: Backoff
+    root: Block | None = None
+    """The content's root block, to go along with the reply. Once is enough: who misses it fetches it."""
 
 
 class OwedReplies:
@@ -81,12 +83,13 @@ class OwedReplies:
             self._unacknowledged[message.id] = _Unacknowledged(run, message.id, reply, None, Backoff(now))
         return reply is None
 
-    def add(self, run: CatchUp, message: bytes, block: Block, now: float) -> None:
-        """Our reply to a message is on disk: announce it, if no collect has answered the message meanwhile, or one has
-        left it out: then a later collect tells of our reply as late."""
+    def add(self, run: CatchUp, message: bytes, block: Block, now: float, root: Block | None = None) -> None:
+        """Our reply to a message is on disk: announce it, with the ``root`` of its content if that is given, if no
+        collect has answered the message meanwhile, or one has left it out: then a later collect tells of our reply as
+        late."""
         self.owed.pop(message, None)
         if message in run.chain.open or message in run.chain.left_out:
-            self._unacknowledged[message] = _Unacknowledged(run, message, block.cid, block, Backoff(now))
+            self._unacknowledged[message] = _Unacknowledged(run, message, block.cid, block, Backoff(now), root)
             self.announce(now)
 
     def collected(self, answer: AnsweredMessage, *, left_out: bool) -> None:
@@ -135,7 +138,9 @@ class OwedReplies:
             self._outbox.ask(FetchRecord, done, failed, waiting.reply, Reply)
         elif self._is_for_the_dispatch(waiting, waiting.block) and self._is_signed_for_now(waiting, waiting.block):
             ready = ReplyReady(waiting.run.run, waiting.message, waiting.reply)
-            self._announcer.announce(ready, (waiting.block,), topic=self._announcer.topic)
+            along = () if waiting.root is None else (waiting.root,)
+            self._announcer.announce(ready, (waiting.block, *along), topic=self._announcer.topic)
+            waiting.root = None
 
     def _is_for_the_dispatch(self, waiting: _Unacknowledged, block: Block) -> bool:
         """Whether the reply names the dispatch of its message in the chain. If that of the time is lost, the same

@@ -9,6 +9,7 @@ from typing import Final
 
 from protocol.app.calls import Examine, Handed
 from protocol.blocks.cid import CID, Block, BlockError
+from protocol.blocks.root_hints import root_among
 from protocol.chain.chain import OpenMessage, check_reply
 from protocol.chain.replay_script import hand_over
 from protocol.federation.manifest import node_id
@@ -112,7 +113,7 @@ class HeardReplies:
         self._looked_into[ready.message] = _LookedInto(by, ready.record)
         block = next((block for block in inline if block.cid == ready.record), None)
         if block is not None:
-            self._judge(ready.message, block, now)
+            self._judge(ready.message, block, now, inline)
         else:
             fetched, lost = partial(self._fetched, ready), partial(self._lost, ready.message)
             self._outbox.ask(FetchRecord, fetched, lost, ready.record, Reply)
@@ -125,8 +126,9 @@ class HeardReplies:
         self._claims.failed(self._looked_into.pop(message).by, now)
         self._outbox.report(What.FETCH_FAILED, message=message.hex(), why=why)
 
-    def _judge(self, message: bytes, block: Block, now: float) -> None:
-        """Take a reply that would be good in a collect made now; fetch its content and have it examined first."""
+    def _judge(self, message: bytes, block: Block, now: float, inline: Iterable[Block] = ()) -> None:
+        """Take a reply that would be good in a collect made now; fetch its content, unless its root is ``inline``, and
+        have it examined first."""
         try:
             arrived = Arrived(parse_record(block), block)
             if self._is_late(message, arrived):
@@ -142,7 +144,7 @@ class HeardReplies:
         elif arrived.body.content is None:
             self._arrived(message, arrived, now)
         else:
-            self._examine(message, arrived, arrived.body.content)
+            self._examine(message, arrived, arrived.body.content, root_among(arrived.body.content, inline))
 
     def _is_of_lost(self, message: bytes, arrived: Arrived, now: float) -> bool:
         """Whether a reply names another dispatch than the one in which its message is open, as after a takeover that
@@ -174,7 +176,7 @@ class HeardReplies:
             self._equivocations.convict(found, TIMES, now)
         return "its client has answered the message before, otherwise"
 
-    def _examine(self, message: bytes, arrived: Arrived, content: CID) -> None:
+    def _examine(self, message: bytes, arrived: Arrived, content: CID, root: Block | None) -> None:
         chain, admission = self._writer.chain, self._admission
         asked = chain.open[message]
         update = is_update(asked.type)
@@ -190,6 +192,7 @@ class HeardReplies:
             limits=admission.limits(chain.manifest.settings.max_content_bytes),
             update=update,
             measure=update and admission.bound is not None,
+            root=root,
         )
 
     def _examined(self, message: bytes, arrived: Arrived, found: Examination, now: float) -> None:

@@ -41,7 +41,7 @@ from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.own_word import OwnWord
-from protocol.roles.leader.record_bodies import Seen, record_messages
+from protocol.roles.leader.record_bodies import Seen, record_messages, roots_of
 from protocol.roles.leader.record_writer import RecordWriter, Then
 from protocol.roles.leader.run_plan import LeaderSettings, WonTerm
 from protocol.roles.machine import Machine
@@ -295,7 +295,15 @@ class AppRequests:
         rounds = zip(ids, (message.round for message in call.messages), strict=True)
         self._replies.sent({id: number for id, number in rounds if number is not None})
         then = partial(self._pushed, Pushed(call.call, ids, now))
-        self._writer.write(Dispatch, now, then, recorded.blocks, private=recorded.private, groups=recorded.listing)
+        self._writer.write(
+            Dispatch,
+            now,
+            then,
+            recorded.blocks,
+            roots_of(call.messages),
+            private=recorded.private,
+            groups=recorded.listing,
+        )
 
     def _pushed(self, answer: Pushed, now: float) -> None:
         height, head = self._writer.chain.height, str(self._writer.chain.head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from protocol.app.calls import Outgoing
 from protocol.blocks.cid import CID, Block
 from protocol.blocks.listing import Listing, pack
+from protocol.blocks.root_hints import MAX_ROOTS, root_hint
 from protocol.blocks.typed import to_plain
 from protocol.chain.chain import Chain
 from protocol.records.bodies import CollectPrivate, DispatchPrivate, GridError, Group, Look, TakenReply
@@ -83,6 +84,17 @@ def record_messages(chain: Chain, messages: Sequence[Outgoing]) -> tuple[Recorde
     listing, blocks = pack(to_plain(groups))
     ids = tuple(id for group in groups for id, _ in group.to)
     return Recorded(listing, DispatchPrivate(kinds=tuple(kinds)), blocks), ids
+
+
+def roots_of(messages: Iterable[Outgoing]) -> tuple[Block, ...]:
+    """The root blocks of their contents that came with them, each once, as many as are sent along with the dispatch."""
+    found: dict[CID, Block] = {}
+    room = MAX_ROOTS
+    for message in messages:
+        if message.content not in found and (root := root_hint(message.content, message.root, room)) is not None:
+            found[root.cid] = root
+            room -= len(root.data)
+    return tuple(found.values())
 
 
 def _message_ids(chain: Chain, messages: Sequence[Outgoing]) -> Iterator[bytes]:

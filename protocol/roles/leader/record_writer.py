@@ -82,13 +82,16 @@ class RecordWriter:
         now: float,
         then: Then = lambda _now: None,
         blocks: Iterable[Block] = (),
+        roots: Sequence[Block] = (),
+        /,
         *,
         private: object = None,
         **fields: Any,
     ) -> None:
         """Append a record of this kind with ``fields`` and those that every record but the first shares.
 
-        ``private`` is encrypted in the newest epoch, if there is one; ``blocks`` are stored with the record."""
+        ``private`` is encrypted in the newest epoch, if there is one; ``blocks`` are stored with the record, and
+        ``roots`` of contents are announced after them."""
         chain = self.chain
         looks, empties, seen = self.seen.take()
         if private is not None:
@@ -97,7 +100,7 @@ class RecordWriter:
             by=self._newest.author.member, time=now, run=chain.run, prev=chain.head, height=chain.height + 1,
             looks=looks, empties=empties, **({"term": chain.term} | fields),
         )  # fmt: skip
-        self.append(body, (*seen, *blocks), then)
+        self.append(body, (*seen, *blocks), then, roots)
 
     def take_over(self, won: WonTerm, now: float, then: Then) -> None:
         """Begin a term that we have won."""
@@ -148,8 +151,9 @@ class RecordWriter:
 
     # -- on its way -------------------------------------------------------------------------------------------------
 
-    def append(self, body: Chained, blocks: Sequence[Block], then: Then) -> None:
-        """Append ``body``, stored with ``blocks``; ``then(now)`` runs when it is on disk and announced."""
+    def append(self, body: Chained, blocks: Sequence[Block], then: Then, roots: Sequence[Block] = ()) -> None:
+        """Append ``body``, stored with ``blocks`` and announced with ``roots`` after these; ``then(now)`` runs when it
+        is on disk and announced."""
         record = sign_record(body, [self._newest.author.key_in(self._in_force)])
         own = (record, *blocks)
         source = MemoryBlocks({block.cid: block.data for block in own}, self._newest.blocks)
@@ -167,7 +171,7 @@ class RecordWriter:
             self._outbox.must(Store, partial(self._stored, own, appended), own, own=True)
         else:  # what is durable is done in this order, so the head need not wait to hear of its record
             self._outbox.must(Store, lambda _: None, own, own=True)
-            self._write_head(own, appended)
+            self._write_head((*own, *roots), appended)
 
     def adopt(self, steps: Sequence[tuple[Step, Mapping[CID, bytes]]], then: Then) -> None:
         """Have records of ours that were appended to the chain again on disk, and what clients answered here again, for
@@ -204,19 +208,19 @@ class RecordWriter:
         else:
             self._write_head(own, then)
 
-    def _write_head(self, own: tuple[Block, ...], then: Then) -> None:
+    def _write_head(self, announced: tuple[Block, ...], then: Then) -> None:
         chain = self.chain
         assert chain.head is not None
-        written = partial(self._head_written, own, then)
+        written = partial(self._head_written, announced, then)
         signed, self._well_signed = tuple(self._well_signed), []
         place = chain.run, chain.head, chain.height, chain.term
         self._outbox.must(WriteHead, written, *place, chain.closed, chain.by, signed)
 
-    def _head_written(self, own: tuple[Block, ...], then: Then, now: float) -> None:
+    def _head_written(self, announced: tuple[Block, ...], then: Then, now: float) -> None:
         chain = self.chain
         assert chain.head is not None
         self.durable = Position(chain.run, chain.head, chain.height, chain.term)
-        self._head_blocks = own
+        self._head_blocks = announced
         self._retry = Backoff(now)
         self._announce(now)
         then(now)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.root_hints import root_among
 from protocol.chain.chain import check_reply
 from protocol.federation.manifest import node_id
 from protocol.pacing.backoff import SLOWEST_RETRY
@@ -75,7 +76,8 @@ class EarlyContents:
         if isinstance(reply, Reply) and reply.content is not None:
             done = partial(self._is_here, heard.by, reply.content)
             failed = partial(self._lost, heard.by, message)
-            self._outbox.ask(FetchContent, done, failed, reply.content, of_reply=True)
+            root = root_among(reply.content, heard.blocks)
+            self._outbox.ask(FetchContent, done, failed, reply.content, of_reply=True, root=root)
         else:
             self._claims.held(heard.by)
 

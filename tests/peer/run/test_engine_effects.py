@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from chains import ALICE, begun
 
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import StillComing, Unreachable
+from peer.engine.interface import EngineError, StillComing, Unreachable
 from peer.engine.local.engine import LocalEngine
 from peer.home.home import Home
 from peer.home.journal import Journal
-from peer.run.engine_effects import STILL_COMING, EngineEffects
-from protocol.blocks.cid import CID, raw_block
+from peer.run.engine_effects import MOST_LINKS, STILL_COMING, EngineEffects
+from protocol.blocks.cid import CID, Block, cbor_block, raw_block
 from protocol.records.signed_records import sign_record
 from protocol.roles.effects import FetchContent, PinRun
 from protocol.roles.events import Done, Event
@@ -106,3 +106,37 @@ def test_a_closed_run_that_may_lack_something_is_closed_though_that_is_nowhere(
     assert effects.pin_run(PinRun(2, record.cid, may_lack=True)) == Done(2)
     with pytest.raises(Unreachable):
         effects.pin_run(PinRun(3, record.cid, may_lack=False))
+
+
+ROOT = cbor_block({"a small content": 1})
+
+
+def test_an_engine_that_cannot_store_a_root_fetches_the_content_all_the_same(
+    effects: EngineEffects, local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_engine.put([ROOT])
+
+    def refuses(blocks: Iterable[Block]) -> None:
+        raise EngineError("it takes nothing")
+
+    monkeypatch.setattr(LocalEngine, "kind", "kubo")
+    monkeypatch.setattr(local_engine, "put", refuses)
+    assert effects.fetch_content(FetchContent(1, ROOT.cid, root=ROOT), 1 << 20) == Done(1)
+    assert local_engine.keeps(ROOT.cid)
+
+
+def test_peers_that_share_their_blocks_store_no_root(effects: EngineEffects, local_engine: LocalEngine) -> None:
+    effects.place_root(ROOT)
+    assert not local_engine.has(ROOT.cid)
+
+
+def test_a_root_with_many_links_is_not_looked_into(
+    effects: EngineEffects, local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = [raw_block(bytes([number])) for number in range(MOST_LINKS + 1)]
+    few, many = (cbor_block([chunk.cid for chunk in chunks[:count]]) for count in (MOST_LINKS, MOST_LINKS + 1))
+    local_engine.put(chunks)
+    monkeypatch.setattr(LocalEngine, "kind", "kubo")
+    for root in (few, many):
+        effects.place_root(root)
+    assert [local_engine.has(root.cid) for root in (few, many)] == [True, False]

@@ -161,6 +161,21 @@ def test_a_client_reads_arrays_that_the_message_before_had_too_only_once(tmp_pat
     assert len([cid for cid in read if cid.is_raw]) == 1
 
 
+@pytest.mark.parametrize(("count", "is_given"), [(2, True), (1_000, False), (20_000, False)], ids=str)
+def test_a_client_gives_the_block_of_an_answer_that_is_one_small_block(
+    tmp_path: Path, count: int, is_given: bool
+) -> None:
+    source = "import numpy as np\n" + CLIENT
+    source += f"return Message(RecordDict({{'a': ArrayRecord({{'w': Array(np.zeros({count}))}})}}), reply_to=message)"
+    app, store = broken_app(tmp_path, client=source), MemoryStore()
+    content = ContentWriter(store).write(RecordDict(), None)
+
+    answered = ClientHost(app, start_for(app, 11), store).answer(Task(bytes(32), content, "query", "", 60, 1.0))
+
+    assert answered.content is not None
+    assert answered.root == (store.get(answered.content) if is_given else b"")
+
+
 def test_a_client_keeps_nothing_of_an_answer_in_memory(tmp_path: Path) -> None:
     size = 4_000_000
     answers = f"r = RecordDict({{'a': ArrayRecord({{'w': Array(np.zeros({size // 8}))}})}}); r.array_records['a']\n"

@@ -32,6 +32,8 @@ class NodeBlocks:
         self._files = files
 
     def has(self, cid: CID) -> bool:
+        if self.in_a_file(cid):
+            return True
         try:
             self._api.call("block/stat", str(cid), offline=True)
         except KuboRefused as error:
