@@ -157,6 +157,11 @@ class Gate:
         for name in names:
             (self.folder / name).touch()
 
+    def reached(self, name: str) -> None:
+        """Wait until an app that ``tells`` so waits for this one: it has the message, and goes on with it whatever
+        its peer hears meanwhile."""
+        until((self.folder / f"at-{name}").exists, lambda: f"no app came to {name}")
+
 
 @dataclass
 class Federation:

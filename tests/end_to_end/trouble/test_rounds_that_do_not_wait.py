@@ -18,13 +18,15 @@ def test_a_slow_client_is_left_out_is_late_and_takes_part_in_the_next_round(
 ) -> None:
     gates = {name: Gate(tmp_path / f"gate-{name}") for name in federation.names}
     server = started(federation, gate)
-    one, two = (federation.client(name, GATED, f'gate="{gates[name].folder}"') for name in federation.names)
+    for each in gates.values():
+        each.open()
+    one, two = (federation.client(name, GATED, f'gate="{gates[name].folder}" tells=true') for name in federation.names)
     gate.open("round-1")
-    two.wait_for("task-started")
+    gates["two"].reached("train-1")
     gates["one"].open("train-1")
     assert server.wait_for("left-out")["whom"] == "two"
 
-    gates["two"].open("train-1")  # its app has the message, so it goes on with that
+    gates["two"].open("train-1")
     server.wait_for("reply-late", name="two")
     server.kill()  # before a record tells of the late reply
     server = started(federation, gate)

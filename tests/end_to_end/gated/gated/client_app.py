@@ -1,6 +1,8 @@
-"""A client that adds noise. Its node config says if it waits for a file, fails, or sends an odd update."""
+"""A client that adds noise. Its node config says if it waits for a file, and tells that, if it fails, or sends an odd
+update."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -17,7 +19,10 @@ app = ClientApp()
 @app.train()
 def train(message: Message, context: Context) -> Message:
     config = context.node_config
-    wait(config.get("gate", ""), f"train-{message.content['config']['server-round']}")
+    gate = f"train-{message.content['config']['server-round']}"
+    if config.get("tells"):
+        (Path(config["gate"]) / f"at-{gate}").touch()
+    wait(config.get("gate", ""), gate)
     if config.get("raises"):
         raise ValueError("the client app is broken")
     if config.get("crashes"):
