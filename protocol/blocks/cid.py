@@ -87,9 +87,8 @@ class CID(cbrrr.CID):
             cid = cls(bytes(cbrrr.CID.decode(text)))
         except ValueError as error:
             raise MalformedCid(f"not a CID: {text[:80]!r}") from error
-        if (
-            str(cid) != text
-        ):  # the decoder ignores case, and the last two bits: a slip there would name what nobody wrote
+        # the decoder ignores case, and the last two bits: a slip there would name what nobody wrote
+        if str(cid) != text:
             raise MalformedCid(f"not a CID: {text[:80]!r}; {cid} is one")
         return cid
 
