@@ -6,14 +6,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import TooLarge
-from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.contents import pin_settler
 from peer.engine.kubo.engine import KuboEngine
 from peer.engine.kubo.node import KuboNode
@@ -46,20 +44,6 @@ def effects(engine: KuboEngine, tmp_path: Path) -> Iterator[EngineEffects]:
     home = Home(tmp_path / "home").create()
     with Journal(home.journal) as journal:
         yield EngineEffects(engine, journal, UnpackedApps(home), EngineRetries(), lambda _: None)
-
-
-@pytest.fixture
-def calls(engine: KuboEngine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the node was called for since."""
-    made: list[str] = []
-    call = KuboApi.open
-
-    def noted(api: KuboApi, path: str, *args: str, **more: Any) -> Any:
-        made.append(path)
-        return call(api, path, *args, **more)
-
-    monkeypatch.setattr(KuboApi, "open", noted)
-    return made
 
 
 def test_a_content_of_one_block_is_fetched_without_a_call(

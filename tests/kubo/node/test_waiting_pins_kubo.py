@@ -45,20 +45,6 @@ def engine(node: KuboNode, monkeypatch: pytest.MonkeyPatch) -> Iterator[KuboEngi
         yield engine
 
 
-@pytest.fixture
-def calls(engine: KuboEngine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a node was called for since."""
-    made: list[str] = []
-    call = KuboApi.open
-
-    def noted(api: KuboApi, path: str, *args: str, **more: Any) -> Any:
-        made.append(path)
-        return call(api, path, *args, **more)
-
-    monkeypatch.setattr(KuboApi, "open", noted)
-    return made
-
-
 def pins(program: Path, node: KuboNode) -> set[tuple[str, str]]:
     """CIDs and how they are pinned, without Kubo's own."""
     done = subprocess.run(
